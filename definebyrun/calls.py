@@ -1,0 +1,80 @@
+"""Small questions about one torch call and its tensors: what is it called, which tensors are in it, where do
+they live in memory. The recorder asks them for every call, so they are quick and have no state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch.overrides import resolve_name
+
+__all__ = ["GETTERS", "QUIET", "is_getter", "name_of", "place_of", "storage_of", "tensors_in", "version_of"]
+
+GETTERS = {"T", "mT", "H", "mH", "data", "real", "imag", "grad"}
+"""Attributes that give a tensor; reading any other attribute computes nothing."""
+
+QUIET = {
+    *("size", "dim", "numel", "nelement", "stride", "storage_offset", "item", "tolist", "is_contiguous"),
+    *("repr", "str", "format", "len", "bool", "float", "int", "hash", "iter_shape", "is_floating_point", "is_complex"),
+    *("requires_grad_", "retain_grad", "register_hook", "data_ptr", "untyped_storage", "is_same_size", "numpy"),
+    *("_set_grad_enabled", "set_grad_enabled", "get_device", "is_tensor", "equal", "allclose", "set", "delete"),
+}
+"""Calls that give no tensor of the run and change none; they are passed through unread."""
+
+
+def is_getter(func: Callable[..., Any]) -> bool:
+    """Whether a torch function is the reading of an attribute, such as `w.grad`."""
+    return getattr(func, "__name__", "") == "__get__"
+
+
+def name_of(func: Callable[..., Any]) -> str:
+    """What people call a torch function: `mul`, `relu`, `getitem`, `T`.
+
+    >>> name_of(torch.Tensor.mul), name_of(torch.Tensor.__getitem__), name_of(torch.Tensor.T.__get__)
+    ('mul', 'getitem', 'T')
+    """
+    path = (resolve_name(func) or getattr(func, "__name__", type(func).__name__)).split(".")
+    if path[-1] in ("__get__", "__set__", "__delete__") and len(path) > 1:
+        return path[-2] if path[-1] == "__get__" else path[-1].strip("_")
+    last = path[-1]
+    return last.strip("_") if last.startswith("__") else last
+
+
+def tensors_in(things: Any) -> Iterator[torch.Tensor]:
+    """The tensors in arguments or results, in order, however deep they lie in lists, tuples and dicts.
+
+    >>> a, b = torch.ones(1), torch.ones(2)
+    >>> [t.shape[0] for t in tensors_in(([a, {"key": b}], 3))]
+    [1, 2]
+    """
+    waiting = [things]
+    while waiting:
+        thing = waiting.pop()
+        if isinstance(thing, torch.Tensor):
+            yield thing
+        elif isinstance(thing, (list, tuple)):
+            waiting.extend(reversed(thing))
+        elif isinstance(thing, dict):
+            waiting.extend(reversed(list(thing.values())))
+
+
+def version_of(tensor: torch.Tensor) -> int:
+    """The version counter; 0 for inference tensors, which have none."""
+    return 0 if tensor.is_inference() else tensor._version
+
+
+def storage_of(tensor: torch.Tensor) -> Any:
+    """The storage of a tensor, or None where there is none to speak of (sparse, meta, wrapped tensors)."""
+    if tensor.layout is not torch.strided or tensor.is_meta or torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+        return None
+    return tensor.untyped_storage()
+
+
+def place_of(tensor: torch.Tensor) -> tuple[Any, ...] | None:
+    """Which memory a tensor shows, in which form: equal for two tensors that are the same numbers."""
+    storage = storage_of(tensor)
+    if storage is None:
+        return None
+    return storage._cdata, tensor.storage_offset(), tuple(tensor.shape), tensor.stride(), tensor.dtype

@@ -1,0 +1,97 @@
+"""The frames of running code go in, the names that the learner gave to tensors and modules come out.
+
+A tensor has the first variable name that is seen to hold it, a parameter the path of its module. Frames of
+torch, of this package and of other installed libraries do not count as the learner's code.
+"""
+
+from __future__ import annotations
+
+import sys
+import sysconfig
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+
+__all__ = ["Names", "user_frames"]
+
+_OURS = str(Path(__file__).parent)
+_LIBRARIES = tuple({sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib")})
+MOST = 64
+"""Lists, tuples and dicts of at most this many entries are searched for tensors: `weights[0]`."""
+
+
+@cache
+def _is_library(filename: str) -> bool:
+    if filename.startswith((_OURS, *_LIBRARIES)) or "site-packages" in filename:
+        return True
+    return filename.startswith("<frozen ")
+
+
+def user_frames(stop: FrameType | None = None) -> list[FrameType]:
+    """The frames of the learner's code that led here, innermost first, as far out as `stop`."""
+    frames: list[FrameType] = []
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame is stop or not _is_library(frame.f_code.co_filename):
+            frames.append(frame)
+        if frame is stop:
+            break
+        frame = frame.f_back
+    return frames
+
+
+class Names:
+    """Remembers names by object, and keeps the objects alive so that no identity is used twice."""
+
+    def __init__(self) -> None:
+        self._names: dict[int, str] = {}
+        self._held: list[Any] = []
+        self._modules: set[int] = set()
+
+    def look(self, frames: Iterable[FrameType], globals_too: bool = False) -> None:
+        """Read the variables of these frames, outermost first: the caller's name wins over the callee's."""
+        for frame in reversed(list(frames)):
+            self._read(frame.f_locals)
+            if globals_too:
+                self._read(frame.f_globals)
+
+    def of(self, thing: Any) -> str | None:
+        """The name of a tensor or module, or None."""
+        return self._names.get(id(thing))
+
+    def give(self, thing: Any, name: str) -> None:
+        """Name something that no variable holds; a name that is already there stays."""
+        if id(thing) not in self._names:
+            self._names[id(thing)] = name
+            self._held.append(thing)
+
+    def _read(self, variables: dict[str, Any]) -> None:
+        containers = []
+        for name, thing in list(variables.items()):
+            if name.startswith("_") or name in ("self", "In", "Out"):
+                continue
+            if isinstance(thing, torch.Tensor):
+                self.give(thing, name)
+            elif isinstance(thing, torch.nn.Module):
+                self.give_module(thing, name)
+            elif isinstance(thing, (list, tuple, dict)) and len(thing) <= MOST:
+                containers.append((name, thing))
+        for name, thing in containers:
+            keyed = thing.items() if isinstance(thing, dict) else enumerate(thing)
+            for key, part in keyed:
+                if isinstance(part, torch.Tensor):
+                    self.give(part, f"{name}[{key!r}]")
+
+    def give_module(self, module: torch.nn.Module, name: str) -> None:
+        """Name a module, the modules inside it and their parameters and buffers by path: `model.hidden.weight`."""
+        if id(module) in self._modules:
+            return
+        self._modules.add(id(module))
+        for path, part in module.named_modules():
+            self.give(part, f"{name}.{path}" if path else name)
+        for path, tensor in [*module.named_parameters(), *module.named_buffers()]:
+            self.give(tensor, f"{name}.{path}")

@@ -1,0 +1,74 @@
+"""Frames and line numbers go in, the pieces of source code to show beside the graph come out.
+
+The body of the recorded `with` block is one piece, each function that the run came through another. Code whose
+text cannot be found (typed into a bare prompt, made by `exec`) gives pieces without lines.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import linecache
+import textwrap
+from types import CodeType, FrameType
+
+from .trace import Source
+
+__all__ = ["Sources"]
+
+
+class Sources:
+    """Collects pieces of code as a run comes through them; a place is (index of the piece, line number)."""
+
+    def __init__(self, frame: FrameType | None) -> None:
+        self.pieces: list[Source] = []
+        self._home = frame.f_code if frame is not None else None
+        self._index: dict[CodeType, int] = {}
+        if frame is not None:
+            self._add(frame.f_code, "recorded", _block(frame))
+
+    def place(self, frame: FrameType) -> tuple[int, int]:
+        """Where a frame is now."""
+        code = frame.f_code
+        if code not in self._index:
+            self._add(code, code.co_qualname, _function(code))
+        return self._index[code], frame.f_lineno
+
+    def text(self, place: tuple[int, int] | None) -> str:
+        """The line at a place, without its indentation; empty when its text cannot be found."""
+        if place is None:
+            return ""
+        piece = self.pieces[place[0]]
+        at = place[1] - piece.first
+        return piece.lines[at].strip() if 0 <= at < len(piece.lines) else ""
+
+    def _add(self, code: CodeType, title: str, found: tuple[int, list[str]]) -> None:
+        first, lines = found
+        self._index[code] = len(self.pieces)
+        self.pieces.append(Source(title, first, tuple(textwrap.dedent("".join(lines)).splitlines())))
+
+
+def _block(frame: FrameType) -> tuple[int, list[str]]:
+    """The body of the `with` statement that a frame is in, as first line number and lines."""
+    lines = linecache.getlines(frame.f_code.co_filename, frame.f_globals)
+    try:
+        tree = ast.parse("".join(lines))
+    except SyntaxError:
+        return frame.f_lineno, []
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.With, ast.AsyncWith)) and node.lineno <= frame.f_lineno < node.body[0].lineno:
+            first, last = node.body[0].lineno, node.body[-1].end_lineno or node.body[-1].lineno
+            return first, lines[first - 1 : last]
+    return frame.f_lineno, lines[frame.f_lineno - 1 : frame.f_lineno]
+
+
+def _function(code: CodeType) -> tuple[int, list[str]]:
+    """The source of a function, or of the whole cell or file when the code belongs to none."""
+    lines = linecache.getlines(code.co_filename)
+    if code.co_name != "<module>":
+        lines = lines[code.co_firstlineno - 1 :]
+        try:
+            lines = inspect.getblock(lines) if lines else []
+        except (SyntaxError, IndentationError):
+            lines = lines[:1]
+    return code.co_firstlineno, lines

@@ -1,0 +1,174 @@
+"""A trace goes in, canonical text comes out: the same run gives the same characters in any process.
+
+This is the `text/plain` of every drawing, so it is what notebooks are compared by: it names every tensor,
+operation, node, edge and gradient that a drawing shows, and nothing of its geometry.
+"""
+
+from __future__ import annotations
+
+from .trace import Edge, Op, Step, Tensor, Trace, Value
+
+__all__ = ["brief", "canonical", "number", "op_call", "short", "size", "tensor_label", "op_step"]
+
+
+def number(value: complex | float | int | bool) -> str:
+    """A number as people write it, four significant digits: `0.3333`, `6`, `-2.5e-07`, `True`.
+
+    >>> [number(v) for v in (1.0, -0.0, 1 / 3, 12345678.0, True)]
+    ['1', '0', '0.3333', '1.235e+07', 'True']
+    """
+    if isinstance(value, bool):
+        return str(value)
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, complex):
+        return f"{number(value.real)}{'+' if value.imag >= 0 or value.imag != value.imag else '-'}{number(abs(value.imag))}j"
+    return f"{value + 0.0:.4g}" if value else "0"
+
+
+def brief(value: Value | None, width: int = 22) -> str:
+    """A value in at most about `width` characters: its content when that fits, else its shape and range.
+
+    >>> brief(Value((3,), "float32", (0.5, -2.0, 6.0), -2.0, 6.0))
+    '[0.5, -2, 6]'
+    >>> brief(Value((64, 10), "float32", None, -1.5, 2.25))
+    '64×10 in [-1.5, 2.25]'
+    """
+    if value is None:
+        return "not yet"
+    if value.data is not None and len(value.data) * 2 <= width + 2:
+        text = _nested(value.tolist())
+        if len(text) <= width:
+            return text
+    shape = "×".join(map(str, value.shape)) or "scalar"
+    if value.low is None or value.high is None:
+        return f"{shape} {value.dtype}"[:width]
+    text = f"{shape} in [{number(value.low)}, {number(value.high)}]"
+    if value.low == value.high:
+        text = f"{shape}, all {number(value.low)}"
+    if len(text) > width:
+        text = f"{shape} [{value.low:.2g}, {value.high:.2g}]"
+    return text if len(text) <= width else f"{shape} {value.dtype}"[:width]
+
+
+def _nested(content: object) -> str:
+    if isinstance(content, list):
+        return "[" + ", ".join(map(_nested, content)) + "]"
+    return number(content)  # type: ignore[arg-type]
+
+
+def size(nbytes: int) -> str:
+    """Bytes as people write them.
+
+    >>> size(24), size(4096), size(3_500_000)
+    ('24 B', '4 KiB', '3.3 MiB')
+    """
+    if nbytes < 1024:
+        return f"{nbytes} B"
+    for unit in ("KiB", "MiB"):
+        nbytes /= 1024  # type: ignore[assignment]
+        if nbytes < 1024:
+            return f"{nbytes:.3g} {unit}" if nbytes < 100 else f"{nbytes:.0f} {unit}"
+    return f"{nbytes / 1024:.3g} GiB"
+
+
+def short(node_name: str) -> str:
+    """A node's name without its C++ namespace: `AccumulateGrad`, `CopySlices`."""
+    return node_name.rpartition("::")[2]
+
+
+def op_step(trace: Trace, op: int) -> int:
+    """The number, counted from 1, of the step in which an operation ran."""
+    return next(step.index + 1 for step in trace.steps if step.op == op)
+
+
+def tensor_label(trace: Trace, index: int) -> str:
+    """A tensor's name; `relu#3` for the unnamed result of the operation of step 3, `tensor` for other unnamed ones."""
+    tensor = trace.tensors[index]
+    if tensor.name is not None:
+        return tensor.name
+    if tensor.op is None:
+        return "tensor"
+    op = trace.ops[tensor.op]
+    if op.factory:
+        return op.name
+    label = f"{op.name}#{op_step(trace, op.index)}"
+    return f"{label}[{op.outputs.index(index)}]" if len(op.outputs) > 1 and index in op.outputs else label
+
+
+def op_call(trace: Trace, op: Op) -> str:
+    """An operation as a call with its result: `y = mul(x, w)`."""
+    names = [trace.tensors[i].name for i in op.outputs]
+    left = ", ".join(name or "_" for name in names) + " = " if any(names) else ""
+    return f"{left}{op.name}({', '.join(tensor_label(trace, i) for i in op.inputs)})"
+
+
+def canonical(trace: Trace) -> str:
+    """The whole trace as text, one fact a line."""
+    count = f"{len(trace.ops)} operations, {len(trace.nodes)} nodes, {len(trace.edges)} edges, {len(trace.steps)} steps"
+    lines = [count]
+    if trace.error:
+        lines.append(f"stopped by {trace.error}")
+    if trace.leaves:
+        lines += ["leaves", *(f"  {_leaf(trace, tensor)}" for tensor in trace.leaves)]
+    loose = [n for n in trace.nodes if n.op is None and n.leaf is None]
+    if loose:
+        lines += ["graph", *(f"  {short(n.name)}{_next(trace, n.index)}" for n in loose)]
+    if trace.steps:
+        width = len(str(len(trace.steps)))
+        lines.append("steps")
+        for step in trace.steps:
+            first, *rest = _forward(trace, step) if step.phase == "forward" else _backward(trace, step)
+            lines += [f"  {step.index + 1:>{width}}  {first}", *(f"  {'':>{width}}    {line}" for line in rest)]
+    return "\n".join(lines)
+
+
+def _leaf(trace: Trace, tensor: Tensor) -> str:
+    text = f"{tensor_label(trace, tensor.index)}: {tensor.kind} {brief(tensor.value, 60)}"
+    if tensor.node is None:
+        return text
+    after = [step.after for step in trace.steps if step.node == tensor.node and step.after is not None]
+    return f"{text}, grad {brief(after[-1], 60) if after else 'not yet'}"
+
+
+def _forward(trace: Trace, step: Step) -> list[str]:
+    op = trace.ops[step.op or 0]
+    values = "; ".join(brief(trace.tensors[i].value, 60) for i in op.outputs)
+    marks = [word for word, on in (("in place", op.inplace), ("opaque", op.opaque), ("no grad", not op.grad_enabled)) if on]
+    mark = f" ({', '.join(marks)})" if marks else ""
+    lines = [f"{op_call(trace, op)} → {values}{mark}"]
+    for index in trace.nodes_of(op.index):
+        node = trace.nodes[index]
+        kept = ", ".join(f"{s.name} {size(s.nbytes)}" for s in node.saved)
+        lines.append(f"{short(node.name)}{_next(trace, index)}" + (f" keeps {kept}" if kept else ""))
+    return lines
+
+
+def _next(trace: Trace, node: int) -> str:
+    """The edges that leave a node, as text."""
+    edges = trace.edges_of([node])
+    return " → " + ", ".join(_target(trace, edge) for edge in edges) if edges else ""
+
+
+def _target(trace: Trace, edge: Edge) -> str:
+    node = trace.nodes[edge.target]
+    if node.leaf is not None:
+        return f"AccumulateGrad({tensor_label(trace, node.leaf)})"
+    made = "" if node.op is None else f"({_output(trace, node.op)})"
+    return f"{short(node.name)}{made}" + (f"[{edge.input_nr}]" if edge.input_nr else "")
+
+
+def _output(trace: Trace, op: int) -> str:
+    return tensor_label(trace, trace.ops[op].outputs[0])
+
+
+def _backward(trace: Trace, step: Step) -> list[str]:
+    node = trace.nodes[step.node or 0]
+    got = "; ".join("none" if v is None else brief(v, 60) for v in step.received)
+    lines = [f"{short(node.name)} receives {got}"]
+    if node.leaf is not None:
+        before = "not yet" if step.before is None else brief(step.before, 60)
+        lines.append(f"{tensor_label(trace, node.leaf)}.grad: {before} → {brief(step.after, 60)}")
+    for index, value in step.passed:
+        lines.append(f"passes {brief(value, 60)} to {_target(trace, trace.edges[index])}")
+    return lines

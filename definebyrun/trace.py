@@ -1,0 +1,226 @@
+"""The data of a recorded run, frozen and free of torch: what every other room takes and gives.
+
+A `Trace` lists tensors, forward operations, backward nodes, the edges between them and the steps in the order
+in which they ran. Everything refers to everything else by index, so a trace can be compared, saved and read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+__all__ = ["Edge", "Node", "Op", "Saved", "Source", "Step", "Tensor", "Trace", "Value"]
+
+Number = bool | int | float | complex
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A tensor's content at one moment: all of it when it is small, its range when it is large.
+
+    `data` is the content in row-major order, or None beyond `snapshot.KEEP` elements; `low` and `high` are
+    the smallest and largest element where that is known.
+
+    >>> Value((2, 2), "float32", (1.0, 2.0, 3.0, 4.0)).tolist()
+    [[1.0, 2.0], [3.0, 4.0]]
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    data: tuple[Number, ...] | None = None
+    low: float | None = None
+    high: float | None = None
+
+    def tolist(self) -> Any:
+        """The content as nested lists, as `torch.Tensor.tolist` gives it; `ValueError` when it was not kept."""
+        if self.data is None:
+            raise ValueError(f"only the range of this {'×'.join(map(str, self.shape))} tensor was kept, not its content")
+        flat: list[Any] = list(self.data)
+        if not self.shape:
+            return flat[0]
+        for size in reversed(self.shape[1:]):
+            flat = [flat[i : i + size] for i in range(0, len(flat), size)] if size else []
+        return flat
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One version of one tensor: an in-place change makes a new `Tensor` of the same name.
+
+    `kind` is `parameter`, `leaf` (asks for a gradient), `constant` (asks for none) or `result`. `op` is the
+    operation that made it (None: it was there before), `node` its `grad_fn`, or for a leaf its `AccumulateGrad`;
+    `output_nr` says which output of that node it is. `origin` is the first version of a leaf changed in place.
+    """
+
+    index: int
+    name: str | None
+    kind: str
+    value: Value
+    op: int | None = None
+    node: int | None = None
+    output_nr: int = 0
+    origin: int | None = None
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether autograd follows this tensor."""
+        return self.node is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """One forward operation. `line` and `code` are the source line that ran it, `scope` the module path.
+
+    `inputs` and `outputs` are indices into `Trace.tensors`; `stack` the lines of the learner's code that led
+    here, innermost first, as (index into `Trace.sources`, line). An `opaque` operation was not seen, only found.
+    """
+
+    index: int
+    name: str
+    line: int | None
+    code: str
+    scope: str
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    inplace: bool = False
+    grad_enabled: bool = True
+    opaque: bool = False
+    factory: bool = False
+    stack: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A tensor that a node keeps for its backward: its attribute name, its storage and that storage's bytes.
+
+    `tensor` is its index in `Trace.tensors` when the run has seen it, `storage` an ordinal that two saved
+    tensors share when they share memory.
+    """
+
+    name: str
+    storage: int
+    nbytes: int
+    tensor: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One backward function, `name` as PyTorch's `grad_fn.name()` gives it.
+
+    `op` is the operation that made it (None: an `AccumulateGrad`, or older than the recording), `order` its
+    place in the last backward run that reached it (None: not reached), `grad` what arrived at its first output
+    in that run, `leaf` the tensor that an `AccumulateGrad` fills.
+    """
+
+    index: int
+    name: str
+    op: int | None = None
+    order: int | None = None
+    grad: Value | None = None
+    leaf: int | None = None
+    saved: tuple[Saved, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """One entry of `source`'s `next_functions`: gradients flow from `source` to input `input_nr` of `target`.
+
+    `slot` is the entry's place in `next_functions`, `grad` what flowed in the last backward run, if any did.
+    """
+
+    index: int
+    source: int
+    target: int
+    input_nr: int
+    slot: int
+    grad: Value | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that happened: an operation ran (`forward`) or a node ran (`backward`).
+
+    Backward only: `received` holds what arrived at each output of the node (its `grad_outputs`), `passed` pairs of
+    edge index and gradient, `before` and `after` a leaf's `.grad` around its accumulation, `run` the number of the
+    backward run, `freed` whether the node let go of its saved tensors.
+    """
+
+    index: int
+    phase: str
+    op: int | None = None
+    node: int | None = None
+    stack: tuple[tuple[int, int], ...] = ()
+    received: tuple[Value | None, ...] = ()
+    passed: tuple[tuple[int, Value], ...] = ()
+    before: Value | None = None
+    after: Value | None = None
+    run: int = 0
+    freed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A piece of the learner's code: the body of the recorded block, or a function that it called."""
+
+    title: str
+    first: int
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A whole run as data. `root` is the index of the tensor that `draw` started from, if that made it."""
+
+    tensors: tuple[Tensor, ...] = ()
+    ops: tuple[Op, ...] = ()
+    nodes: tuple[Node, ...] = ()
+    edges: tuple[Edge, ...] = ()
+    steps: tuple[Step, ...] = ()
+    sources: tuple[Source, ...] = ()
+    root: int | None = None
+    error: str | None = None
+    _by_op: dict[int, tuple[int, ...]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        by_op: dict[int, list[int]] = {}
+        for node in self.nodes:
+            if node.op is not None:
+                by_op.setdefault(node.op, []).append(node.index)
+        object.__setattr__(self, "_by_op", {op: tuple(nodes) for op, nodes in by_op.items()})
+
+    @property
+    def leaves(self) -> tuple[Tensor, ...]:
+        """The tensors that no recorded operation computed, first versions only."""
+        return tuple(t for t in self.tensors if t.kind != "result" and t.origin is None)
+
+    def nodes_of(self, op: int) -> tuple[int, ...]:
+        """The indices of the backward nodes that an operation made; empty when it made none."""
+        return self._by_op.get(op, ())
+
+    def main_node(self, op: int) -> int | None:
+        """The node that is the `grad_fn` of an operation's first differentiable output; None without one."""
+        made = set(self.nodes_of(op))
+        for index in self.ops[op].outputs:
+            node = self.tensors[index].node
+            if node in made:
+                return node
+        return min(made, default=None)
+
+    def edges_of(self, nodes: Iterable[int]) -> list[Edge]:
+        """The edges that leave any of these nodes, in order."""
+        wanted = set(nodes)
+        return [edge for edge in self.edges if edge.source in wanted]
+
+    def json(self) -> str:
+        """The trace as JSON: keys in a fixed order, complex numbers as `[real, imaginary]`."""
+        parts = {
+            name: [asdict(part) for part in getattr(self, name)]
+            for name in ("tensors", "ops", "nodes", "edges", "steps", "sources")
+        }
+        return json.dumps({**parts, "root": self.root, "error": self.error}, default=_plain)
+
+
+def _plain(number: complex) -> list[float]:
+    return [number.real, number.imag]

@@ -1,0 +1,99 @@
+"""A tensor goes in, the backward graph that hangs from it now comes out, without any recording.
+
+The walk follows `grad_fn` and `next_functions` with a list of its own, so a chain of any length is no
+recursion. `Graph` is the growing numbering that the recorder shares: a node keeps its number once it has one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+
+from .naming import Names, user_frames
+from .snapshot import snapshot
+from .trace import Edge, Node, Tensor, Trace
+
+__all__ = ["Graph", "kind_of", "node_of", "walk"]
+
+
+def node_of(tensor: torch.Tensor) -> tuple[Any, int] | None:
+    """The node that a tensor's gradient arrives at, with the output number; None when it asks for none."""
+    if not tensor.requires_grad:
+        return None
+    if not tensor.is_leaf:
+        return tensor.grad_fn, tensor.output_nr
+    with torch.inference_mode(False):
+        return torch.autograd.graph.get_gradient_edge(tensor).node, 0
+
+
+def kind_of(tensor: torch.Tensor) -> str:
+    """`parameter`, `leaf`, `constant` or `result`, as `trace.Tensor.kind` means them."""
+    if tensor.requires_grad and not tensor.is_leaf:
+        return "result"
+    if isinstance(tensor, torch.nn.Parameter):
+        return "parameter" if tensor.requires_grad else "constant"
+    return "leaf" if tensor.requires_grad else "constant"
+
+
+class Graph:
+    """Numbers nodes in the order in which they are found, and keeps them alive so that numbers stay theirs."""
+
+    def __init__(self) -> None:
+        self.index: dict[Any, int] = {}
+        self.edges: list[tuple[int, int, int, int]] = []
+
+    def __contains__(self, node: Any) -> bool:
+        return node in self.index
+
+    def add(self, roots: Iterable[Any]) -> list[Any]:
+        """Number every node that can be reached from these and is new; give the new ones in that order."""
+        new: list[Any] = []
+        for node in self._reach(roots):
+            self.index[node] = len(self.index)
+            new.append(node)
+        for node in new:
+            for slot, (target, input_nr) in enumerate(node.next_functions):
+                if target is not None:
+                    self.edges.append((self.index[node], self.index[target], input_nr, slot))
+        return new
+
+    def _reach(self, roots: Iterable[Any]) -> Iterator[Any]:
+        waiting = list(roots)[::-1]
+        while waiting:
+            node = waiting.pop()
+            if node not in self.index:
+                yield node
+                waiting.extend(target for target, _ in reversed(node.next_functions) if target is not None)
+
+
+def walk(tensor: torch.Tensor) -> Trace:
+    """The backward graph of a tensor as a `Trace` with nodes and edges, no steps.
+
+    Raises `TypeError` for anything but a tensor, `ValueError` for a tensor that has no graph.
+    """
+    if not isinstance(tensor, torch.Tensor):
+        raise TypeError(f"draw takes a torch.Tensor, not {type(tensor).__name__}")
+    start = node_of(tensor)
+    if start is None:
+        raise ValueError("this tensor has no graph: requires_grad is False, so autograd recorded nothing for it")
+    graph, names = Graph(), Names()
+    names.look(user_frames())
+    found = graph.add([start[0]])
+    tensors: list[Tensor] = []
+    nodes: list[Node] = []
+    for node in found:
+        leaf = getattr(node, "variable", None)
+        if leaf is not None:
+            index, number = len(tensors), graph.index[node]
+            tensors.append(Tensor(index, names.of(leaf), kind_of(leaf), snapshot(leaf), None, number))
+            nodes.append(Node(number, node.name(), leaf=index))
+        else:
+            nodes.append(Node(graph.index[node], node.name()))
+    root = next((t.index for t in tensors if t.node == 0), None)
+    if root is None:
+        root = len(tensors)
+        tensors.append(Tensor(root, names.of(tensor), "result", snapshot(tensor), None, 0, start[1]))
+    edges = tuple(Edge(i, *edge) for i, edge in enumerate(graph.edges))
+    return Trace(tensors=tuple(tensors), nodes=tuple(nodes), edges=edges, root=root)

@@ -1,0 +1,238 @@
+"""A step of a trace goes in, the sentence that the player speaks comes out, with the numbers of this run.
+
+For common operations the sentence gives the local derivative: which rule a node applies, to which numbers. The
+rules are those of PyTorch's derivatives.yaml; operations without a rule here say what they received and passed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .text import brief, short, size, tensor_label
+from .trace import Edge, Node, Op, Step, Trace, Value
+
+__all__ = ["sentence"]
+
+Rule = Callable[[Trace, Op, int, Value], str]
+WIDE = 40
+
+
+def sentence(trace: Trace, step: Step) -> str:
+    """What happened in one step, in words and numbers."""
+    same = [other for other in trace.steps if other.phase == step.phase]
+    head = f"{step.phase.capitalize()} {same.index(step) + 1} of {len(same)}. "
+    return head + (_forward(trace, step) if step.phase == "forward" else _backward(trace, step))
+
+
+def _list(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
+
+
+def _forward(trace: Trace, step: Step) -> str:
+    op = trace.ops[step.op or 0]
+    made = _list([tensor_label(trace, i) for i in op.outputs])
+    values = _list([brief(trace.tensors[i].value, WIDE) for i in op.outputs])
+    if op.factory:
+        tensor = trace.tensors[op.outputs[0]]
+        asks = "asks for a gradient" if tensor.requires_grad else "asks for no gradient"
+        return f"{made} is made: {values}. It is a leaf and {asks}."
+    if op.opaque:
+        return f"{op.name} makes {made}: {values}. What happens inside cannot be seen from here."
+    if op.name.endswith(".step"):
+        return f"{op.name} changes {made} in place, outside the graph."
+    if op.inplace:
+        text = f"{op.name} changes {made} in place: {values}."
+    else:
+        args = list(dict.fromkeys(tensor_label(trace, i) for i in op.inputs))
+        text = f"{op.name} makes {made}" + (f" from {_list(args)}" if args else "") + f": {values}."
+    return text + _graph(trace, op)
+
+
+def _graph(trace: Trace, op: Op) -> str:
+    """What an operation left in the graph: a node or none, and what that keeps."""
+    nodes = [trace.nodes[i] for i in trace.nodes_of(op.index)]
+    if not nodes:
+        if op.inputs and not op.grad_enabled:
+            return " Gradients are off here: no node is made."
+        if any(trace.tensors[i].requires_grad for i in op.inputs):
+            return " No gradient flows through it: no node is made."
+        return " No input asks for a gradient: no node is made."
+    kept = {s.storage: s for node in nodes for s in node.saved}
+    text = f" It leaves {_list([short(node.name) for node in nodes])} in the graph"
+    if not kept:
+        return text + ", which keeps nothing."
+    names = list(dict.fromkeys(_kept_name(trace, op, s.tensor, s.name) for s in kept.values()))
+    return text + f", keeping {_list(names)} for backward ({size(sum(s.nbytes for s in kept.values()))})."
+
+
+def _kept_name(trace: Trace, op: Op, tensor: int | None, attribute: str) -> str:
+    if tensor is None:
+        return attribute
+    if tensor in op.outputs:
+        return "its result"
+    return tensor_label(trace, tensor)
+
+
+def _backward(trace: Trace, step: Step) -> str:
+    node = trace.nodes[step.node or 0]
+    got = [brief(v, WIDE) for v in step.received if v is not None]
+    text = f"{short(node.name)} receives {_list(got) if got else 'nothing'}."
+    if node.leaf is not None:
+        name = f"{tensor_label(trace, node.leaf)}.grad"
+        if step.before is None:
+            return f"{text} {name} was None and is now {brief(step.after, WIDE)}."
+        return f"{text} It adds that to {name}: {_sum([step.before, *(v for v in step.received if v)], step.after)}."
+    for index, value in step.passed:
+        edge = trace.edges[index]
+        text += f" To {_receiver(trace, edge)} it passes {_local(trace, node, edge, step, value)}."
+        text += _arrival(trace, step, edge)
+    return text
+
+
+def _sum(parts: list[Value], total: Value | None) -> str:
+    return f"{' + '.join(brief(part, WIDE) for part in parts)} = {brief(total, WIDE)}"
+
+
+def _receiver(trace: Trace, edge: Edge) -> str:
+    node = trace.nodes[edge.target]
+    if node.leaf is not None:
+        return tensor_label(trace, node.leaf)
+    if node.op is None or trace.main_node(node.op) != node.index:
+        return short(node.name)
+    output = next((i for i in trace.ops[node.op].outputs if trace.tensors[i].node == node.index), None)
+    return short(node.name) if output is None else tensor_label(trace, output)
+
+
+def _arrival(trace: Trace, step: Step, edge: Edge) -> str:
+    """Where several gradients meet: how many have arrived by now, out of how many in this run."""
+    meeting = [
+        (other.index, index)
+        for other in trace.steps
+        if other.run == step.run
+        for index, _ in other.passed
+        if trace.edges[index].target == edge.target and trace.edges[index].input_nr == edge.input_nr
+    ]
+    if len(meeting) < 2:
+        return ""
+    place = meeting.index((step.index, edge.index)) + 1
+    return f" There it is part {place} of {len(meeting)}; the parts are added."
+
+
+def _local(trace: Trace, node: Node, edge: Edge, step: Step, value: Value) -> str:
+    grad = next((v for v in step.received if v is not None), None)
+    rule = RULES.get(short(node.name))
+    result = brief(value, WIDE)
+    if rule is None or grad is None or node.op is None:
+        return result
+    words = rule(trace, trace.ops[node.op], edge.slot, grad)
+    return f"{words} = {result}" if words else f"{result}, unchanged"
+
+
+# ---- local derivatives -------------------------------------------------------------------------------------
+
+
+def _input(trace: Trace, op: Op, position: int) -> tuple[str, str] | None:
+    """An operand as name and numbers; None for a plain Python number, which no tensor stands for."""
+    if position >= len(op.inputs) or len(op.inputs) < 2:
+        return None
+    index = op.inputs[position]
+    return tensor_label(trace, index), brief(trace.tensors[index].value, WIDE)
+
+
+def _times(other: tuple[str, str] | None, grad: Value, sign: str = "") -> str:
+    if other is None:
+        return f"{sign}grad × the other factor"
+    return f"{sign}grad × {other[0]} = {sign}{brief(grad, WIDE)} × {other[1]}"
+
+
+def _same(trace: Trace, op: Op, slot: int, grad: Value) -> str:
+    return ""
+
+
+def _mul(trace: Trace, op: Op, slot: int, grad: Value) -> str:
+    return _times(_input(trace, op, 1 - slot), grad)
+
+
+def _sub(trace: Trace, op: Op, slot: int, grad: Value) -> str:
+    return "−grad" if (slot == 1) != (op.name == "rsub") else ""
+
+
+def _div(trace: Trace, op: Op, slot: int, grad: Value) -> str:
+    return "grad ÷ the divisor" if slot == 0 else "−grad × dividend ÷ divisor²"
+
+
+def _result(trace: Trace, op: Op) -> str:
+    return brief(trace.tensors[op.outputs[0]].value, WIDE)
+
+
+def _fixed(words: str) -> Rule:
+    def rule(trace: Trace, op: Op, slot: int, grad: Value) -> str:
+        return words
+
+    return rule
+
+
+def _relu(trace: Trace, op: Op, slot: int, grad: Value) -> str:
+    return f"grad where its result {_result(trace, op)} is above 0"
+
+
+def _mean(trace: Trace, op: Op, slot: int, grad: Value) -> str:
+    before, after = (trace.tensors[i].value.shape for i in (op.inputs[0], op.outputs[0]))
+    count = 1
+    for part in before:
+        count *= part
+    for part in after:
+        count //= part or 1
+    return f"grad ÷ {count}, once for each element"
+
+
+def _square(trace: Trace, op: Op, slot: int, grad: Value) -> str:
+    name = tensor_label(trace, op.inputs[0])
+    return f"grad × exponent × {name}^(exponent − 1)"
+
+
+RULES: dict[str, Rule] = {
+    "AddBackward0": _same,
+    "SubBackward0": _sub,
+    "RsubBackward1": _sub,
+    "MulBackward0": _mul,
+    "DivBackward0": _div,
+    "NegBackward0": _fixed("−grad"),
+    "ReluBackward0": _relu,
+    "SumBackward0": _fixed("grad, once for each element"),
+    "SumBackward1": _fixed("grad, repeated along the summed dimensions"),
+    "MeanBackward0": _mean,
+    "ExpBackward0": _fixed("grad × its result"),
+    "LogBackward0": _fixed("grad ÷ its input"),
+    "SqrtBackward0": _fixed("grad ÷ (2 × its result)"),
+    "TanhBackward0": _fixed("grad × (1 − result²)"),
+    "SigmoidBackward0": _fixed("grad × result × (1 − result)"),
+    "PowBackward0": _square,
+    "SinBackward0": _fixed("grad × cos(its input)"),
+    "CosBackward0": _fixed("−grad × sin(its input)"),
+    "MmBackward0": _fixed("grad times the other matrix, transposed"),
+    "MvBackward0": _fixed("grad times the other factor, transposed"),
+    "DotBackward0": _mul,
+    "TBackward0": _fixed("grad, transposed"),
+    "TransposeBackward0": _fixed("grad, transposed back"),
+    "ViewBackward0": _fixed("grad, in the old shape"),
+    "UnsafeViewBackward0": _fixed("grad, in the old shape"),
+    "SelectBackward0": _fixed("zeros with grad in the place that was read"),
+    "SliceBackward0": _fixed("zeros with grad in the places that were read"),
+    "ExpandBackward0": _fixed("grad, summed over the expanded dimensions"),
+    "UnsqueezeBackward0": _fixed("grad, without the added dimension"),
+    "LogSoftmaxBackward0": _fixed("grad − softmax × sum of grad"),
+    "SoftmaxBackward0": _fixed("result × (grad − sum of grad × result)"),
+    "CloneBackward0": _same,
+}
+
+
+def _addmm(trace: Trace, op: Op, slot: int, grad: Value) -> str:
+    return (
+        "grad, summed over the rows that shared the bias",
+        "grad times the second matrix, transposed",
+        "the first matrix, transposed, times grad",
+    )[slot]
+
+
+RULES["AddmmBackward0"] = _addmm
