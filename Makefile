@@ -1,0 +1,93 @@
+# The verbs of this repository. Each does its own set-up first, so any of them can be the first command on a fresh clone.
+# GNU make 3.81 (macOS) is enough. The work itself is done by the small scripts in tools/.
+
+.PHONY: help book test notebooks chapter lint links serve lab bench clean
+.DEFAULT_GOAL := help
+
+# PYTHON makes .venv; after that only .venv's own Python is used. The first that is new enough, your python3 before others.
+ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+ifndef PYTHON
+PYTHON := $(shell for p in python3 python python3.13 python3.12 python3.11; do \
+	$$p -c '$(ENOUGH)' >/dev/null 2>&1 && { echo $$p; exit; }; done; echo none)
+endif
+ifeq ($(OS),Windows_NT)
+PY := .venv/Scripts/python.exe
+else
+PY := .venv/bin/python
+endif
+WORKERS ?= logical
+ONLY ?=
+ALL ?=
+PORT ?= 8000
+
+PAGES := _config.yml _toc.yml index.md references.bib $(wildcard *.md) \
+	$(shell find chapters notebooks _static _ext _assets _templates -not -name '*.pyc' -not -path '*/.*' \
+	-not -name __pycache__ -not -name '*.partial' 2>/dev/null)
+
+help:
+	@echo 'make book        build the book into _build/html (sets up .venv; no torch, about a minute the first time)'
+	@echo 'make test        run every test (sets up all of .venv, a few minutes the first time)'
+	@echo 'make notebooks   execute the chapters that changed; ALL=1 all of them; ONLY=01-your-first-graph one'
+	@echo 'make chapter     take an edit made in Jupyter back: NOTEBOOK=notebooks/01-your-first-graph.ipynb'
+	@echo 'make serve       show the book on this machine: PORT=8000'
+	@echo 'make lab         open the notebooks in JupyterLab'
+	@echo 'make lint        check the style of all code'
+	@echo 'make links       check that the links to other places still lead somewhere (needs the network)'
+	@echo 'make bench       measure the recorder beside plain runs and other drawers'
+	@echo 'make clean       remove what was built; .venv stays (make clean ALL=1 removes it too)'
+
+.venv/book.stamp: requirements-book.txt | python
+	@'$(PYTHON)' tools/environment.py book
+
+.venv/test.stamp: requirements.txt requirements-book.txt pyproject.toml | python
+	@'$(PYTHON)' tools/environment.py test
+
+.venv/lab.stamp: .venv/test.stamp
+	@'$(PYTHON)' tools/environment.py lab
+
+_build/book.stamp: .venv/book.stamp tools/book.py $(PAGES)
+	@$(PY) -m tools.book
+
+book: _build/book.stamp
+	@echo 'The book is ready: open _build/html/index.html in a browser, or run make serve.'
+
+test: .venv/test.stamp _build/book.stamp
+	@echo 'Running every test'
+	@$(PY) -m pytest -q -n $(WORKERS) --maxprocesses 8
+
+notebooks: .venv/test.stamp
+	@$(PY) -m tools.notebooks $(if $(ALL),--all) $(if $(ONLY),--only '$(ONLY)')
+
+chapter: .venv/test.stamp
+	@$(PY) -m tools.chapter '$(NOTEBOOK)'
+
+lint: .venv/test.stamp
+	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && echo 'The style of all code is in order.'
+
+links: .venv/book.stamp
+	@$(PY) -m tools.links
+
+serve: _build/book.stamp
+	@echo 'The book is at http://localhost:$(PORT)/ until you press Ctrl-C.'
+	@$(PY) -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
+
+lab: .venv/lab.stamp
+	@$(PY) -m jupyterlab notebooks
+
+bench: .venv/test.stamp
+	@$(PY) -m tools.bench
+
+clean:
+	@rm -rf _build build *.egg-info .pytest_cache .ruff_cache .hypothesis notebooks/.ipynb_checkpoints
+	@find chapters definebyrun tests tools _ext -name __pycache__ -type d -prune -exec rm -rf {} +
+	$(if $(ALL),@rm -rf .venv)
+	@echo 'Removed what was built$(if $(ALL), and .venv).'
+
+# One sentence when there is no Python that will do, before anything is written.
+.PHONY: python
+python:
+	@if [ '$(PYTHON)' = none ]; then \
+	  echo 'Define by Run needs Python 3.11 or newer, and there is none here: install one, or name it: make PYTHON=/path/to/python3.12' >&2; exit 1; fi
+	@'$(PYTHON)' -c '$(ENOUGH)' 2>/dev/null || { \
+	  found=$$('$(PYTHON)' --version 2>&1 | head -n 1) || found='not a Python'; \
+	  echo "Define by Run needs Python 3.11 or newer, and $(PYTHON) is $$found: name a newer one: make PYTHON=/path/to/python3.12" >&2; exit 1; }

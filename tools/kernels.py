@@ -1,0 +1,36 @@
+"""The environment in which every kernel of this course runs, the same when a notebook is made and when it is tested.
+
+Gives environment variables; starts nothing. Whatever could make an output differ between two runs or two machines
+(hash seeds, thread counts, a reader's own IPython start-up files) is fixed here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+__all__ = ["settle"]
+
+ROOT = Path(__file__).resolve().parent.parent
+FIXED = {
+    "PYTHONHASHSEED": "0",  # sets print in the same order
+    "PYTHONIOENCODING": "utf-8",  # Windows would print in its own code page
+    "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # the debugger warns on stderr where modules are frozen
+    "OMP_NUM_THREADS": "1",  # sums in the same order whatever the number of cores
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+}
+UNSET = ("MPLBACKEND", "PYTHONSTARTUP", "PYTHONWARNINGS", "FORCE_COLOR")
+
+
+def settle(root: Path = ROOT) -> None:
+    """Make this process, and the kernels that it starts, run in the course's fixed environment."""
+    os.environ.update(FIXED)
+    for name in UNSET:
+        os.environ.pop(name, None)
+    paths = [str(root), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
+    if "DBR_IPYTHONDIR" not in os.environ:
+        os.environ["DBR_IPYTHONDIR"] = tempfile.mkdtemp(prefix="ipython-")
+    os.environ["IPYTHONDIR"] = os.environ["DBR_IPYTHONDIR"]

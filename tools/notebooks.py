@@ -1,0 +1,184 @@
+"""Makes notebooks/NN-slug.ipynb from chapters/NN-slug.md: converts, executes, stores the outputs, reproducibly.
+
+    python -m tools.notebooks                  what changed since the notebook was made
+    python -m tools.notebooks --all            every lesson
+    python -m tools.notebooks --only NAME      one lesson, in any case
+
+A notebook is written only when every cell of it ran; otherwise the old one stays and the report says what failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbformat import NotebookNode
+
+from tools import kernels
+from tools.chapters import ROOT, ChapterError, Lesson, find, lessons, notebook
+
+__all__ = ["execute", "make", "normalise", "plan", "write"]
+
+CELL_TIMEOUT = 300
+CELL_FILE = re.compile(r"(?:[A-Za-z]:)?[^\s\"'<>]*ipykernel_\d+[/\\]\d+\.py")
+
+
+class CellError(Exception):
+    """A cell that did not run: which one, its first line, and the error, ready to be shown."""
+
+
+def execute(book: NotebookNode, folder: Path, label: str = "notebook") -> NotebookNode:
+    """Run every cell in a fresh kernel whose working folder is `folder`; `CellError` when one fails."""
+    current: list[tuple[NotebookNode, int]] = []
+    client = NotebookClient(
+        book,
+        timeout=CELL_TIMEOUT,
+        kernel_name="python3",
+        record_timing=False,
+        coalesce_streams=True,
+        resources={"metadata": {"path": str(folder)}},
+        on_cell_start=lambda cell, cell_index: current.append((cell, cell_index)),
+    )
+    try:
+        client.execute()
+    except Exception as error:
+        if not current:
+            raise CellError(f"{label}: no kernel started: {type(error).__name__}: {error}") from error
+        cell, index = current[-1]
+        number = sum(other.cell_type == "code" and other.id != "setup" for other in book.cells[: index + 1])
+        first = next((line for line in cell.source.splitlines() if line.strip()), "")
+        raise CellError(
+            f"{label}: code cell {number} (id {cell.id}) stopped\n    {first.strip()}\n    {_what(cell, error)}"
+        ) from error
+    return normalise(book)
+
+
+def _what(cell: NotebookNode, error: Exception) -> str:
+    """Type and message of what stopped a cell, as one line: its own error, or the kernel's."""
+    for output in cell.get("outputs", []):
+        if output.output_type == "error":
+            return f"{output.ename}: {' '.join(output.evalue.split())}"
+    if "Timeout" in type(error).__name__:
+        return f"it ran longer than {CELL_TIMEOUT} seconds"
+    if "DeadKernel" in type(error).__name__:
+        return "the kernel died (out of memory, or a crash in compiled code)"
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def normalise(book: NotebookNode) -> NotebookNode:
+    """Take out what differs between two runs of the same cells: kernel and Python versions, the files of cells."""
+    book.metadata = notebook_metadata()
+    for cell in book.cells:
+        cell.metadata.pop("execution", None)
+        for output in cell.get("outputs", []):
+            if "text" in output:
+                output.text = CELL_FILE.sub("<cell>", output.text)
+            output["traceback"] = [CELL_FILE.sub("<cell>", line) for line in output.get("traceback", [])]
+            if output.output_type != "error":
+                del output["traceback"]
+    return book
+
+
+def notebook_metadata() -> NotebookNode:
+    """The same metadata for every notebook, with no version in it."""
+    from tools.chapters import METADATA
+
+    return nbformat.from_dict(METADATA)
+
+
+def code(book: NotebookNode) -> list[tuple]:
+    """What decides whether stored outputs still belong to a notebook: its code cells, and what marks them."""
+    return [(c.source, dict(c.metadata)) for c in book.cells if c.cell_type == "code"]
+
+
+def plan(lesson: Lesson) -> tuple[str, NotebookNode]:
+    """What a lesson needs, and its notebook so far: "nothing", "text" (outputs kept) or "run"."""
+    fresh = notebook(lesson)
+    try:
+        stored = nbformat.read(lesson.notebook, as_version=4)
+    except (OSError, ValueError):
+        return "run", fresh
+    ran = all(c.execution_count for c in stored.cells if c.cell_type == "code" and c.source.strip())
+    if code(stored) != code(fresh) or not ran:
+        return "run", fresh
+    kept = iter([c for c in stored.cells if c.cell_type == "code"])
+    for cell in fresh.cells:
+        if cell.cell_type == "code":
+            old = next(kept)
+            cell.outputs, cell.execution_count = old.outputs, old.execution_count
+    return ("nothing" if fresh == stored else "text"), fresh
+
+
+def write(book: NotebookNode, path: Path) -> None:
+    """Put the notebook in place whole: a reader or a second run never sees half of it."""
+    nbformat.validate(book)
+    path.parent.mkdir(exist_ok=True)
+    partial = path.with_suffix(".partial")
+    try:
+        partial.write_text(nbformat.writes(book, version=4) + "\n", encoding="utf-8", newline="\n")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def make(lesson: Lesson, everything: bool = False) -> str:
+    """Bring one lesson's notebook up to date; says what was done. Runs in a process of its own."""
+    need, book = plan(lesson)
+    if need == "nothing" and not everything:
+        return "up to date"
+    if need == "text" and not everything:
+        write(book, lesson.notebook)
+        return "text taken over, outputs kept"
+    start = time.perf_counter()
+    kernels.settle()
+    lesson.notebook.parent.mkdir(exist_ok=True)
+    for cell in book.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    write(execute(book, lesson.notebook.parent, f"chapters/{lesson.chapter.name}"), lesson.notebook)
+    return f"executed in {time.perf_counter() - start:.0f} s"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tools.notebooks", description=__doc__.partition("\n")[0])
+    parser.add_argument("--all", action="store_true", help="execute every lesson, changed or not")
+    parser.add_argument("--only", metavar="NAME", help="execute one lesson, changed or not")
+    parser.add_argument("--jobs", type=int, default=2, help="how many lessons run at the same time (2)")
+    parser.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    try:
+        chosen = [find(options.only, options.root)] if options.only else lessons(options.root)
+        for lesson in chosen:
+            notebook(lesson)  # refuse before anything runs
+    except (ChapterError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    failed = 0
+    everything = options.all or bool(options.only)
+    kernels.settle()
+    with ProcessPoolExecutor(max(1, min(options.jobs, len(chosen) or 1))) as pool:
+        running = {pool.submit(make, lesson, everything): lesson for lesson in chosen}
+        for done in as_completed(running):
+            lesson = running[done]
+            try:
+                print(f"  {lesson.name}: {done.result()}", flush=True)
+            except (CellError, ChapterError) as error:
+                failed += 1
+                state = "is left as it was" if lesson.notebook.exists() else "is not written"
+                print(f"✗ {error}\n  notebooks/{lesson.notebook.name} {state}.", file=sys.stderr, flush=True)
+    for orphan in sorted(set((options.root / "notebooks").glob("*.ipynb")) - {x.notebook for x in lessons(options.root)}):
+        print(f"  notebooks/{orphan.name} has no chapter: remove it, or write chapters/{orphan.stem}.md.")
+    counted = "1 notebook" if len(chosen) == 1 else f"{len(chosen)} notebooks"
+    print(f"{failed} of {counted} failed." if failed else f"{counted} in step with the chapters.", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
