@@ -9,7 +9,12 @@ from __future__ import annotations
 
 from .trace import Trace
 
-__all__ = ["kept_after_steps"]
+__all__ = ["freed_at", "kept_after_steps"]
+
+
+def freed_at(trace: Trace, node: int) -> int | None:
+    """The step, counted from 1, in which a node lets go of what it saved; None when it never does."""
+    return next((step.index + 1 for step in trace.steps if step.node == node and step.freed), None)
 
 
 def kept_after_steps(trace: Trace) -> tuple[int, ...]:

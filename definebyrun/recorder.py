@@ -113,6 +113,11 @@ class Recorder(TorchFunctionMode):
         self._result = self._freeze(None if error is None else f"{type(error).__name__}: {error}")
         self.__dict__ = {"_result": self._result, "inner": getattr(self, "inner", None)}
 
+    @property
+    def done(self) -> bool:
+        """Whether the recording has ended."""
+        return self._result is not None
+
     def trace(self) -> Trace:
         """The finished recording; `RuntimeError` while it is still going on."""
         if self._result is None:

@@ -7,11 +7,11 @@ in which they ran. Everything refers to everything else by index, so a trace can
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-__all__ = ["Edge", "Node", "Op", "Saved", "Source", "Step", "Tensor", "Trace", "Value"]
+__all__ = ["Edge", "Node", "Op", "Saved", "Source", "Step", "Tensor", "Trace", "Value", "total"]
 
 Number = bool | int | float | complex
 
@@ -43,6 +43,23 @@ class Value:
         for size in reversed(self.shape[1:]):
             flat = [flat[i : i + size] for i in range(0, len(flat), size)] if size else []
         return flat
+
+
+def total(parts: Sequence[Value]) -> Value:
+    """The sum of several values of one shape; only its shape where a part's content was not kept.
+
+    >>> total([Value((2,), "float32", (1.0, 5.0)), Value((2,), "float32", (2.0, 0.5))]).tolist()
+    [3.0, 5.5]
+    """
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    if any(part.data is None or part.shape != first.shape for part in parts):
+        return Value(first.shape, first.dtype)
+    data = tuple(sum(numbers) for numbers in zip(*(part.data or () for part in parts), strict=True))
+    if not data or any(isinstance(number, complex) for number in data):
+        return Value(first.shape, first.dtype, data)
+    return Value(first.shape, first.dtype, data, float(min(data)), float(max(data)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .text import brief, short, size, tensor_label
-from .trace import Edge, Node, Op, Step, Trace, Value
+from .trace import Edge, Node, Op, Step, Trace, Value, total
 
 __all__ = ["sentence"]
 
@@ -84,7 +84,7 @@ def _backward(trace: Trace, step: Step) -> str:
         return f"{text} It adds that to {name}: {_sum([step.before, *(v for v in step.received if v)], step.after)}."
     for index, value in step.passed:
         edge = trace.edges[index]
-        text += f" To {_receiver(trace, edge)} it passes {_local(trace, node, edge, step, value)}."
+        text += f"\nTo {_receiver(trace, edge)} it passes {_local(trace, node, edge, step, value)}."
         text += _arrival(trace, step, edge)
     return text
 
@@ -104,18 +104,21 @@ def _receiver(trace: Trace, edge: Edge) -> str:
 
 
 def _arrival(trace: Trace, step: Step, edge: Edge) -> str:
-    """Where several gradients meet: how many have arrived by now, out of how many in this run."""
+    """Where several gradients meet: the sum as far as it is made by now."""
     meeting = [
-        (other.index, index)
+        (other.index, index, value)
         for other in trace.steps
         if other.run == step.run
-        for index, _ in other.passed
+        for index, value in other.passed
         if trace.edges[index].target == edge.target and trace.edges[index].input_nr == edge.input_nr
     ]
     if len(meeting) < 2:
         return ""
-    place = meeting.index((step.index, edge.index)) + 1
-    return f" There it is part {place} of {len(meeting)}; the parts are added."
+    place = next(i for i, part in enumerate(meeting) if part[:2] == (step.index, edge.index))
+    if place + 1 < len(meeting):
+        return f" That is part {place + 1} of {len(meeting)} of its gradient."
+    parts = [value for _, _, value in meeting]
+    return f" That is the last part; the parts are added: {_sum(parts, total(parts))}."
 
 
 def _local(trace: Trace, node: Node, edge: Edge, step: Step, value: Value) -> str:
@@ -125,7 +128,18 @@ def _local(trace: Trace, node: Node, edge: Edge, step: Step, value: Value) -> st
     if rule is None or grad is None or node.op is None:
         return result
     words = rule(trace, trace.ops[node.op], edge.slot, grad)
+    if words in PLAIN and grad.shape == value.shape and not _equal(grad, value, PLAIN[words]):
+        return result
+    if rule in ELEMENTWISE and grad.shape != value.shape:
+        words = f"{words or 'grad'}, summed to the shape of {_receiver(trace, edge)},"
     return f"{words} = {result}" if words else f"{result}, unchanged"
+
+
+def _equal(grad: Value, value: Value, sign: int) -> bool:
+    """Whether a rule that says "unchanged" or "−grad" holds for these numbers (`alpha=2` breaks it)."""
+    if grad.data is None or value.data is None:
+        return False
+    return all(sign * a == b or (a != a and b != b) for a, b in zip(grad.data, value.data, strict=True))
 
 
 # ---- local derivatives -------------------------------------------------------------------------------------
@@ -236,3 +250,5 @@ def _addmm(trace: Trace, op: Op, slot: int, grad: Value) -> str:
 
 
 RULES["AddmmBackward0"] = _addmm
+ELEMENTWISE = {_same, _mul, _sub, _div}
+PLAIN = {"": 1, "−grad": -1}

@@ -1,0 +1,279 @@
+"""A trace goes in, what is drawn comes out: cards and the links between them, with the words on each card.
+
+One card stands for each backward node (a leaf's card is its `AccumulateGrad`), one for each tensor or operation
+that has no node. A link is an edge of PyTorch's graph, or data that flows where no gradient will. Every row of a
+card is a list of states: a text and the step from which it holds, so that a player only has to choose.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .memory import freed_at
+from .text import brief, op_step, short, size, tensor_label
+from .trace import Tensor, Trace, Value, total
+
+__all__ = ["Card", "Link", "State", "WIDTH", "deal"]
+
+WIDTH = 24
+"""The most characters a row of a card holds."""
+SHARED = 4
+"""A leaf that more operations use than this gets one chip for each use: shared nodes make a layout explode."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A text, and the step (0: before the first) from which a card shows it."""
+
+    since: int
+    text: str
+
+
+@dataclass(slots=True)
+class Card:
+    """One card. `born` is the step that makes it (0: it was there), `node` the backward node it stands for.
+
+    `kind` is `leaf`, `parameter`, `constant`, `op` (has a node), `inner` (a further node of an operation),
+    `plain` (an operation without a node) or `older` (a node from before the recording). `runs` are the backward
+    steps in which its node ran; `output` marks a result that nothing else uses.
+    """
+
+    id: str
+    kind: str
+    title: str
+    born: int = 0
+    node: int | None = None
+    op: int | None = None
+    values: list[State] = field(default_factory=list)
+    function: str = ""
+    keeps: list[State] = field(default_factory=list)
+    grads: list[State] = field(default_factory=list)
+    runs: list[int] = field(default_factory=list)
+    output: bool = False
+
+    def rows(self) -> list[list[State]]:
+        """The rows below the title, each with its states over time."""
+        rows = [self.values, [State(0, self.function)] if self.function else [], self.grads]
+        return [row for row in rows if row]
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An arrow between two cards in the direction of the data. `edge` is None where no gradient flows back.
+
+    `flows` lists the backward steps in which a gradient went along it, with that gradient as text.
+    """
+
+    id: str
+    tail: str
+    head: str
+    born: int
+    edge: int | None = None
+    flows: tuple[State, ...] = ()
+
+
+def deal(trace: Trace) -> tuple[list[Card], list[Link]]:
+    """All cards and links of a trace, in a fixed order."""
+    cards = _leaf_cards(trace) + _op_cards(trace) + _older_cards(trace)
+    links, chips = _edge_links(trace, {card.node: card for card in cards if card.node is not None})
+    links += _data_links(trace, {card.id: card for card in cards})
+    used = {link.tail for link in links}
+    for card in cards:
+        card.output = card.kind in ("op", "plain", "older") and card.id not in used
+    shared = {chip.id.split("u")[0] for chip in chips}
+    return [card for card in cards if card.id not in shared] + chips, links
+
+
+def _leaf_cards(trace: Trace) -> list[Card]:
+    cards = []
+    for tensor in trace.tensors:
+        if tensor.kind == "result" or tensor.origin is not None:
+            continue
+        born = op_step(trace, tensor.op) if tensor.op is not None else 0
+        card = Card(_leaf_id(tensor), tensor.kind, tensor_label(trace, tensor.index), born, tensor.node)
+        versions = [tensor, *(t for t in trace.tensors if t.origin == tensor.index)]
+        card.values = [State(0, brief(tensor.value, WIDTH))]
+        for version in versions[1:]:
+            if version.op is not None:
+                card.values.append(State(op_step(trace, version.op), brief(version.value, WIDTH)))
+        if tensor.node is not None:
+            card.function = "AccumulateGrad"
+            card.grads, card.runs = _leaf_grads(trace, tensor.node)
+        cards.append(card)
+    return cards
+
+
+def _leaf_id(tensor: Tensor) -> str:
+    return f"t{tensor.index}" if tensor.node is None else f"n{tensor.node}"
+
+
+def _op_cards(trace: Trace) -> list[Card]:
+    cards = []
+    for op in trace.ops:
+        if op.factory:
+            continue
+        born = op_step(trace, op.index)
+        outputs = [trace.tensors[i] for i in op.outputs]
+        names = ", ".join(dict.fromkeys(t.name for t in outputs if t.name))
+        title = f"{names} = {op.name}" if names else f"{op.name}#{born}"
+        values = "; ".join(brief(t.value, WIDTH if len(outputs) == 1 else WIDTH // 2) for t in outputs)
+        main = trace.main_node(op.index)
+        card = Card(f"o{op.index}", "plain", title[:WIDTH], born, None, op.index, [State(0, values[:WIDTH])])
+        if main is None:
+            card.function = "no grad_fn"
+        else:
+            card.id, card.kind, card.node = f"n{main}", "op", main
+            _fill(trace, card)
+        cards.append(card)
+        for index in trace.nodes_of(op.index):
+            if index != main:
+                inner = Card(f"n{index}", "inner", f"in {op.name}", born, index, op.index)
+                _fill(trace, inner)
+                cards.append(inner)
+    return cards
+
+
+def _older_cards(trace: Trace) -> list[Card]:
+    cards = []
+    for node in trace.nodes:
+        if node.op is None and node.leaf is None:
+            card = Card(f"n{node.index}", "older", "", 0, node.index)
+            tensor = next((t for t in trace.tensors if t.node == node.index and t.op is None), None)
+            card.title = short(node.name)
+            if tensor is not None:
+                card.title = tensor.name or card.title
+                card.values = [State(0, brief(tensor.value, WIDTH))]
+            _fill(trace, card)
+            if card.title == card.function:
+                card.function = ""
+            cards.append(card)
+    return cards
+
+
+def _fill(trace: Trace, card: Card) -> None:
+    """The lower half of a card: its node, what that keeps, what arrives at it."""
+    node = trace.nodes[card.node or 0]
+    card.function = short(node.name)
+    kept = sum({s.storage: s.nbytes for s in node.saved}.values())
+    if kept:
+        card.keeps = [State(card.born, f"keeps {size(kept)}")]
+        freed = freed_at(trace, node.index)
+        if freed is not None:
+            card.keeps.append(State(freed, "freed"))
+    card.grads, card.runs = _node_grads(trace, node.index)
+
+
+def _node_grads(trace: Trace, node: int) -> tuple[list[State], list[int]]:
+    """What a card says of its gradient over time, and the steps in which its node ran."""
+    states, runs = [State(0, "grad not yet")] if trace.steps else [], []
+    parts: dict[int, list[Value]] = {}
+    for step in trace.steps:
+        arriving = [value for index, value in step.passed if trace.edges[index].target == node]
+        for value in arriving:
+            parts.setdefault(step.run, []).append(value)
+        if arriving and len(parts[step.run]) < _arrivals(trace, node, step.run):
+            states.append(State(step.index + 1, _clip(f"grad {_joined(parts[step.run])} + …")))
+        elif arriving:
+            states.append(State(step.index + 1, _made(parts[step.run])))
+        if step.node == node:
+            runs.append(step.index + 1)
+            got = [value for value in step.received if value is not None]
+            if not arriving and not parts.get(step.run) and got:
+                states.append(State(step.index + 1, _clip(f"grad {brief(got[0], WIDTH - 5)}")))
+    return states, runs
+
+
+def _arrivals(trace: Trace, node: int, run: int) -> int:
+    return sum(
+        trace.edges[index].target == node for step in trace.steps if step.run == run for index, _ in step.passed
+    )
+
+
+def _joined(parts: list[Value]) -> str:
+    return " + ".join(brief(part, WIDTH) for part in parts)
+
+
+def _made(parts: list[Value]) -> str:
+    """A sum being made, `1 + 5 = 6`, when it fits on the card; else the sum alone."""
+    made = brief(total(parts), WIDTH - 5)
+    if len(parts) == 1:
+        return f"grad {made}"
+    text = f"{_joined(parts)} = {made}"
+    return text if len(text) <= WIDTH else _clip(f"grad {made}")
+
+
+def _leaf_grads(trace: Trace, node: int) -> tuple[list[State], list[int]]:
+    """A leaf's row shows `.grad`: None until its `AccumulateGrad` runs, then the sum that it makes."""
+    states, runs = [State(0, ".grad not yet")] if trace.steps else [], []
+    for step in trace.steps:
+        if step.node != node:
+            continue
+        runs.append(step.index + 1)
+        got = [value for value in step.received if value is not None]
+        text = f".grad {brief(step.after, WIDTH - 6)}"
+        if step.before is not None and got:
+            full = f"{_joined([step.before, *got])} = {brief(step.after, WIDTH)}"
+            text = full if len(full) <= WIDTH else text
+        states.append(State(step.index + 1, _clip(text)))
+    return states, runs
+
+
+def _clip(text: str) -> str:
+    return text if len(text) <= WIDTH else text[: WIDTH - 1] + "…"
+
+
+def _edge_links(trace: Trace, by_node: dict[int | None, Card]) -> tuple[list[Link], list[Card]]:
+    """One link for each edge; a leaf with many uses is copied into a chip for each."""
+    uses: dict[int, int] = {}
+    for edge in trace.edges:
+        uses[edge.target] = uses.get(edge.target, 0) + 1
+    links, chips, seen = [], [], dict.fromkeys(uses, 0)
+    for edge in trace.edges:
+        head, tail = by_node[edge.source], by_node[edge.target]
+        flows = tuple(
+            State(step.index + 1, brief(value, 18))
+            for step in trace.steps
+            for index, value in step.passed
+            if index == edge.index
+        )
+        name = tail.id
+        if trace.nodes[edge.target].leaf is not None and uses[edge.target] > SHARED:
+            seen[edge.target] += 1
+            name = f"{tail.id}u{seen[edge.target]}"
+            title = _clip(f"{tail.title} (use {seen[edge.target]} of {uses[edge.target]})")
+            chips.append(
+                Card(name, tail.kind, title, tail.born, tail.node, None, tail.values, tail.function, [], tail.grads, tail.runs)
+            )
+        links.append(Link(f"e{edge.index}", name, head.id, head.born, edge.index, flows))
+    return links, chips
+
+
+def _data_links(trace: Trace, cards: dict[str, Card]) -> list[Link]:
+    """Inputs that an operation read but that no edge leads back to: constants, detached and non-differentiable ones."""
+    links: list[Link] = []
+    for op in trace.ops:
+        nodes = trace.nodes_of(op.index)
+        main = trace.main_node(op.index)
+        head = f"o{op.index}" if main is None else f"n{main}"
+        targets = {edge.target for edge in trace.edges_of(nodes)}
+        for index in dict.fromkeys(op.inputs):
+            tensor = trace.tensors[index]
+            if tensor.node is not None and (tensor.node in targets or tensor.node in nodes):
+                continue
+            tail = _card_of(trace, tensor)
+            if tail in cards and head in cards and tail != head:
+                links.append(Link(f"d{len(links)}", tail, head, cards[head].born))
+    for tensor in trace.leaves:
+        made = tensor.op is not None and not trace.ops[tensor.op].factory
+        if made and f"o{tensor.op}" in cards:
+            links.append(Link(f"d{len(links)}", f"o{tensor.op}", _leaf_id(tensor), op_step(trace, tensor.op or 0)))
+    return links
+
+
+def _card_of(trace: Trace, tensor: Tensor) -> str:
+    if tensor.node is not None:
+        return f"n{tensor.node}"
+    if tensor.kind != "result":
+        first = tensor if tensor.origin is None else trace.tensors[tensor.origin]
+        return _leaf_id(first)
+    return f"o{tensor.op}"

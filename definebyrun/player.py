@@ -1,0 +1,129 @@
+"""A trace and its picture go in, one self-contained HTML fragment comes out: the step player.
+
+The picture is laid out once; a step only switches classes. The fragment fetches nothing, needs no kernel, may
+stand any number of times on a page, and shows the end of the run when scripts are stripped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment
+from markupsafe import Markup
+
+from .cards import Card, Link
+from .memory import kept_after_steps
+from .svg import Picture
+from .text import canonical, size
+from .trace import Step, Trace
+from .words import sentence
+
+__all__ = ["asset", "player", "still"]
+
+
+@cache
+def asset(name: str) -> str:
+    """The text of a file that lies beside this module, without the indentation that only people need."""
+    lines = files(__package__).joinpath(name).read_text("utf8").splitlines()
+    return "\n".join(line.strip() for line in lines if line.strip())
+
+
+def still(trace: Trace, picture: Picture) -> str:
+    """The picture as it is at the end, with the canonical text folded below it: HTML without scripts."""
+    least = round(picture.width * 0.6)
+    svg = picture.svg.replace("<svg ", f'<svg style="min-width:{least}px" ', 1)
+    text = str(Markup.escape(canonical(trace)))
+    return (
+        f'<div class="dbr"><style>{asset("drawing.css")}</style>'
+        f'<div class="dbr-graph" tabindex="0" role="region" aria-label="Graph">{svg}</div>'
+        f'<details class="dbr-text"><summary>The same as text</summary><pre tabindex="0">{text}</pre></details></div>'
+    )
+
+
+def player(trace: Trace, cards: list[Card], links: list[Link], picture: Picture, label: str) -> str:
+    """The player's HTML."""
+    steps, memory = _steps(trace, cards, links), kept_after_steps(trace)
+    most = max(memory, default=0) or 1
+    identity = hashlib.sha256((canonical(trace) + picture.svg).encode()).hexdigest()[:10]
+    least = round(picture.width * 0.6)
+    svg = picture.svg.replace("<svg ", f'<svg style="min-width:{least}px" ', 1)
+    environment = Environment(autoescape=True)
+    return environment.from_string(asset("player.html")).render(
+        id=identity,
+        label=label,
+        css=Markup(asset("drawing.css") + asset("player.css")),
+        js=Markup(asset("player.js").replace("{{ id }}", identity)),
+        svg=Markup(svg),
+        code=_code(trace),
+        steps=steps,
+        memory=["0", *(f"{part / most:.2f}" for part in memory)],
+        text=canonical(trace),
+        data=Markup(json.dumps(steps, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")),
+    )
+
+
+def _steps(trace: Trace, cards: list[Card], links: list[Link]) -> list[dict[str, Any]]:
+    """For each position of the slider: sentence, cards and links to light, lines of code, memory."""
+    by_op: dict[int | None, list[str]] = {}
+    by_node: dict[int | None, list[str]] = {}
+    for card in cards:
+        by_node.setdefault(card.node, []).append(card.id)
+        if card.op is not None:
+            by_op.setdefault(card.op, []).append(card.id)
+    by_edge = {link.edge: link.id for link in links if link.edge is not None}
+    made = {tensor.op: tensor.index for tensor in trace.tensors if tensor.op is not None and tensor.kind != "result"}
+    ids = {card.id for card in cards}
+    begin = f"Start. {len(trace.steps)} steps are ahead; nothing has run yet. Press the right arrow key."
+    steps = [{"t": begin, "c": [], "e": [], "l": [], "m": size(0), "b": 0}]
+    for step, kept in zip(trace.steps, kept_after_steps(trace), strict=True):
+        if step.phase == "forward":
+            lit = by_op.get(step.op, [])
+            tensor = made.get(step.op)
+            if not lit and tensor is not None:
+                node = trace.tensors[tensor].node
+                lit = by_node.get(node, []) if node is not None else [f"t{tensor}"]
+        else:
+            lit = by_node.get(step.node, [])
+        steps.append(
+            {
+                "t": sentence(trace, step),
+                "c": [card for card in lit if card in ids],
+                "e": [by_edge[edge] for edge, _ in step.passed if edge in by_edge],
+                "l": _places(trace, step),
+                "m": size(kept),
+                "b": int(step.phase == "backward"),
+            }
+        )
+    return steps
+
+
+def _places(trace: Trace, step: Step) -> list[str]:
+    """The lines that led to a step, innermost first; a backward step also lights the line of its operation."""
+    places = [f"{source}.{line}" for source, line in step.stack]
+    if step.node is not None:
+        op = trace.nodes[step.node].op
+        places += [f"{source}.{line}" for source, line in (trace.ops[op].stack if op is not None else ())]
+    return list(dict.fromkeys(places))
+
+
+def _code(trace: Trace) -> list[dict[str, Any]]:
+    """The pieces of code that have text, line by line, each with the first step that it runs in."""
+    first: dict[str, int] = {}
+    for step in trace.steps:
+        for source, line in step.stack:
+            first.setdefault(f"{source}.{line}", step.index + 1)
+    return [
+        {
+            "title": source.title,
+            "lines": [
+                {"id": f"{i}.{n}", "number": k + 1, "text": text, "step": first.get(f"{i}.{n}")}
+                for k, (n, text) in enumerate(enumerate(source.lines, source.first))
+            ],
+        }
+        for i, source in enumerate(trace.sources)
+        if source.lines
+    ]

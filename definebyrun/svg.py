@@ -1,0 +1,156 @@
+"""Cards, links and Graphviz's layout go in, the finished SVG comes out: our own cards at Graphviz's places.
+
+Every text that changes over time stands there once for each state, marked with the steps `data-f` (from) to
+`data-u` (until) in which it holds; cards and links carry the step `data-b` in which they are born. As written,
+the picture shows the end of the run: without scripts it is complete.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from html import escape
+from itertools import pairwise
+from math import hypot
+from xml.etree import ElementTree
+
+from .cards import Card, Link, State
+from .dot import BADGED, FILL, LINE, PAD, ROW, to_dot
+from .layout import to_svg
+
+__all__ = ["Picture", "draw"]
+
+_NS = "{http://www.w3.org/2000/svg}"
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A finished picture and its natural size in pixels."""
+
+    svg: str
+    width: float
+    height: float
+
+
+def draw(cards: list[Card], links: list[Link], label: str) -> Picture:
+    """Lay out and draw; `label` is the text alternative. Raises `layout.LayoutError` without an engine."""
+    root = ElementTree.fromstring(to_svg(to_dot(cards, links, labels=False)))
+    _, _, width, height = (float(n) for n in _NUMBER.findall(root.get("viewBox", "0 0 0 0")))
+    graph = root.find(f"{_NS}g")
+    shift = _NUMBER.findall((graph.get("transform") or "").partition("translate")[2]) if graph is not None else ["0", "0"]
+    groups = {group.get("id"): group for group in root.iter(f"{_NS}g")}
+    parts = [part for link in links for part in _link(link, groups[link.id])]
+    parts += [part for card in cards for part in _card(card, _box(groups[card.id]))]
+    svg = (
+        f'<svg class="dbr-svg" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" '
+        f'width="{width:g}" height="{height:g}" role="img" aria-label="{escape(label)}" '
+        f'font-family="ui-monospace,SFMono-Regular,Menlo,Consolas,DejaVu Sans Mono,monospace" font-size="12">'
+        f'<g transform="translate({shift[0]} {shift[1]})">' + "".join(parts) + "</g></svg>"
+    )
+    return Picture(svg, width, height)
+
+
+def _box(group: ElementTree.Element) -> tuple[float, float, float, float]:
+    """Left, top, width and height of a node as Graphviz has placed it."""
+    shape = next(part for part in group if part.tag in (f"{_NS}polygon", f"{_NS}path"))
+    numbers = [float(n) for n in _NUMBER.findall(shape.get("points") or shape.get("d") or "")]
+    xs, ys = numbers[::2], numbers[1::2]
+    return min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)
+
+
+def _link(link: Link, group: ElementTree.Element) -> list[str]:
+    line = next(part for part in group if part.tag == f"{_NS}path").get("d") or ""
+    tip = next((part.get("points") or "" for part in group if part.tag == f"{_NS}polygon"), "")
+    kind, dash = ("edge", "") if link.edge is not None else ("data", ' stroke-dasharray="5 3"')
+    colour = "#33527a" if link.edge is not None else "#77776f"
+    parts = [
+        f'<g class="dbr-e dbr-{kind}" data-e="{link.id}" data-b="{link.born}">'
+        f'<path d="{_rounded(line)}" fill="none" stroke="{colour}" stroke-width="1.4"{dash}/>'
+        f'<polygon points="{_rounded(tip)}" fill="{colour}"/></g>'
+    ]
+    x, y = _middle(line)
+    for flow in link.flows:
+        parts.append(
+            f'<text class="dbr-g dbr-off" data-f="{flow.since}" data-u="{flow.since + 1}" '
+            f'x="{x + 7:.1f}" y="{y + 4:.1f}">{escape(flow.text)}</text>'
+        )
+    return parts
+
+
+def _rounded(text: str) -> str:
+    return _NUMBER.sub(lambda match: f"{float(match[0]):.1f}".removesuffix(".0"), text)
+
+
+def _middle(line: str) -> tuple[float, float]:
+    """The middle of a chain of cubic curves, by length, near enough to put a word beside it."""
+    numbers = [float(n) for n in _NUMBER.findall(line)]
+    points = list(zip(numbers[::2], numbers[1::2], strict=True))
+    curves = [points[i : i + 4] for i in range(0, len(points) - 1, 3)]
+    track = [points[0]] + [_on_curve(curve, t / 8) for curve in curves for t in range(1, 9)]
+    steps = [hypot(b[0] - a[0], b[1] - a[1]) for a, b in pairwise(track)]
+    way, half = 0.0, sum(steps) / 2
+    for place, step in zip(track, steps, strict=False):
+        if way + step >= half:
+            return place
+        way += step
+    return track[-1]
+
+
+def _on_curve(curve: list[tuple[float, float]], t: float) -> tuple[float, float]:
+    weights = ((1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3)
+    x, y = (sum(w * point[axis] for w, point in zip(weights, curve, strict=True)) for axis in (0, 1))
+    return x, y
+
+
+def _card(card: Card, box: tuple[float, float, float, float]) -> list[str]:
+    x, y, width, height = box
+    left, right, line = x + PAD, x + width - PAD, y + PAD / 2
+    colour, fill = LINE.get(card.kind, "#77776f"), FILL.get(card.kind, "#ffffff")
+    radius = 14 if card.kind in ("leaf", "parameter") else 3
+    names = f"dbr-c dbr-{card.kind}" + (" dbr-out" if card.output else "")
+    parts = [
+        f'<g class="{names}" data-c="{card.id}" data-b="{card.born}">'
+        f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" rx="{radius}" '
+        f'fill="{fill}" stroke="{colour}"{_dash(card)}/>'
+    ]
+    if card.output:
+        parts.append(
+            f'<rect x="{x + 3:.1f}" y="{y + 3:.1f}" width="{width - 6:.1f}" height="{height - 6:.1f}" rx="1" '
+            f'class="dbr-ring" fill="none" stroke="{colour}"/>'
+        )
+    base = line + 12
+    parts.append(_text("dbr-t", left, base, card.title))
+    if card.kind in BADGED:
+        parts.append(_text("dbr-k", right, base, card.kind, end=True))
+    parts += _states("dbr-v", left, base + ROW, card.values)
+    base += ROW * (2 if card.values else 1)
+    if card.function:
+        rule = base - 12
+        parts.append(f'<path class="dbr-rule" d="M{x:.1f} {rule:.1f}h{width:.1f}" stroke="{colour}"/>')
+        parts.append(_text("dbr-n", left, base, card.function))
+        parts += _states("dbr-k", right, base, card.keeps, end=True)
+        base += ROW
+    parts += _states("dbr-d", left, base, card.grads)
+    return [*parts, "</g>"]
+
+
+def _dash(card: Card) -> str:
+    return ' stroke-dasharray="4 3"' if card.kind in ("constant", "plain") else ""
+
+
+def _text(kind: str, x: float, y: float, words: str, end: bool = False, extra: str = "") -> str:
+    anchor = ' text-anchor="end"' if end else ""
+    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}"{anchor}{extra}>{escape(words)}</text>'
+
+
+def _states(kind: str, x: float, y: float, states: list[State], end: bool = False) -> list[str]:
+    """One text for each state; all but the last are off."""
+    texts = []
+    for place, state in enumerate(states):
+        last = place + 1 == len(states)
+        until = "" if last else f' data-u="{states[place + 1].since}"'
+        extra = f' data-f="{state.since}"{until}' if len(states) > 1 or state.since else ""
+        names = kind + (" dbr-not" if state.text.endswith("not yet") else "") + ("" if last else " dbr-off")
+        texts.append(_text(names, x, y, state.text, end, extra))
+    return texts

@@ -1,0 +1,79 @@
+"""A trace goes in, the same facts as rows come out: a table for reading and for screen readers.
+
+`Table` shows itself as text and as HTML; it is plain data, `columns` and `rows` of strings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+
+from .text import brief, op_call, op_step, short, size, tensor_label
+from .trace import Trace
+
+__all__ = ["Table", "tabulate"]
+
+COLUMNS = ("step", "line", "op", "inputs", "shape", "value", "grad_fn", "saved", "grad")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of strings under named columns."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def __repr__(self) -> str:
+        widths = [max(map(len, column)) for column in zip(self.columns, *self.rows, strict=True)]
+        lines = [self.columns, tuple("-" * width for width in widths), *self.rows]
+        return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in lines)
+
+    def _repr_html_(self) -> str:
+        head = "".join(f'<th scope="col">{escape(column)}</th>' for column in self.columns)
+        body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in self.rows)
+        style = "overflow-x:auto"
+        return f'<div style="{style}" tabindex="0" role="region" aria-label="Steps of the run">' \
+            f'<table class="dbr-table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def tabulate(trace: Trace) -> Table:
+    """One row a leaf that was there before, then one a forward step; `grad` is what had arrived in the end."""
+    rows = []
+    for tensor in trace.leaves:
+        if tensor.op is None:
+            grad = _leaf_grad(trace, tensor.node)
+            shape, value = _shape(tensor.value.shape), brief(tensor.value)
+            fn = "None" if tensor.node is None else "None (AccumulateGrad)"
+            rows.append(("–", "–", tensor.kind, "–", shape, f"{tensor_label(trace, tensor.index)} = {value}", fn, "–", grad))
+    for op in trace.ops:
+        main = trace.main_node(op.index)
+        first = trace.tensors[op.outputs[0]]
+        kept = [s for i in trace.nodes_of(op.index) for s in trace.nodes[i].saved]
+        grad = "–" if main is None else brief(trace.nodes[main].grad)
+        if main is None and first.node is not None:
+            grad = _leaf_grad(trace, first.node)
+        rows.append(
+            (
+                str(op_step(trace, op.index)),
+                "–" if op.line is None else str(op.line),
+                op_call(trace, op).partition("(")[0],
+                ", ".join(tensor_label(trace, i) for i in op.inputs) or "–",
+                _shape(first.value.shape),
+                brief(first.value),
+                "None" if main is None else short(trace.nodes[main].name),
+                ", ".join(f"{s.name} {size(s.nbytes)}" for s in kept) or "–",
+                grad,
+            )
+        )
+    return Table(COLUMNS, tuple(rows))
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
+
+
+def _leaf_grad(trace: Trace, node: int | None) -> str:
+    if node is None:
+        return "–"
+    after = [step.after for step in trace.steps if step.node == node and step.after is not None]
+    return brief(after[-1] if after else None)
