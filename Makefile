@@ -4,17 +4,27 @@
 .PHONY: help book test notebooks chapter lint links serve lab bench clean
 .DEFAULT_GOAL := help
 
-# PYTHON makes .venv; after that only .venv's own Python is used. The first that is new enough, your python3 before others.
-ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
-ifndef PYTHON
-PYTHON := $(shell for p in python3 python python3.13 python3.12 python3.11; do \
-	$$p -c '$(ENOUGH)' >/dev/null 2>&1 && { echo $$p; exit; }; done; echo none)
-endif
 ifeq ($(OS),Windows_NT)
 PY := .venv/Scripts/python.exe
 else
 PY := .venv/bin/python
 endif
+
+# PYTHON makes .venv: the first that is new enough, your own python3 before others. Then .venv's own Python does all the rest.
+ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+ifndef PYTHON
+PYTHON := $(shell for p in $(PY) python3 python python3.13 python3.12 python3.11; do \
+	$$p -c '$(ENOUGH)' >/dev/null 2>&1 && { echo $$p; exit; }; done; echo none)
+endif
+# One sentence when it will not do, before anything is written.
+define enough
+	@[ '$(PYTHON)' != none ] || { echo 'Define by Run needs Python 3.11 or newer, and there is none here:' \
+	'install one, or name it: make PYTHON=/path/to/python3.12' >&2; exit 1; }
+	@'$(PYTHON)' -c '$(ENOUGH)' 2>/dev/null || { found=$$('$(PYTHON)' --version 2>&1 | head -n 1); \
+	echo "Define by Run needs Python 3.11 or newer, and $(PYTHON) is $${found:-no Python}:" \
+	"name a newer one: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+endef
+
 WORKERS ?= logical
 ONLY ?=
 ALL ?=
@@ -36,13 +46,16 @@ help:
 	@echo 'make bench       measure the recorder beside plain runs and other drawers'
 	@echo 'make clean       remove what was built; .venv stays (make clean ALL=1 removes it too)'
 
-.venv/book.stamp: requirements-book.txt | python
+.venv/book.stamp: requirements-book.txt
+	$(enough)
 	@'$(PYTHON)' tools/environment.py book
 
-.venv/test.stamp: requirements.txt requirements-book.txt pyproject.toml | python
+.venv/test.stamp: requirements.txt requirements-book.txt pyproject.toml
+	$(enough)
 	@'$(PYTHON)' tools/environment.py test
 
 .venv/lab.stamp: .venv/test.stamp
+	$(enough)
 	@'$(PYTHON)' tools/environment.py lab
 
 _build/book.stamp: .venv/book.stamp tools/book.py $(PAGES)
@@ -82,12 +95,3 @@ clean:
 	@find chapters definebyrun tests tools _ext -name __pycache__ -type d -prune -exec rm -rf {} +
 	$(if $(ALL),@rm -rf .venv)
 	@echo 'Removed what was built$(if $(ALL), and .venv).'
-
-# One sentence when there is no Python that will do, before anything is written.
-.PHONY: python
-python:
-	@if [ '$(PYTHON)' = none ]; then \
-	  echo 'Define by Run needs Python 3.11 or newer, and there is none here: install one, or name it: make PYTHON=/path/to/python3.12' >&2; exit 1; fi
-	@'$(PYTHON)' -c '$(ENOUGH)' 2>/dev/null || { \
-	  found=$$('$(PYTHON)' --version 2>&1 | head -n 1) || found='not a Python'; \
-	  echo "Define by Run needs Python 3.11 or newer, and $(PYTHON) is $$found: name a newer one: make PYTHON=/path/to/python3.12" >&2; exit 1; }

@@ -1,12 +1,14 @@
 """Builds the book into _build/html: `python -m tools.book`, with every warning an error.
 
-Reads the outputs stored in notebooks/ and runs nothing. Quiet while all is well; when it fails it shows what Jupyter
-Book said and leaves the exit status at 1.
+Reads the outputs stored in notebooks/ and runs nothing. Quiet while all is well; when it fails it shows the warnings, or
+all that Jupyter Book said when there are none, and the exit status is 1.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -14,6 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = Path("_build/html/index.html")
+COLOUR = re.compile(r"\x1b\[[\d;]*m")
 BUILD = "from jupyter_book.cli.main import main; main()"
 
 
@@ -28,7 +31,10 @@ def build(root: Path = ROOT) -> tuple[bool, str]:
         encoding="utf-8",
         errors="replace",
     )
-    return done.returncode == 0 and (root / PAGE).is_file(), done.stdout
+    good = done.returncode == 0 and (root / PAGE).is_file()
+    if not good:  # or the next build would skip the pages that warned, and succeed
+        shutil.rmtree(root / "_build" / ".doctrees", ignore_errors=True)
+    return good, COLOUR.sub("", done.stdout)
 
 
 def main() -> int:
@@ -36,9 +42,11 @@ def main() -> int:
     start = time.perf_counter()
     good, words = build()
     if not good:
-        print(words, file=sys.stderr)
-        warnings = len(re.findall(r"\b(?:WARNING|ERROR)\b: ", words))
-        print(f"The book did not build: {warnings or 'no'} warnings, shown above.", file=sys.stderr)
+        warnings = [line for line in words.splitlines() if re.search(r"\b(WARNING|ERROR): ", line)]
+        here = f"{ROOT}{os.sep}"
+        print("\n".join(warnings).replace(here, "  ") or words, file=sys.stderr)
+        counted = "1 warning" if len(warnings) == 1 else f"{len(warnings)} warnings"
+        print(f"The book did not build: {counted}, shown above.", file=sys.stderr)
         return 1
     (ROOT / "_build" / "book.stamp").touch()
     print(f"  done in {time.perf_counter() - start:.0f} s", flush=True)

@@ -16,17 +16,29 @@ import nbformat
 import yaml
 from nbformat import NotebookNode
 
-__all__ = ["ChapterError", "Exercise", "Lesson", "back", "exercises", "find", "lessons", "notebook", "repository"]
+__all__ = [
+    "ChapterError",
+    "Exercise",
+    "Lesson",
+    "back",
+    "exercises",
+    "find",
+    "lessons",
+    "notebook",
+    "repository",
+]
 
 ROOT = Path(__file__).resolve().parent.parent
 FENCE = re.compile(r"^(`{3,}|~{3,})\{code-cell\}", re.MULTILINE)
 FRONT = re.compile(r"\A---\n(.*?\n)---[ \t]*(?:\n|\Z)", re.DOTALL)
-SOLUTION = re.compile(r"<details>\s*<summary>Solution</summary>\s*\n```python\n(.*?)\n```", re.DOTALL)
+SOLUTION = re.compile(
+    r"<details>\s*<summary>Solution</summary>\s*\n```python\n(.*?)\n```", re.DOTALL
+)
 CHECK = re.compile(r"""^(?:\w+\s*=\s*)?(?:dbr\.)?check\(\s*["'](\d\d\.\d+)["']""", re.MULTILINE)
 BADGE = re.compile(r"\n*^\[!\[Open in Colab\]\([^)]*\)\]\([^)]*\)[ \t]*$", re.MULTILINE)
 SETUP = "setup"
 METADATA = {
-    "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python", "file_extension": ".py", "mimetype": "text/x-python"},
 }
 
@@ -64,7 +76,9 @@ class Exercise:
 def lessons(root: Path = ROOT) -> list[Lesson]:
     """The chapters that hold code cells, by name; chapters of prose alone are not lessons."""
     paths = sorted((root / "chapters").glob("*.md"))
-    return [Lesson(path.stem, root) for path in paths if FENCE.search(path.read_text(encoding="utf-8"))]
+    return [
+        Lesson(path.stem, root) for path in paths if FENCE.search(path.read_text(encoding="utf-8"))
+    ]
 
 
 def find(name: str, root: Path = ROOT) -> Lesson:
@@ -76,7 +90,11 @@ def find(name: str, root: Path = ROOT) -> Lesson:
     near = difflib.get_close_matches(wanted, known, n=3, cutoff=0.4)
     if not near:
         near = [other for other in known if wanted and other.startswith(wanted)]
-    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known) or 'none yet'}."
+    hint = (
+        f"did you mean {' or '.join(near)}?"
+        if near
+        else f"there are {', '.join(known) or 'none yet'}."
+    )
     raise ChapterError(f"There is no lesson {name!r}: {hint}")
 
 
@@ -109,17 +127,25 @@ def front_matter(lesson: Lesson) -> tuple[str, str]:
     where = f"chapters/{lesson.chapter.name}"
     found = FRONT.match(text)
     if not found:
-        problem = "its opening --- is never closed" if text.startswith("---") else "the first line is not ---"
+        problem = (
+            "its opening --- is never closed"
+            if text.startswith("---")
+            else "the first line is not ---"
+        )
         raise ChapterError(f"{where} has broken front matter: {problem}.")
     try:
         data = yaml.safe_load(found[1])
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f"line {mark.line + 2}: " if mark else ""
-        raise ChapterError(f"{where} has broken front matter: {line}{getattr(error, 'problem', error)}.") from error
+        raise ChapterError(
+            f"{where} has broken front matter: {line}{getattr(error, 'problem', error)}."
+        ) from error
     data = data if isinstance(data, dict) else {}
     jupytext_part = data.get("jupytext")
-    style = (jupytext_part.get("text_representation") or {}) if isinstance(jupytext_part, dict) else {}
+    style = (
+        (jupytext_part.get("text_representation") or {}) if isinstance(jupytext_part, dict) else {}
+    )
     if not isinstance(style, dict) or style.get("format_name") != "myst":
         raise ChapterError(
             f"{where} has broken front matter: a chapter with code needs jupytext: text_representation: format_name: myst."
@@ -134,40 +160,48 @@ def notebook(lesson: Lesson) -> NotebookNode:
     try:
         book = jupytext.reads(head + body, fmt="md:myst")
     except Exception as error:
-        raise ChapterError(f"{where} cannot be read as MyST Markdown: {' '.join(str(error).split())}.") from error
+        raise ChapterError(
+            f"{where} cannot be read as MyST Markdown: {' '.join(str(error).split())}."
+        ) from error
     first = book.cells[0]
     if first.cell_type != "markdown" or not first.source.lstrip().startswith("# "):
-        raise ChapterError(f"{where} must open with a Markdown title, such as '# Your first graph'.")
+        raise ChapterError(
+            f"{where} must open with a Markdown title, such as '# Your first graph'."
+        )
     title, _, rest = first.source.lstrip().partition("\n")
     first.source = "\n\n".join(part for part in (title, badge(lesson), rest.strip("\n")) if part)
-    cells = []
-    for position, cell in enumerate(book.cells, start=1):
-        cells.append(plain_cell(cell, str(cell.metadata.get("name") or f"cell-{position:02}")))
-    cells.insert(1, nbformat.v4.new_code_cell(setup_source(lesson), id=SETUP, metadata={"tags": ["remove-cell"]}))
-    names = [cell.id for cell in cells]
+    names = [
+        str(cell.metadata.get("name") or f"cell-{position:02}")
+        for position, cell in enumerate(book.cells, start=1)
+    ]
     for name in names:
         if not re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", name):
-            raise ChapterError(f"{where} names a cell {name!r}: a name is letters, digits, - and _, at most 64.")
-        if names.count(name) > 1:
+            raise ChapterError(
+                f"{where} names a cell {name!r}: a name is letters, digits, - and _, at most 64."
+            )
+        if names.count(name) > 1 or name == SETUP:
             raise ChapterError(f"{where} has more than one cell named {name!r}.")
+    cells = [plain_cell(cell, name) for cell, name in zip(book.cells, names, strict=True)]
+    marks = {"tags": ["remove-cell"]}
+    cells.insert(1, nbformat.v4.new_code_cell(setup_source(lesson), id=SETUP, metadata=marks))
     return nbformat.v4.new_notebook(cells=cells, metadata=METADATA, nbformat_minor=5)
 
 
 def plain_cell(cell: NotebookNode, name: str) -> NotebookNode:
-    """The cell with its id and its metadata in a fixed order, and nothing else."""
+    """The cell with this id, its tags and its name, and nothing else."""
     new = nbformat.v4.new_code_cell if cell.cell_type == "code" else nbformat.v4.new_markdown_cell
-    return new(cell.source, id=name, metadata={key: cell.metadata[key] for key in sorted(cell.metadata)})
+    kept = {key: cell.metadata[key] for key in ("tags", "name") if cell.metadata.get(key)}
+    return new(cell.source, id=name, metadata=kept)
 
 
 def back(lesson: Lesson, book: NotebookNode) -> str:
     """The chapter's text for a notebook that was edited: badge, setup cell, ids and outputs taken out again."""
     head, _ = front_matter(lesson)
-    cells = []
-    for cell in book.cells:
-        if cell.get("id") == SETUP or (cell.cell_type == "code" and not cell.source.strip()):
-            continue
-        keep = {key: value for key, value in cell.metadata.items() if key in ("tags", "name") and value}
-        cells.append(plain_cell(NotebookNode(cell, metadata=keep), "x"))
+    cells = [
+        plain_cell(cell, "any")
+        for cell in book.cells
+        if cell.get("id") != SETUP and (cell.cell_type == "markdown" or cell.source.strip())
+    ]
     if cells and cells[0].cell_type == "markdown":
         cells[0].source = BADGE.sub("", cells[0].source, count=1)
     text = jupytext.writes(nbformat.v4.new_notebook(cells=cells), fmt="md:myst")
@@ -185,11 +219,19 @@ def exercises(lesson: Lesson) -> list[Exercise]:
         if "exercise" not in cell.metadata.get("tags", []):
             continue
         check = CHECK.search(cell.source)
-        solution = SOLUTION.search(following.source) if following and following.cell_type == "markdown" else None
+        solution = (
+            SOLUTION.search(following.source)
+            if following and following.cell_type == "markdown"
+            else None
+        )
         where = f"chapters/{lesson.chapter.name}, exercise cell {cell.id}"
         if not check:
-            raise ChapterError(f'{where}: its last line must be a check such as dbr.check("01.1", answer).')
+            raise ChapterError(
+                f'{where}: its last line must be a check such as dbr.check("01.1", answer).'
+            )
         if not solution:
             raise ChapterError(f"{where}: a Markdown cell with the folded solution must follow it.")
-        found.append(Exercise(check[1], rests, cell.source, f"{solution[1]}\n{cell.source[check.start() :]}"))
+        found.append(
+            Exercise(check[1], rests, cell.source, f"{solution[1]}\n{cell.source[check.start() :]}")
+        )
     return found

@@ -33,9 +33,13 @@ def works(*command: str) -> bool:
 
 def create() -> None:
     """A fresh .venv, unless a working one is there; a broken or outdated one is replaced."""
-    if works("-c", "import sys, pip; sys.exit(sys.version_info < (3, 11))"):
-        return
     version = ".".join(map(str, sys.version_info[:3]))
+    if works("-c", "import sys, pip; sys.exit(sys.version_info < (3, 11))"):
+        if not works("-c", f"import sys; sys.exit(sys.version_info[:2] != {sys.version_info[:2]})"):
+            print(
+                f".venv has another Python than {version} and is kept; make clean ALL=1 removes it"
+            )
+        return
     try:
         import ensurepip  # noqa: F401  # Debian ships Python without it
         import venv
@@ -57,11 +61,17 @@ def install(arguments: list[str]) -> None:
     command = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check", *arguments]
     words, count, last = [], 0, time.monotonic()
     with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace"
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
     ) as pip:
         for line in pip.stdout:
             words.append(line)
-            found = re.match(r"Collecting ([^\s;=<>!\[]+)", line)
+            found = re.match(r"(?:Collecting|Processing) (?:\S*/)?([^\s;=<>!\[]+)", line)
             size = re.search(r"Downloading (\S+?)-\d\S* \((\d{3,}[.\d]* [MG]B)\)", line)
             if found:
                 count += 1
@@ -74,7 +84,9 @@ def install(arguments: list[str]) -> None:
         print("\r\033[K", end="", flush=True)
     if pip.returncode:
         print("".join(words[-25:]), file=sys.stderr)
-        sys.exit("pip could not install the packages; its last words stand above. Run the same command again to go on.")
+        sys.exit(
+            "pip could not install the packages; its last words stand above. Run the same command again to go on."
+        )
 
 
 def show(text: str, last: float) -> float:

@@ -7,7 +7,6 @@ Gives environment variables; starts nothing. Whatever could make an output diffe
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
 __all__ = ["settle"]
@@ -22,6 +21,11 @@ FIXED = {
     "OPENBLAS_NUM_THREADS": "1",
 }
 UNSET = ("MPLBACKEND", "PYTHONSTARTUP", "PYTHONWARNINGS", "FORCE_COLOR")
+# In place of the reader's own IPython settings: no history on disk, no warning that the kernel speaks TCP.
+QUIET = """c = get_config()
+c.IPKernelApp.log_level = "ERROR"
+c.HistoryManager.enabled = False
+"""
 
 
 def settle(root: Path = ROOT) -> None:
@@ -31,6 +35,7 @@ def settle(root: Path = ROOT) -> None:
         os.environ.pop(name, None)
     paths = [str(root), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
-    if "DBR_IPYTHONDIR" not in os.environ:
-        os.environ["DBR_IPYTHONDIR"] = tempfile.mkdtemp(prefix="ipython-")
-    os.environ["IPYTHONDIR"] = os.environ["DBR_IPYTHONDIR"]
+    profile = root / "_build" / "ipython" / "profile_default"
+    profile.mkdir(parents=True, exist_ok=True)
+    (profile / "ipython_kernel_config.py").write_text(QUIET, encoding="utf-8")
+    os.environ["IPYTHONDIR"] = str(profile.parent)

@@ -50,9 +50,13 @@ def execute(book: NotebookNode, folder: Path, label: str = "notebook") -> Notebo
         client.execute()
     except Exception as error:
         if not current:
-            raise CellError(f"{label}: no kernel started: {type(error).__name__}: {error}") from error
+            raise CellError(
+                f"{label}: no kernel started: {type(error).__name__}: {error}"
+            ) from error
         cell, index = current[-1]
-        number = sum(other.cell_type == "code" and other.id != "setup" for other in book.cells[: index + 1])
+        number = sum(
+            other.cell_type == "code" and other.id != "setup" for other in book.cells[: index + 1]
+        )
         first = next((line for line in cell.source.splitlines() if line.strip()), "")
         raise CellError(
             f"{label}: code cell {number} (id {cell.id}) stopped\n    {first.strip()}\n    {_what(cell, error)}"
@@ -80,7 +84,9 @@ def normalise(book: NotebookNode) -> NotebookNode:
         for output in cell.get("outputs", []):
             if "text" in output:
                 output.text = CELL_FILE.sub("<cell>", output.text)
-            output["traceback"] = [CELL_FILE.sub("<cell>", line) for line in output.get("traceback", [])]
+            output["traceback"] = [
+                CELL_FILE.sub("<cell>", line) for line in output.get("traceback", [])
+            ]
             if output.output_type != "error":
                 del output["traceback"]
     return book
@@ -147,10 +153,14 @@ def make(lesson: Lesson, everything: bool = False) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tools.notebooks", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.notebooks", description=__doc__.partition("\n")[0]
+    )
     parser.add_argument("--all", action="store_true", help="execute every lesson, changed or not")
     parser.add_argument("--only", metavar="NAME", help="execute one lesson, changed or not")
-    parser.add_argument("--jobs", type=int, default=2, help="how many lessons run at the same time (2)")
+    parser.add_argument(
+        "--jobs", type=int, default=2, help="how many lessons run at the same time (2)"
+    )
     parser.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
     options = parser.parse_args()
     try:
@@ -172,11 +182,23 @@ def main() -> int:
             except (CellError, ChapterError) as error:
                 failed += 1
                 state = "is left as it was" if lesson.notebook.exists() else "is not written"
-                print(f"✗ {error}\n  notebooks/{lesson.notebook.name} {state}.", file=sys.stderr, flush=True)
-    for orphan in sorted(set((options.root / "notebooks").glob("*.ipynb")) - {x.notebook for x in lessons(options.root)}):
-        print(f"  notebooks/{orphan.name} has no chapter: remove it, or write chapters/{orphan.stem}.md.")
+                print(
+                    f"✗ {error}\n  notebooks/{lesson.notebook.name} {state}.",
+                    file=sys.stderr,
+                    flush=True,
+                )
+    for orphan in sorted(
+        set((options.root / "notebooks").glob("*.ipynb"))
+        - {x.notebook for x in lessons(options.root)}
+    ):
+        print(
+            f"  notebooks/{orphan.name} has no chapter: remove it, or write chapters/{orphan.stem}.md."
+        )
     counted = "1 notebook" if len(chosen) == 1 else f"{len(chosen)} notebooks"
-    print(f"{failed} of {counted} failed." if failed else f"{counted} in step with the chapters.", flush=True)
+    print(
+        f"{failed} of {counted} failed." if failed else f"{counted} in step with the chapters.",
+        flush=True,
+    )
     return 1 if failed else 0
 
 
