@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.overrides import resolve_name
 
-__all__ = ["GETTERS", "QUIET", "is_getter", "name_of", "place_of", "storage_of", "tensors_in", "version_of"]
+__all__ = ["GETTERS", "QUIET", "arguments_of", "is_getter", "name_of", "place_of", "storage_of", "tensors_in", "version_of"]
 
 GETTERS = {"T", "mT", "H", "mH", "data", "real", "imag", "grad"}
 """Attributes that give a tensor; reading any other attribute computes nothing."""
@@ -22,6 +22,9 @@ QUIET = {
     *("_set_grad_enabled", "set_grad_enabled", "get_device", "is_tensor", "equal", "allclose", "set", "delete"),
 }
 """Calls that give no tensor of the run and change none; they are passed through unread."""
+
+PLAIN = (bool, int, float, complex, str, tuple, list, type(None), type(Ellipsis), slice, torch.dtype)
+"""Arguments of these types are written out when they are short; of others only a sign stands there."""
 
 
 def is_getter(func: Callable[..., Any]) -> bool:
@@ -58,6 +61,28 @@ def tensors_in(things: Any) -> Iterator[torch.Tensor]:
             waiting.extend(reversed(thing))
         elif isinstance(thing, dict):
             waiting.extend(reversed(list(thing.values())))
+
+
+def arguments_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Tensor | str]:
+    """The arguments of a call in order: tensors as they are (those in lists too), all else as short text.
+
+    >>> x = torch.ones(2)
+    >>> [a if isinstance(a, str) else "x" for a in arguments_of((x, 2), {"dim": 0, "out": None})]
+    ['x', '2', 'dim=0']
+    """
+    found: list[torch.Tensor | str] = []
+    for name, thing in [*((None, a) for a in args), *kwargs.items()]:
+        inside = list(tensors_in(thing))
+        if inside:
+            found += inside
+        elif name is None or thing is not None:
+            found.append((f"{name}=" if name else "") + _literal(thing))
+    return found
+
+
+def _literal(thing: Any) -> str:
+    text = " ".join(str(thing).split()) if isinstance(thing, PLAIN) else "…"
+    return text if len(text) <= 20 else "…"
 
 
 def version_of(tensor: torch.Tensor) -> int:

@@ -17,8 +17,8 @@ CHAR, ROW, PAD, SMALL = 7.3, 16.0, 10.0, 0.87
 """Points: the width of a character, the height of a row, the room around the text; small print relative to that."""
 BADGED = ("leaf", "parameter", "constant")
 """Kinds that a card names in its upper right corner."""
-FILL = {"leaf": "#fdf3d8", "parameter": "#fde6d0", "constant": "#f1f1ef", "op": "#e4eefb", "inner": "#eef3f9"}
-LINE = {"leaf": "#9a6b00", "parameter": "#b04a00", "constant": "#77776f", "op": "#1d5fa8", "inner": "#6c8fb5"}
+FILL = {"leaf": "#fdf3d8", "parameter": "#fde6d0", "constant": "#f1f1ef", "op": "#e4eefb", "older": "#e4eefb", "inner": "#eef3f9"}
+LINE = {"leaf": "#9a6b00", "parameter": "#b04a00", "constant": "#77776f", "op": "#1d5fa8", "older": "#1d5fa8", "inner": "#6c8fb5"}
 
 
 def card_size(card: Card) -> tuple[float, float]:

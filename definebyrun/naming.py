@@ -63,6 +63,10 @@ class Names:
         """The name of a tensor or module, or None."""
         return self._names.get(id(thing))
 
+    def tensors(self) -> list[torch.Tensor]:
+        """All tensors that have a name, in the order in which they got it."""
+        return [thing for thing in self._held if isinstance(thing, torch.Tensor)]
+
     def give(self, thing: Any, name: str) -> None:
         """Name something that no variable holds; a name that is already there stays."""
         if id(thing) not in self._names:

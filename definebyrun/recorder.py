@@ -16,7 +16,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 from torch.overrides import TorchFunctionMode
 
-from .calls import GETTERS, QUIET, is_getter, name_of, place_of, storage_of, tensors_in, version_of
+from .calls import GETTERS, QUIET, arguments_of, is_getter, name_of, place_of, storage_of, tensors_in, version_of
 from .naming import Names, user_frames
 from .snapshot import snapshot
 from .source import Sources
@@ -41,6 +41,7 @@ class _Op:
     grad_enabled: bool = True
     opaque: bool = False
     factory: bool = False
+    args: list[int | str] = field(default_factory=list)
 
 
 @dataclass
@@ -149,7 +150,9 @@ class Recorder(TorchFunctionMode):
             output = func(*args, **kwargs)
         finally:
             self._call = outer
-        self._record(_Op(name, inputs, stack, grad_enabled=enabled), given, versions, output)
+        numbers = dict(zip(map(id, given), inputs, strict=True))
+        call = [numbers[id(a)] if isinstance(a, torch.Tensor) else a for a in arguments_of(args, kwargs)]
+        self._record(_Op(name, inputs, stack, grad_enabled=enabled, args=call), given, versions, output)
         return output
 
     def _record(self, op: _Op, given: list[torch.Tensor], versions: list[int], output: Any) -> None:
@@ -395,6 +398,7 @@ class Recorder(TorchFunctionMode):
                 opaque=op.opaque,
                 factory=op.factory,
                 stack=op.stack,
+                args=tuple(op.args or op.inputs),
             )
             for i, op in enumerate(self._ops)
         )

@@ -57,7 +57,7 @@ def tabulate(trace: Trace) -> Table:
                 str(op_step(trace, op.index)),
                 "–" if op.line is None else str(op.line),
                 op_call(trace, op).partition("(")[0],
-                ", ".join(tensor_label(trace, i) for i in op.inputs) or "–",
+                ", ".join(a if isinstance(a, str) else tensor_label(trace, a) for a in op.args) or "–",
                 _shape(first.value.shape),
                 brief(first.value),
                 "None" if main is None else short(trace.nodes[main].name),

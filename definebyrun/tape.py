@@ -112,7 +112,7 @@ class Tape:
     def __repr__(self) -> str:
         if isinstance(self._given, Recorder) and not self._given.done:
             return "tape: the recording is still going on"
-        return f"tape: {self.text()}"
+        return f"{'tape' if self.root is None else 'graph'}: {self.text()}"
 
     def _repr_html_(self) -> str:
         try:

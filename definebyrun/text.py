@@ -6,7 +6,7 @@ operation, node, edge and gradient that a drawing shows, and nothing of its geom
 
 from __future__ import annotations
 
-from .trace import Edge, Op, Step, Tensor, Trace, Value
+from .trace import Edge, Node, Op, Step, Tensor, Trace, Value
 
 __all__ = ["brief", "canonical", "number", "op_call", "short", "size", "tensor_label", "op_step"]
 
@@ -100,20 +100,21 @@ def op_call(trace: Trace, op: Op) -> str:
     """An operation as a call with its result: `y = mul(x, w)`."""
     names = [trace.tensors[i].name for i in op.outputs]
     left = ", ".join(name or "_" for name in names) + " = " if any(names) else ""
-    return f"{left}{op.name}({', '.join(tensor_label(trace, i) for i in op.inputs)})"
+    args = (arg if isinstance(arg, str) else tensor_label(trace, arg) for arg in op.args)
+    return f"{left}{op.name}({', '.join(args)})"
 
 
 def canonical(trace: Trace) -> str:
     """The whole trace as text, one fact a line."""
-    count = f"{len(trace.ops)} operations, {len(trace.nodes)} nodes, {len(trace.edges)} edges, {len(trace.steps)} steps"
-    lines = [count]
+    counts = {"operations": trace.ops, "nodes": trace.nodes, "edges": trace.edges, "steps": trace.steps}
+    lines = [", ".join(_count(len(part), word) for word, part in counts.items() if trace.steps or part)]
     if trace.error:
         lines.append(f"stopped by {trace.error}")
     if trace.leaves:
         lines += ["leaves", *(f"  {_leaf(trace, tensor)}" for tensor in trace.leaves)]
     loose = [n for n in trace.nodes if n.op is None and n.leaf is None]
     if loose:
-        lines += ["graph", *(f"  {short(n.name)}{_next(trace, n.index)}" for n in loose)]
+        lines += ["graph", *(f"  {_named(trace, n)}{_next(trace, n.index)}" for n in loose)]
     if trace.steps:
         width = len(str(len(trace.steps)))
         lines.append("steps")
@@ -123,9 +124,20 @@ def canonical(trace: Trace) -> str:
     return "\n".join(lines)
 
 
+def _count(number_of: int, word: str) -> str:
+    return f"{number_of} {word if number_of != 1 else word.removesuffix('s')}"
+
+
+def _named(trace: Trace, node: Node) -> str:
+    """A node without a recorded operation, with the tensors that hang from it."""
+    results = [t for t in trace.tensors if t.node == node.index and t.op is None]
+    held = "; ".join(f"{t.name or 'tensor'}: {brief(t.value, 60)}" for t in results)
+    return short(node.name) + (f" ({held})" if held else "")
+
+
 def _leaf(trace: Trace, tensor: Tensor) -> str:
     text = f"{tensor_label(trace, tensor.index)}: {tensor.kind} {brief(tensor.value, 60)}"
-    if tensor.node is None:
+    if tensor.node is None or not trace.steps:
         return text
     after = [step.after for step in trace.steps if step.node == tensor.node and step.after is not None]
     return f"{text}, grad {brief(after[-1], 60) if after else 'not yet'}"

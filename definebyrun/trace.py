@@ -44,6 +44,12 @@ class Value:
             flat = [flat[i : i + size] for i in range(0, len(flat), size)] if size else []
         return flat
 
+    def item(self) -> Number:
+        """The content of a one-element value, as `torch.Tensor.item` gives it; `ValueError` for any other."""
+        if self.data is None or len(self.data) != 1:
+            raise ValueError(f"only a value with one element has an item; this one has the shape {self.shape}")
+        return self.data[0]
+
 
 def total(parts: Sequence[Value]) -> Value:
     """The sum of several values of one shape; only its shape where a part's content was not kept.
@@ -91,7 +97,8 @@ class Op:
     """One forward operation. `line` and `code` are the source line that ran it, `scope` the module path.
 
     `inputs` and `outputs` are indices into `Trace.tensors`; `stack` the lines of the learner's code that led
-    here, innermost first, as (index into `Trace.sources`, line). An `opaque` operation was not seen, only found.
+    here, innermost first, as (index into `Trace.sources`, line). `args` is the call as written: indices for
+    tensors, text for everything else. An `opaque` operation was not seen, only found; a `factory` makes a leaf.
     """
 
     index: int
@@ -106,6 +113,7 @@ class Op:
     opaque: bool = False
     factory: bool = False
     stack: tuple[tuple[int, int], ...] = ()
+    args: tuple[int | str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

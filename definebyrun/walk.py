@@ -91,9 +91,12 @@ def walk(tensor: torch.Tensor) -> Trace:
             nodes.append(Node(number, node.name(), leaf=index))
         else:
             nodes.append(Node(graph.index[node], node.name()))
-    root = next((t.index for t in tensors if t.node == 0), None)
-    if root is None:
-        root = len(tensors)
-        tensors.append(Tensor(root, names.of(tensor), "result", snapshot(tensor), None, 0, start[1]))
+    names.give(tensor, "")
+    for result in names.tensors():
+        edge = None if result.is_leaf else node_of(result)
+        if edge is not None and edge[0] in graph:
+            index, name = len(tensors), names.of(result) or None
+            tensors.append(Tensor(index, name, "result", snapshot(result), None, graph.index[edge[0]], edge[1]))
+    root = next(t.index for t in tensors if (t.node, t.output_nr) == (0, start[1]))
     edges = tuple(Edge(i, *edge) for i, edge in enumerate(graph.edges))
     return Trace(tensors=tuple(tensors), nodes=tuple(nodes), edges=edges, root=root)

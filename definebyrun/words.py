@@ -43,7 +43,7 @@ def _forward(trace: Trace, step: Step) -> str:
     if op.inplace:
         text = f"{op.name} changes {made} in place: {values}."
     else:
-        args = list(dict.fromkeys(tensor_label(trace, i) for i in op.inputs))
+        args = list(dict.fromkeys(a if isinstance(a, str) else tensor_label(trace, a) for a in op.args))
         text = f"{op.name} makes {made}" + (f" from {_list(args)}" if args else "") + f": {values}."
     return text + _graph(trace, op)
 
@@ -146,16 +146,20 @@ def _equal(grad: Value, value: Value, sign: int) -> bool:
 
 
 def _input(trace: Trace, op: Op, position: int) -> tuple[str, str] | None:
-    """An operand as name and numbers; None for a plain Python number, which no tensor stands for."""
-    if position >= len(op.inputs) or len(op.inputs) < 2:
+    """An operand as name and numbers; a plain number names itself."""
+    if position >= len(op.args):
         return None
-    index = op.inputs[position]
-    return tensor_label(trace, index), brief(trace.tensors[index].value, WIDE)
+    arg = op.args[position]
+    if isinstance(arg, str):
+        return arg, arg
+    return tensor_label(trace, arg), brief(trace.tensors[arg].value, WIDE)
 
 
 def _times(other: tuple[str, str] | None, grad: Value, sign: str = "") -> str:
     if other is None:
         return f"{sign}grad × the other factor"
+    if other[0] == other[1]:
+        return f"{sign}grad × {other[0]} = {sign}{brief(grad, WIDE)} × {other[0]}"
     return f"{sign}grad × {other[0]} = {sign}{brief(grad, WIDE)} × {other[1]}"
 
 
