@@ -41,7 +41,7 @@ help:
 	@echo 'make chapter     take an edit made in Jupyter back: NOTEBOOK=notebooks/01-your-first-graph.ipynb'
 	@echo 'make serve       show the book on this machine: PORT=8000'
 	@echo 'make lab         open the notebooks in JupyterLab'
-	@echo 'make lint        check the style of all code'
+	@echo 'make lint        check the style of all code; FIX=1 puts right what it can'
 	@echo 'make links       check that the links to other places still lead somewhere (needs the network)'
 	@echo 'make bench       measure the recorder beside plain runs and other drawers'
 	@echo 'make clean       remove what was built; .venv stays (make clean ALL=1 removes it too)'
@@ -75,7 +75,7 @@ chapter: .venv/test.stamp
 	@$(PY) -m tools.chapter '$(NOTEBOOK)'
 
 lint: .venv/test.stamp
-	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && echo 'The style of all code is in order.'
+	@$(PY) -m tools.style $(if $(FIX),--fix)
 
 links: .venv/book.stamp
 	@$(PY) -m tools.links

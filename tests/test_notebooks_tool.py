@@ -35,7 +35,6 @@ What three is, with $x^2$.
 ```{{code-cell}}
 :tags: [hide-output]
 :name: three
-
 import os, warnings
 warnings.warn("a warning names the file of its cell")
 print({{"b", "a", "c"}}, os.getpid() > 0)
@@ -202,7 +201,7 @@ def test_an_edit_made_in_jupyter_goes_back_and_comes_out_the_same(course: Path) 
 
     expected = (
         TINY.replace("It is three.", "It is three, as promised.")
-        .replace("```{code-cell}\nx = 1\n```", "```{code-cell}\n:tags: [hide-output]\n\nx = 1 + 1\n```")
+        .replace("```{code-cell}\nx = 1\n```", "```{code-cell}\n:tags: [hide-output]\nx = 1 + 1\n```")
         .rstrip("\n")
     )
     assert chapter.read_text(encoding="utf-8") == expected + "\n\n```{code-cell}\nx * 2\n```\n"

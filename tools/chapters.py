@@ -36,6 +36,7 @@ SOLUTION = re.compile(
 )
 CHECK = re.compile(r"""^(?:\w+\s*=\s*)?(?:dbr\.)?check\(\s*["'](\d\d\.\d+)["']""", re.MULTILINE)
 BADGE = re.compile(r"\n*^\[!\[Open in Colab\]\([^)]*\)\]\([^)]*\)[ \t]*$", re.MULTILINE)
+OPENING = r"^```\{code-cell\}[^\n]*\n((?:^:\w+: .*\n)*)\n?"
 SETUP = "setup"
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -198,15 +199,15 @@ def back(lesson: Lesson, book: NotebookNode) -> str:
     """The chapter's text for a notebook that was edited: badge, setup cell, ids and outputs taken out again."""
     head, _ = front_matter(lesson)
     cells = [
-        plain_cell(cell, "any")
-        for cell in book.cells
+        plain_cell(cell, f"cell-{position}")
+        for position, cell in enumerate(book.cells)
         if cell.get("id") != SETUP and (cell.cell_type == "markdown" or cell.source.strip())
     ]
     if cells and cells[0].cell_type == "markdown":
         cells[0].source = BADGE.sub("", cells[0].source, count=1)
     text = jupytext.writes(nbformat.v4.new_notebook(cells=cells), fmt="md:myst")
     body = FRONT.sub("", text, count=1)
-    body = re.sub(r"^```\{code-cell\}[ \t]+\w+$", "```{code-cell}", body, flags=re.MULTILINE)
+    body = re.sub(OPENING, lambda found: f"```{{code-cell}}\n{found[1]}", body, flags=re.MULTILINE)
     return head + "\n" + body.strip("\n") + "\n"
 
 
