@@ -1,7 +1,7 @@
 """The `{evidence}` directive: what a notebook printed or drew, shown in a page of prose.
 
-In come a notebook's name and a cell's id, out goes that cell's stored output; nothing is executed. A
-notebook, cell or output that is not there is a warning, which the book's build treats as an error.
+In come a notebook's name and a cell's id, out goes that cell's stored output; nothing is executed.
+A notebook, cell or output that is not there is a warning, which the book's build makes an error.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 from html import escape
 from pathlib import Path
+from typing import ClassVar
 
 import nbformat
 from docutils import nodes
@@ -20,10 +21,10 @@ IMAGES = ("image/svg+xml", "image/png")
 
 
 class Evidence(SphinxDirective):
-    """```{evidence} 01-your-first-graph whole-run``` with an `:alt:` text where the output is an image."""
+    """`{evidence} NOTEBOOK CELL`, with an `:alt:` text where the output is an image."""
 
     required_arguments = 2
-    option_spec = {"alt": directives.unchanged_required}
+    option_spec: ClassVar = {"alt": directives.unchanged_required}
 
     def run(self) -> list[nodes.Node]:
         name, cell_id = self.arguments

@@ -1,7 +1,7 @@
-"""The launch menu of a notebook page: Colab and Binder by the theme, and the reader's own JupyterLab by us.
+"""The launch menu of a notebook page: Colab and Binder by the theme, your own JupyterLab by us.
 
-In comes the theme's list of header buttons, out goes the same list with one more entry, which leads to the
-page that says how to run a notebook at home.
+In comes the theme's list of header buttons, out goes the same list with one more entry, which leads
+to the page that says how to run a notebook at home.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Formulas drawn in the browser by KaTeX, from files that the book carries.
 
-In come the math nodes of a page, out go elements with their TeX inside; scripts, styles and fonts lie in
-`_assets/katex`, are copied into the book, and are loaded on the pages that have a formula and on no other.
+In come the math nodes of a page, out go elements with their TeX inside. Scripts, styles and fonts
+lie in `_assets/katex`, are copied into the book, and are loaded on pages with a formula only.
 """
 
 from __future__ import annotations

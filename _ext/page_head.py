@@ -1,7 +1,7 @@
-"""The head of every page: a description for search engines, and no script that the page does not use.
+"""The head of every page: a description for search engines and the colours of the browser's bars.
 
-In comes a page's context before it is written, out goes the same context with a `<meta name="description">`
-(the page's first paragraph unless its front matter gives one) and the colours of the browser's own bars.
+In comes a page's context before it is written, out goes the same context with two kinds of meta
+elements. The description is the front matter's, else the page's first paragraph.
 """
 
 from __future__ import annotations

@@ -1,0 +1,31 @@
+"""The last touch to a page's finished body: words that invite, and roles that screen readers know.
+
+A cell tagged `hide-output` asks for a prediction, so its fold says "Show the answer". Labels and
+roles that Jupyter Book writes and that hide these words, or break a list, are taken out.
+"""
+
+from __future__ import annotations
+
+from sphinx.application import Sphinx
+
+REPAIRS = {
+    ' aria-label="Toggle hidden content"': "",
+    ">Show the output</p>": ">Show the answer</p>",
+    ">Hide the output</p>": ">Hide the answer</p>",
+    # A list whose entries have the role doc-biblioentry is a list without items.
+    ' role="list" class="citation-list"': ' class="citation-list"',
+    ' class="docutils citation-list" role="list"': ' class="docutils citation-list"',
+}
+
+
+def finish(app: Sphinx, pagename, templatename, context, doctree) -> None:
+    body = context.get("body")
+    if body:
+        for old, new in REPAIRS.items():
+            body = body.replace(old, new)
+        context["body"] = body
+
+
+def setup(app: Sphinx) -> dict:
+    app.connect("html-page-context", finish)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

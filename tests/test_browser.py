@@ -1,0 +1,356 @@
+"""The built pages in Chromium: silent, self-contained, readable in both themes, and alive.
+
+A server on this machine serves a fresh build. Without a Chromium these tests are skipped with one
+line; with `CI=true` in the environment that is a failure instead. They need the packages playwright
+and axe-playwright-python.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from built_book import NOTEBOOKS, PAGES, build, serve
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    Locator,
+    Page,
+    Request,
+    expect,
+    sync_playwright,
+)
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+DESKTOP, PHONE = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
+PLAYING = ["index.html", "notebooks/01-your-first-graph.html"]
+AXE = {"resultTypes": ["violations"], "preload": False}
+EXECUTABLE = next(filter(None, map(shutil.which, NAMES)), None)
+ABSENT = "NO BROWSER: chromium is not on the PATH, so no page was looked at (apt install chromium)"
+
+pytestmark = pytest.mark.skipif(not EXECUTABLE and os.environ.get("CI") != "true", reason=ABSENT)
+
+
+Opener = Callable[[str], "Watched"]
+Looker = Callable[[str, str], "Facts"]
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    book = build(tmp_path_factory.mktemp("book"))
+    if book.status:
+        pytest.fail("the book does not build: test_book.py says why", pytrace=False)
+    with serve(book.html) as base:
+        yield base
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    assert EXECUTABLE, ABSENT
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=EXECUTABLE, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Watched:
+    """A page, with what it asked other hosts for and what it complained about."""
+
+    page: Page
+    away: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+
+
+def watch(browser: Browser, address: str, name: str, theme: str = "light") -> Watched:
+    """Open a page of the book at desktop size in a fresh profile."""
+    context = browser.new_context(
+        viewport=DESKTOP, color_scheme=theme, reduced_motion="reduce"
+    )  # or axe measures text while it fades in
+    seen = Watched(context.new_page())
+
+    def asked(request: Request) -> None:
+        if not request.url.startswith((address, "data:", "blob:")):
+            seen.away.append(request.url)
+
+    def said(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            seen.complaints.append(message.text)
+
+    seen.page.on("request", asked)
+    seen.page.on("console", said)
+    seen.page.on("pageerror", lambda error: seen.complaints.append(str(error)))
+    seen.page.goto(address + name)
+    return seen
+
+
+@pytest.fixture
+def show(browser: Browser, address: str) -> Iterator[Opener]:
+    """Opens pages to work with, and closes them after the test."""
+    opened = []
+
+    def opener(name: str) -> Watched:
+        opened.append(watch(browser, address, name))
+        return opened[-1]
+
+    yield opener
+    for seen in opened:
+        seen.page.context.close()
+
+
+# Every page, looked at once in each theme and measured in all ways.
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What one look at a page gave."""
+
+    theme: str
+    background: str
+    away: list[str]
+    complaints: list[str]
+    faint: list[str]
+    serious: list[str]
+    phone_width: int
+
+
+@pytest.fixture(scope="module")
+def look(browser: Browser, address: str) -> Looker:
+    @functools.cache
+    def facts(name: str, theme: str) -> Facts:
+        seen = watch(browser, address, name, theme)
+        page = seen.page
+        page.wait_for_load_state("networkidle")
+        page.evaluate(
+            "document.querySelectorAll('article details').forEach(d => { d.open = true })"
+        )
+        measured = Facts(
+            theme=page.evaluate("document.documentElement.dataset.theme"),
+            background=page.evaluate("getComputedStyle(document.body).backgroundColor"),
+            away=seen.away,
+            complaints=seen.complaints,
+            faint=page.evaluate(FAINT_TEXT),
+            serious=serious(Axe().run(page, options=AXE).response),
+            phone_width=narrow(page),
+        )
+        page.context.close()
+        return measured
+
+    return facts
+
+
+def serious(response: dict) -> list[str]:
+    return [
+        f"{rule['id']}: {node['html'][:160]}"
+        for rule in response["violations"]
+        if rule["impact"] in ("serious", "critical")
+        for node in rule["nodes"]
+    ]
+
+
+def narrow(page: Page) -> int:
+    """How wide the page is on a phone."""
+    page.set_viewport_size(PHONE)
+    return page.evaluate("document.documentElement.scrollWidth")
+
+
+# Every visible text whose contrast with what lies behind it is below AA: 4.5, or 3 for large text.
+FAINT_TEXT = (Path(__file__).parent / "faint_text.js").read_text("utf-8")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("name", PAGES)
+class TestEveryPage:
+    """Each test is one fact about one page in one theme."""
+
+    def test_asks_no_other_host(self, look: Looker, name: str, theme: str) -> None:
+        assert look(name, theme).away == []
+
+    def test_logs_no_error(self, look: Looker, name: str, theme: str) -> None:
+        assert look(name, theme).complaints == []
+
+    def test_follows_the_theme_of_the_reader(self, look: Looker, name: str, theme: str) -> None:
+        facts = look(name, theme)
+        assert facts.theme == theme
+        assert (facts.background == "rgb(255, 255, 255)") == (theme == "light")
+
+    def test_is_readable(self, look: Looker, name: str, theme: str) -> None:
+        assert look(name, theme).faint == []
+
+    def test_gives_axe_nothing_serious_to_find(self, look: Looker, name: str, theme: str) -> None:
+        assert look(name, theme).serious == []
+
+    def test_fits_a_phone(self, look: Looker, name: str, theme: str) -> None:
+        assert look(name, theme).phone_width <= PHONE["width"]
+
+
+def test_formulas_are_drawn(show: Opener) -> None:
+    page = show("chapters/glossary.html").page
+    formulas, drawn = page.locator("article .math").count(), page.locator("article .katex").count()
+    assert drawn == formulas > 0
+    assert page.locator(".katex-error").count() == 0
+    assert page.evaluate("document.fonts.check('16px KaTeX_Math')")
+
+
+@pytest.mark.parametrize("name", [f"{notebook}.html" for notebook in NOTEBOOKS])
+def test_no_formula_of_a_lesson_is_left_as_tex(show: Opener, name: str) -> None:
+    page = show(name).page
+    assert page.locator(".katex-error").count() == 0
+    assert page.locator("article .math:not(:has(.katex))").count() == 0
+
+
+def test_search_finds_the_leaf(show: Opener) -> None:
+    seen = show("index.html")
+    seen.page.get_by_role("button", name="Search").first.click()
+    field = seen.page.get_by_placeholder("Search this book...")
+    field.fill("leaf")
+    field.press("Enter")
+    results = seen.page.locator("#search-results ul.search li a")
+    expect(results.first).to_be_visible()
+    assert any(
+        "glossary" in link for link in results.evaluate_all("links => links.map(a => a.href)")
+    )
+    assert seen.complaints == []
+
+
+def test_code_can_be_copied(show: Opener) -> None:
+    page = show("chapters/how-to-run.html").page
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    block = page.locator("div.highlight", has_text="make lab").first
+    block.hover()
+    block.get_by_role("button").click()
+    assert "make lab" in page.evaluate("navigator.clipboard.readText()")
+
+
+def test_an_answer_stays_folded_until_it_is_asked_for(show: Opener) -> None:
+    page = show("notebooks/01-your-first-graph.html").page
+    fold = page.locator("details.hide", has_text="Show the answer").first
+    expect(fold.locator(".cell_output")).to_be_hidden()
+    fold.get_by_text("Show the answer").click()
+    expect(fold.locator(".cell_output")).to_be_visible()
+
+
+@dataclass
+class Player:
+    """The first player of a page, in the words of the reader who uses it."""
+
+    root: Locator
+
+    @property
+    def step(self) -> int:
+        return int(self.root.get_attribute("data-step"))
+
+    @property
+    def sentence(self) -> str:
+        return self.root.locator("[aria-live]").first.inner_text()
+
+    @property
+    def slider(self) -> Locator:
+        return self.root.locator("input[type=range]").first
+
+    def press(self, act: str) -> None:
+        self.root.locator(f"[data-act={act}]").first.click()
+
+
+@pytest.fixture(params=PLAYING)
+def player(show: Opener, request: pytest.FixtureRequest) -> Iterator[Player]:
+    """A player at its first step; when the test is over, nothing has complained."""
+    seen = show(request.param)
+    player = Player(seen.page.locator(".dbr-player[data-steps]").first)
+    player.slider.press("Home")
+    yield player
+    assert seen.complaints == []
+
+
+def test_the_player_steps_by_its_buttons(player: Player) -> None:
+    first, said = player.step, player.sentence
+    player.press("next")
+    assert player.step == first + 1
+    assert player.sentence != said
+    player.press("next")
+    player.press("prev")
+    assert player.step == first + 1
+    player.press("prev")
+    assert (player.step, player.sentence) == (first, said)
+
+
+def test_the_player_steps_by_its_slider(player: Player) -> None:
+    first, said = player.step, player.sentence
+    player.slider.press("End")
+    last = player.step
+    assert last - first >= int(player.root.get_attribute("data-steps")) - 1
+    assert player.sentence != said
+    player.slider.press("ArrowLeft")
+    assert player.step == last - 1
+    player.slider.press("Home")
+    assert (player.step, player.sentence) == (first, said)
+
+
+def test_the_player_steps_by_the_arrow_keys(player: Player) -> None:
+    first = player.step
+    player.root.locator("[data-act=next]").first.focus()
+    keyboard = player.root.page.keyboard
+    keyboard.press("ArrowRight")
+    keyboard.press("ArrowRight")
+    assert player.step == first + 2
+    keyboard.press("ArrowLeft")
+    assert player.step == first + 1
+
+
+def test_the_player_plays_and_pauses(player: Player) -> None:
+    first = player.step
+    player.press("play")
+    expect(player.root).not_to_have_attribute("data-step", str(first))
+    player.press("play")
+    stopped = player.step
+    player.root.page.wait_for_timeout(2500)
+    assert player.step == stopped
+
+
+@pytest.mark.parametrize("name", PLAYING)
+def test_without_scripts_the_whole_picture_is_there(
+    browser: Browser, address: str, name: str
+) -> None:
+    context = browser.new_context(viewport=DESKTOP, java_script_enabled=False)
+    page = context.new_page()
+    page.goto(address + name)
+    picture = page.locator(".dbr-player svg").first.bounding_box()
+    context.close()
+    assert picture["width"] > 200
+    assert picture["height"] > 50
+
+
+def test_a_lesson_gives_the_player_room(show: Opener) -> None:
+    page = show("notebooks/01-your-first-graph.html").page
+    assert page.locator(".dbr-player").first.bounding_box()["width"] >= 760
+
+
+def test_the_theme_is_switched_by_its_button_and_remembered(show: Opener) -> None:
+    page = show("index.html").page
+    theme = page.locator("html")
+    for _ in range(3):
+        if theme.get_attribute("data-theme") == "dark":
+            break
+        page.get_by_role("button", name="Color mode").click()
+    expect(theme).to_have_attribute("data-theme", "dark")
+    page.reload()
+    expect(theme).to_have_attribute("data-theme", "dark")
+
+
+def test_the_browser_that_is_used_exists() -> None:
+    assert Path(EXECUTABLE or "nowhere").exists(), ABSENT
