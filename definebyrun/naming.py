@@ -6,6 +6,7 @@ torch, of this package and of other installed libraries do not count as the lear
 
 from __future__ import annotations
 
+import inspect
 import sys
 import sysconfig
 from collections.abc import Iterable
@@ -20,6 +21,7 @@ __all__ = ["Names", "user_frames"]
 
 _OURS = str(Path(__file__).parent)
 _LIBRARIES = tuple({sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib")})
+OWN_REFERENCES = 4
 MOST = 64
 """Lists, tuples and dicts of at most this many entries are searched for tensors: `weights[0]`."""
 
@@ -44,6 +46,17 @@ def user_frames(stop: FrameType | None = None) -> list[FrameType]:
     return frames
 
 
+def _let_go(frame: FrameType, variables: Any) -> None:
+    """Empty the copy of a function's variables that Python before 3.13 leaves in the frame.
+
+    It would keep every tensor alive that the function deletes later. A copy that somebody else holds too (the
+    result of `locals()`) stays as it is: four references are the frame's, the caller's, ours and the count's own.
+    """
+    if frame.f_code.co_flags & inspect.CO_OPTIMIZED and isinstance(variables, dict):
+        if sys.getrefcount(variables) <= OWN_REFERENCES:
+            variables.clear()
+
+
 class Names:
     """Remembers names by object, and keeps the objects alive so that no identity is used twice."""
 
@@ -55,7 +68,9 @@ class Names:
     def look(self, frames: Iterable[FrameType], globals_too: bool = False) -> None:
         """Read the variables of these frames, outermost first: the caller's name wins over the callee's."""
         for frame in reversed(list(frames)):
-            self._read(frame.f_locals)
+            variables = frame.f_locals
+            self._read(variables)
+            _let_go(frame, variables)
             if globals_too:
                 self._read(frame.f_globals)
 

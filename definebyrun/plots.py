@@ -106,14 +106,14 @@ def pictures(images: Any, captions: Sequence[str], columns: int = 10, width: flo
 
 
 def svg(fig: Figure, description: str) -> str:
-    """A figure as one `<svg>` element with a text alternative; the same figure gives the same bytes.
+    """A figure as one `<svg>` element with a text alternative; the same code gives the same bytes in every run.
 
     >>> import matplotlib.pyplot as plt
     >>> use_style()
     >>> fig, ax = plt.subplots()
     >>> text = svg(fig, "An empty plot.")
-    >>> text.startswith("<svg role='img' aria-label='An empty plot.'"), text == svg(fig, "An empty plot.")
-    (True, True)
+    >>> text[:43], "<dc:date>" in text
+    ("<svg role='img' aria-label='An empty plot.'", False)
     >>> plt.close(fig)
     """
     file = io.StringIO()

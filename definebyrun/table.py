@@ -15,6 +15,12 @@ __all__ = ["Table", "tabulate"]
 
 COLUMNS = ("step", "line", "op", "inputs", "shape", "value", "grad_fn", "saved", "grad")
 
+STYLE = (
+    ".dbr-rows{overflow-x:auto;margin:.6rem 0}.dbr-rows table{border-collapse:collapse;font-size:.85em;width:auto}"
+    ".dbr-rows th,.dbr-rows td{text-align:left;white-space:nowrap;padding:.25em .9em .25em 0;border:0;"
+    "border-bottom:1px solid color-mix(in srgb,currentColor 18%,transparent)}"
+)
+
 
 @dataclass(frozen=True)
 class Table:
@@ -31,9 +37,10 @@ class Table:
     def _repr_html_(self) -> str:
         head = "".join(f'<th scope="col">{escape(column)}</th>' for column in self.columns)
         body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in self.rows)
-        style = "overflow-x:auto"
-        return f'<div style="{style}" tabindex="0" role="region" aria-label="Steps of the run">' \
-            f'<table class="dbr-table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+        return (
+            f'<div class="dbr-rows" tabindex="0" role="region" aria-label="Steps of the run"><style>{STYLE}</style>'
+            f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        )
 
 
 def tabulate(trace: Trace) -> Table:
