@@ -18,7 +18,14 @@ from tools.chapters import Lesson
 ROOT = Path(__file__).resolve().parent.parent
 CODE = chapters.lessons()
 LESSONS = [lesson for lesson in CODE if re.match(r"\d\d-", lesson.name)]
-TAGS = {"exercise", "exercise-setup", "hide-input", "hide-output", "nbval-ignore-output", "remove-cell"}
+TAGS = {
+    "exercise",
+    "exercise-setup",
+    "hide-input",
+    "hide-output",
+    "nbval-ignore-output",
+    "remove-cell",
+}
 EXEMPT = "nbval-ignore-output"
 MOST_EXEMPT_HERE, MOST_EXEMPT = 2, 6
 LONGEST = 15
@@ -64,26 +71,34 @@ def section(book: NotebookNode, heading: str) -> str:
     """The text under the first second-level heading that matches, up to the next one."""
     text = "\n\n".join(c.source if c.cell_type == "markdown" else "" for c in book.cells)
     text = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
-    found = re.search(rf"^## [^\n]*{heading}[^\n]*\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE | re.I)
+    found = re.search(
+        rf"^## [^\n]*{heading}[^\n]*\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE | re.I
+    )
     assert found, f"there is no section '## … {heading} …'"
     return found[1]
 
 
 def test_there_are_lessons_and_each_has_one_notebook() -> None:
     assert LESSONS
-    assert {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")} == {lesson.name for lesson in CODE}
+    assert {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")} == {
+        lesson.name for lesson in CODE
+    }
 
 
 @each
 def test_chapter_and_notebook_are_in_step(lesson: Lesson) -> None:
-    fresh = [(c.cell_type, c.id, c.source, dict(c.metadata)) for c in chapters.notebook(lesson).cells]
+    fresh = [
+        (c.cell_type, c.id, c.source, dict(c.metadata)) for c in chapters.notebook(lesson).cells
+    ]
     old = [(c.cell_type, c.id, c.source, dict(c.metadata)) for c in stored(lesson).cells]
     assert old == fresh, "run make notebooks"
 
 
 @each
 def test_a_chapter_survives_the_way_to_jupyter_and_back(lesson: Lesson) -> None:
-    assert chapters.back(lesson, chapters.notebook(lesson)) == lesson.chapter.read_text(encoding="utf-8")
+    assert chapters.back(lesson, chapters.notebook(lesson)) == lesson.chapter.read_text(
+        encoding="utf-8"
+    )
 
 
 @each
@@ -98,7 +113,7 @@ def test_every_cell_ran_in_order_without_an_error(lesson: Lesson) -> None:
 def test_nothing_of_the_machine_is_stored(lesson: Lesson) -> None:
     book = stored(lesson)
     assert book.metadata == nbformat.from_dict(chapters.METADATA)
-    text = SVG.sub("<svg/>", nbformat.writes(book).replace("\\\"", "'").replace("\\n", "\n"))
+    text = SVG.sub("<svg/>", nbformat.writes(book).replace('\\"', "'").replace("\\n", "\n"))
     for what, pattern in MACHINE.items():
         found = re.search(pattern, text)
         assert not found, f"{what}: {text[max(found.start() - 60, 0) : found.end() + 60]}"
@@ -132,8 +147,12 @@ def test_markdown_reads_well_everywhere(lesson: Lesson) -> None:
             found = re.search(pattern, text, re.MULTILINE)
             assert not found, f"{what} of MyST: {text[found.start() : found.start() + 60]}"
         opened = len(re.findall(r"<details", text))
-        assert opened == len(re.findall(r"</summary>[ \t]*\n[ \t]*\n", text)), "a blank line after </summary>"
-        assert opened == len(re.findall(r"\n[ \t]*\n[ \t]*</details>", text)), "a blank line before </details>"
+        assert opened == len(re.findall(r"</summary>[ \t]*\n[ \t]*\n", text)), (
+            "a blank line after </summary>"
+        )
+        assert opened == len(re.findall(r"\n[ \t]*\n[ \t]*</details>", text)), (
+            "a blank line before </details>"
+        )
 
 
 @each
@@ -143,7 +162,9 @@ def test_code_is_laid_out_as_ruff_does(lesson: Lesson) -> None:
 
 @each
 def test_headings_are_one_title_and_no_level_is_left_out(lesson: Lesson) -> None:
-    levels = [len(m) for text in prose(stored(lesson)) for m in re.findall(r"^(#+) ", text, re.MULTILINE)]
+    levels = [
+        len(m) for text in prose(stored(lesson)) for m in re.findall(r"^(#+) ", text, re.MULTILINE)
+    ]
     assert levels[0] == 1
     assert levels.count(1) == 1
     for above, level in zip(levels, levels[1:], strict=False):
@@ -164,7 +185,9 @@ def test_a_lesson_opens_with_time_foundations_and_objectives(lesson: Lesson) -> 
     assert re.match(r"# \S.*\n\n\[!\[Open in Colab\]\(\.\./_static/colab-badge\.svg\)\]", first)
     assert re.search(r"\*\*Time:\*\* \d+ minutes", first)
     assert re.search(r"\*\*Builds on:\*\* \S", first)
-    objectives = re.search(r"\*\*After this lesson you can\*\*\n\n((?:[-*] .*\n?(?:  .*\n?)*)+)", first)
+    objectives = re.search(
+        r"\*\*After this lesson you can\*\*\n\n((?:[-*] .*\n?(?:  .*\n?)*)+)", first
+    )
     assert objectives, "objectives: '**After this lesson you can**' and a list"
     assert 3 <= len(re.findall(r"^[-*] ", objectives[1], re.MULTILINE)) <= 5
 
@@ -173,9 +196,12 @@ def test_a_lesson_opens_with_time_foundations_and_objectives(lesson: Lesson) -> 
 def test_badge_and_setup_cell_come_from_the_one_address(lesson: Lesson) -> None:
     url, branch = chapters.repository()
     book = stored(lesson)
-    assert f"{url.removeprefix('https://')}/blob/{branch}/notebooks/{lesson.name}.ipynb".replace(
-        "github.com/", "colab.research.google.com/github/", 1
-    ) in book.cells[0].source
+    assert (
+        f"{url.removeprefix('https://')}/blob/{branch}/notebooks/{lesson.name}.ipynb".replace(
+            "github.com/", "colab.research.google.com/github/", 1
+        )
+        in book.cells[0].source
+    )
     setup = book.cells[1]
     assert (setup.id, tags(setup)) == ("setup", ["remove-cell"])
     assert len(setup.source.splitlines()) <= 3
@@ -193,7 +219,9 @@ def test_a_lesson_asks_before_it_shows(lesson: Lesson) -> None:
         above, below = cells[i - 1], cells[i + 1]
         assert above.cell_type == below.cell_type == "markdown", cells[i].id
         assert cells[i].outputs, f"cell {cells[i].id} has no output to fold"
-    predictions = sum("**Predict.**" in cell.source for cell in cells if cell.cell_type == "markdown")
+    predictions = sum(
+        "**Predict.**" in cell.source for cell in cells if cell.cell_type == "markdown"
+    )
     assert predictions >= 3
 
 

@@ -96,7 +96,14 @@ def test_two_runs_give_the_same_bytes_and_nothing_of_the_machine(course: Path) -
 
 def test_a_notebook_has_badge_setup_cell_and_fixed_ids(course: Path) -> None:
     book = chapters.notebook(Lesson("01-tiny", course))
-    assert [cell.id for cell in book.cells] == ["cell-01", "setup", "three", "cell-03", "cell-04", "cell-05"]
+    assert [cell.id for cell in book.cells] == [
+        "cell-01",
+        "setup",
+        "three",
+        "cell-03",
+        "cell-04",
+        "cell-05",
+    ]
     title, badge = book.cells[0].source.split("\n\n")[:2]
     assert title == "# A tiny lesson"
     assert "/github/owner/repo/blob/trunk/notebooks/01-tiny.ipynb" in badge
@@ -153,7 +160,7 @@ def test_an_unknown_lesson_is_one_sentence_with_close_names(course: Path) -> Non
     assert done.stderr.strip() == "There is no lesson 'zzz': there are 01-tiny."
 
 
-@pytest.mark.parametrize("name", ["01-tiny", "chapters/01-tiny.md", "notebooks/01-tiny.ipynb"])
+@pytest.mark.parametrize("name", ["01-tiny", "01", "chapters/01-tiny.md", "notebooks/01-tiny.ipynb"])
 def test_a_lesson_may_be_named_by_its_files(course: Path, name: str) -> None:
     assert chapters.find(name, course).name == "01-tiny"
 
@@ -164,8 +171,16 @@ def test_a_lesson_may_be_named_by_its_files(course: Path, name: str) -> None:
         ("  name: python3", "  name: [python3", "broken front matter: line "),
         ("---\n\n# A", "\n# A", "broken front matter: its opening --- is never closed"),
         ("---\njupytext", "jupytext", "broken front matter: the first line is not ---"),
-        ("format_name: myst", "format_name: light", "needs jupytext: text_representation: format_name: myst"),
-        ("jupytext:\n", "jupytext: 3\nother:\n", "needs jupytext: text_representation: format_name: myst"),
+        (
+            "format_name: myst",
+            "format_name: light",
+            "needs jupytext: text_representation: format_name: myst",
+        ),
+        (
+            "jupytext:\n",
+            "jupytext: 3\nother:\n",
+            "needs jupytext: text_representation: format_name: myst",
+        ),
         ("# A tiny lesson", "A tiny lesson", "must open with a Markdown title"),
         (":name: three", ":name: cell-01", "more than one cell named 'cell-01'"),
         (":name: three", ":name: a b", "names a cell 'a b'"),
@@ -201,7 +216,9 @@ def test_an_edit_made_in_jupyter_goes_back_and_comes_out_the_same(course: Path) 
 
     expected = (
         TINY.replace("It is three.", "It is three, as promised.")
-        .replace("```{code-cell}\nx = 1\n```", "```{code-cell}\n:tags: [hide-output]\nx = 1 + 1\n```")
+        .replace(
+            "```{code-cell}\nx = 1\n```", "```{code-cell}\n:tags: [hide-output]\nx = 1 + 1\n```"
+        )
         .rstrip("\n")
     )
     assert chapter.read_text(encoding="utf-8") == expected + "\n\n```{code-cell}\nx * 2\n```\n"
@@ -210,7 +227,10 @@ def test_an_edit_made_in_jupyter_goes_back_and_comes_out_the_same(course: Path) 
 
 
 def test_taking_back_an_unknown_or_unreadable_notebook_is_one_sentence(course: Path) -> None:
-    assert "There is no lesson 'notebooks/02-none.ipynb'" in run("chapter", course, "notebooks/02-none.ipynb").stderr
+    assert (
+        "There is no lesson 'notebooks/02-none.ipynb'"
+        in run("chapter", course, "notebooks/02-none.ipynb").stderr
+    )
     assert "make it with make notebooks" in run("chapter", course, "notebooks/01-tiny.ipynb").stderr
     (course / "notebooks").mkdir()
     (course / "notebooks" / "01-tiny.ipynb").write_text("no json", encoding="utf-8")
@@ -236,9 +256,15 @@ def test_exercises_are_read_from_the_chapter(course: Path) -> None:
 
 
 def test_normalising_keeps_the_outputs_and_drops_the_machine() -> None:
-    warned = nbformat.v4.new_output("stream", name="stderr", text="/tmp/ipykernel_12/345.py:1: Odd\n")
-    cell = nbformat.v4.new_code_cell("1", id="a", outputs=[warned], metadata={"execution": {"iopub.status.busy": "2026"}})
-    book = notebooks.normalise(nbformat.v4.new_notebook(cells=[cell], metadata={"version": "3.11.7"}))
+    warned = nbformat.v4.new_output(
+        "stream", name="stderr", text="/tmp/ipykernel_12/345.py:1: Odd\n"
+    )
+    cell = nbformat.v4.new_code_cell(
+        "1", id="a", outputs=[warned], metadata={"execution": {"iopub.status.busy": "2026"}}
+    )
+    book = notebooks.normalise(
+        nbformat.v4.new_notebook(cells=[cell], metadata={"version": "3.11.7"})
+    )
     assert book.cells[0].outputs[0].text == "<cell>:1: Odd\n"
     assert "version" not in book.metadata
     assert not book.cells[0].metadata

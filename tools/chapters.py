@@ -83,19 +83,15 @@ def lessons(root: Path = ROOT) -> list[Lesson]:
 
 
 def find(name: str, root: Path = ROOT) -> Lesson:
-    """The lesson with this name; the path of its chapter or of its notebook does as well."""
+    """The lesson with this name; its number, or the path of its chapter or notebook, does as well."""
     known = {lesson.name: lesson for lesson in lessons(root)}
-    wanted = re.sub(r"\.(md|ipynb)$", "", name.replace("\\", "/").rstrip("/").rpartition("/")[2])
-    if wanted in known:
-        return known[wanted]
+    wanted = re.sub(r"\.(md|ipynb)$", "", name.replace("\\", "/").rpartition("/")[2])
+    same = [lesson for key, lesson in known.items() if wanted in (key, key.partition("-")[0])]
+    if same:
+        return same[0]
     near = difflib.get_close_matches(wanted, known, n=3, cutoff=0.4)
-    if not near:
-        near = [other for other in known if wanted and other.startswith(wanted)]
-    hint = (
-        f"did you mean {' or '.join(near)}?"
-        if near
-        else f"there are {', '.join(known) or 'none yet'}."
-    )
+    every = f"there are {', '.join(known)}." if known else "there are none yet."
+    hint = f"did you mean {' or '.join(near)}?" if near else every
     raise ChapterError(f"There is no lesson {name!r}: {hint}")
 
 

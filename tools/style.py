@@ -42,7 +42,9 @@ def tidy(lesson: Lesson) -> NotebookNode:
     given = nbformat.writes(nbformat.v4.new_notebook(cells=cells, metadata=book.metadata))
     done = ruff("format", "--stdin-filename", f"notebooks/{lesson.name}.ipynb", "-", given=given)
     if done.returncode:
-        raise ChapterError(f"ruff cannot read chapters/{lesson.chapter.name}: {done.stderr.strip()}")
+        raise ChapterError(
+            f"ruff cannot read chapters/{lesson.chapter.name}: {done.stderr.strip()}"
+        )
     for cell, new in zip(cells, nbformat.reads(done.stdout, as_version=4).cells, strict=True):
         cell.source = new.source
     return book
@@ -53,18 +55,26 @@ def complaints(lesson: Lesson) -> list[str]:
     book = notebook(lesson)
     name = f"notebooks/{lesson.name}.ipynb"
     given = nbformat.writes(book)
-    said = ruff("check", "--quiet", "--output-format=concise", "--stdin-filename", name, "-", given=given)
+    said = ruff(
+        "check", "--quiet", "--output-format=concise", "--stdin-filename", name, "-", given=given
+    )
     found = [line for line in said.stdout.splitlines() if line.strip()]
     for cell, new in zip(book.cells, tidy(lesson).cells, strict=True):
         if cell.source != new.source:
             first = cell.source.splitlines()[0]
-            found.append(f"chapters/{lesson.chapter.name}: cell {cell.id} ({first}) is not laid out as ruff does")
+            found.append(
+                f"chapters/{lesson.chapter.name}: cell {cell.id} ({first}) is not laid out as ruff does"
+            )
     return found
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tools.style", description=__doc__.partition("\n")[0])
-    parser.add_argument("--fix", action="store_true", help="change the files instead of complaining")
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.style", description=__doc__.partition("\n")[0]
+    )
+    parser.add_argument(
+        "--fix", action="store_true", help="change the files instead of complaining"
+    )
     options = parser.parse_args()
     if options.fix:
         ruff("check", "--fix-only", ".")
@@ -80,7 +90,10 @@ def main() -> int:
     found += [line for line in (checked.stdout + formatted.stdout).splitlines() if ":" in line]
     print("\n".join(found), file=sys.stderr)
     if found or checked.returncode or formatted.returncode:
-        print(f"{len(found)} places are not in style; make lint FIX=1 puts right what it can.", file=sys.stderr)
+        print(
+            f"{len(found)} places are not in style; make lint FIX=1 puts right what it can.",
+            file=sys.stderr,
+        )
         return 1
     print("The style of all code is in order.")
     return 0
