@@ -64,7 +64,7 @@ _build/book.stamp: .venv/book.stamp tools/book.py $(PAGES)
 book: _build/book.stamp
 	@echo 'The book is ready: open _build/html/index.html in a browser, or run make serve.'
 
-test: .venv/test.stamp _build/book.stamp
+test: .venv/test.stamp
 	@echo 'Running every test'
 	@$(PY) -m pytest -q -n $(WORKERS) --maxprocesses 8
 
@@ -72,6 +72,8 @@ notebooks: .venv/test.stamp
 	@$(PY) -m tools.notebooks $(if $(ALL),--all) $(if $(ONLY),--only '$(ONLY)')
 
 chapter: .venv/test.stamp
+	@[ -n '$(NOTEBOOK)' ] || { echo 'name the notebook: make chapter' \
+	'NOTEBOOK=notebooks/01-your-first-graph.ipynb' >&2; exit 1; }
 	@$(PY) -m tools.chapter '$(NOTEBOOK)'
 
 lint: .venv/test.stamp
