@@ -9,4 +9,17 @@ from .tape import Tape, draw, record
 from .trace import Edge, Node, Op, Step, Tensor, Trace, Value
 
 __version__ = "0.1.0"
-__all__ = ["Edge", "LayoutError", "Node", "Op", "Step", "Tape", "Tensor", "Trace", "Value", "check", "draw", "record"]
+__all__ = [
+    "Edge",
+    "LayoutError",
+    "Node",
+    "Op",
+    "Step",
+    "Tape",
+    "Tensor",
+    "Trace",
+    "Value",
+    "check",
+    "draw",
+    "record",
+]

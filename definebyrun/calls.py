@@ -10,20 +10,81 @@ from typing import Any
 import torch
 from torch.overrides import resolve_name
 
-__all__ = ["GETTERS", "QUIET", "arguments_of", "is_getter", "name_of", "place_of", "storage_of", "tensors_in", "version_of"]
+__all__ = [
+    "GETTERS",
+    "QUIET",
+    "arguments_of",
+    "is_getter",
+    "name_of",
+    "place_of",
+    "storage_of",
+    "tensors_in",
+    "version_of",
+]
 
 GETTERS = {"T", "mT", "H", "mH", "data", "real", "imag", "grad"}
 """Attributes that give a tensor; reading any other attribute computes nothing."""
 
 QUIET = {
-    *("size", "dim", "numel", "nelement", "stride", "storage_offset", "item", "tolist", "is_contiguous"),
-    *("repr", "str", "format", "len", "bool", "float", "int", "hash", "iter_shape", "is_floating_point", "is_complex"),
-    *("requires_grad_", "retain_grad", "register_hook", "data_ptr", "untyped_storage", "is_same_size", "numpy"),
-    *("_set_grad_enabled", "set_grad_enabled", "get_device", "is_tensor", "equal", "allclose", "set", "delete"),
+    *(
+        "size",
+        "dim",
+        "numel",
+        "nelement",
+        "stride",
+        "storage_offset",
+        "item",
+        "tolist",
+        "is_contiguous",
+    ),
+    *(
+        "repr",
+        "str",
+        "format",
+        "len",
+        "bool",
+        "float",
+        "int",
+        "hash",
+        "iter_shape",
+        "is_floating_point",
+        "is_complex",
+    ),
+    *(
+        "requires_grad_",
+        "retain_grad",
+        "register_hook",
+        "data_ptr",
+        "untyped_storage",
+        "is_same_size",
+        "numpy",
+    ),
+    *(
+        "_set_grad_enabled",
+        "set_grad_enabled",
+        "get_device",
+        "is_tensor",
+        "equal",
+        "allclose",
+        "set",
+        "delete",
+    ),
 }
 """Calls that give no tensor of the run and change none; they are passed through unread."""
 
-PLAIN = (bool, int, float, complex, str, tuple, list, type(None), type(Ellipsis), slice, torch.dtype)
+PLAIN = (
+    bool,
+    int,
+    float,
+    complex,
+    str,
+    tuple,
+    list,
+    type(None),
+    type(Ellipsis),
+    slice,
+    torch.dtype,
+)
 """Arguments of these types are written out when they are short; of others only a sign stands there."""
 
 
@@ -92,7 +153,11 @@ def version_of(tensor: torch.Tensor) -> int:
 
 def storage_of(tensor: torch.Tensor) -> Any:
     """The storage of a tensor, or None where there is none to speak of (sparse, meta, wrapped tensors)."""
-    if tensor.layout is not torch.strided or tensor.is_meta or torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+    if (
+        tensor.layout is not torch.strided
+        or tensor.is_meta
+        or torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+    ):
         return None
     return tensor.untyped_storage()
 
@@ -102,4 +167,10 @@ def place_of(tensor: torch.Tensor) -> tuple[Any, ...] | None:
     storage = storage_of(tensor)
     if storage is None:
         return None
-    return storage._cdata, tensor.storage_offset(), tuple(tensor.shape), tensor.stride(), tensor.dtype
+    return (
+        storage._cdata,
+        tensor.storage_offset(),
+        tuple(tensor.shape),
+        tensor.stride(),
+        tensor.dtype,
+    )

@@ -13,7 +13,7 @@ from .memory import freed_at
 from .text import brief, op_step, short, size, tensor_label
 from .trace import Tensor, Trace, Value, total
 
-__all__ = ["Card", "Link", "State", "WIDTH", "deal"]
+__all__ = ["WIDTH", "Card", "Link", "State", "deal"]
 
 WIDTH = 24
 """The most characters a row of a card holds."""
@@ -90,7 +90,9 @@ def _leaf_cards(trace: Trace) -> list[Card]:
         if tensor.kind == "result" or tensor.origin is not None:
             continue
         born = op_step(trace, tensor.op) if tensor.op is not None else 0
-        card = Card(_leaf_id(tensor), tensor.kind, tensor_label(trace, tensor.index), born, tensor.node)
+        card = Card(
+            _leaf_id(tensor), tensor.kind, tensor_label(trace, tensor.index), born, tensor.node
+        )
         versions = [tensor, *(t for t in trace.tensors if t.origin == tensor.index)]
         card.values = [State(0, brief(tensor.value, WIDTH))]
         for version in versions[1:]:
@@ -116,9 +118,13 @@ def _op_cards(trace: Trace) -> list[Card]:
         outputs = [trace.tensors[i] for i in op.outputs]
         names = ", ".join(dict.fromkeys(t.name for t in outputs if t.name))
         title = f"{names} = {op.name}" if names else f"{op.name}#{born}"
-        values = "; ".join(brief(t.value, WIDTH if len(outputs) == 1 else WIDTH // 2) for t in outputs)
+        values = "; ".join(
+            brief(t.value, WIDTH if len(outputs) == 1 else WIDTH // 2) for t in outputs
+        )
         main = trace.main_node(op.index)
-        card = Card(f"o{op.index}", "plain", title[:WIDTH], born, None, op.index, [State(0, values[:WIDTH])])
+        card = Card(
+            f"o{op.index}", "plain", title[:WIDTH], born, None, op.index, [State(0, values[:WIDTH])]
+        )
         if main is None:
             card.function = "no grad_fn"
         else:
@@ -185,7 +191,10 @@ def _node_grads(trace: Trace, node: int) -> tuple[list[State], list[int]]:
 
 def _arrivals(trace: Trace, node: int, run: int) -> int:
     return sum(
-        trace.edges[index].target == node for step in trace.steps if step.run == run for index, _ in step.passed
+        trace.edges[index].target == node
+        for step in trace.steps
+        if step.run == run
+        for index, _ in step.passed
     )
 
 
@@ -242,7 +251,19 @@ def _edge_links(trace: Trace, by_node: dict[int | None, Card]) -> tuple[list[Lin
             name = f"{tail.id}u{seen[edge.target]}"
             title = _clip(f"{tail.title} (use {seen[edge.target]} of {uses[edge.target]})")
             chips.append(
-                Card(name, tail.kind, title, tail.born, tail.node, None, tail.values, tail.function, [], tail.grads, tail.runs)
+                Card(
+                    name,
+                    tail.kind,
+                    title,
+                    tail.born,
+                    tail.node,
+                    None,
+                    tail.values,
+                    tail.function,
+                    [],
+                    tail.grads,
+                    tail.runs,
+                )
             )
         links.append(Link(f"e{edge.index}", name, head.id, head.born, edge.index, flows))
     return links, chips
@@ -266,7 +287,14 @@ def _data_links(trace: Trace, cards: dict[str, Card]) -> list[Link]:
     for tensor in trace.leaves:
         made = tensor.op is not None and not trace.ops[tensor.op].factory
         if made and f"o{tensor.op}" in cards:
-            links.append(Link(f"d{len(links)}", f"o{tensor.op}", _leaf_id(tensor), op_step(trace, tensor.op or 0)))
+            links.append(
+                Link(
+                    f"d{len(links)}",
+                    f"o{tensor.op}",
+                    _leaf_id(tensor),
+                    op_step(trace, tensor.op or 0),
+                )
+            )
     return links
 
 

@@ -17,8 +17,22 @@ CHAR, ROW, PAD, SMALL = 7.3, 16.0, 10.0, 0.87
 """Points: the width of a character, the height of a row, the room around the text; small print relative to that."""
 BADGED = ("leaf", "parameter", "constant")
 """Kinds that a card names in its upper right corner."""
-FILL = {"leaf": "#fdf3d8", "parameter": "#fde6d0", "constant": "#f1f1ef", "op": "#e4eefb", "older": "#e4eefb", "inner": "#eef3f9"}
-LINE = {"leaf": "#9a6b00", "parameter": "#b04a00", "constant": "#77776f", "op": "#1d5fa8", "older": "#1d5fa8", "inner": "#6c8fb5"}
+FILL = {
+    "leaf": "#fdf3d8",
+    "parameter": "#fde6d0",
+    "constant": "#f1f1ef",
+    "op": "#e4eefb",
+    "older": "#e4eefb",
+    "inner": "#eef3f9",
+}
+LINE = {
+    "leaf": "#9a6b00",
+    "parameter": "#b04a00",
+    "constant": "#77776f",
+    "op": "#1d5fa8",
+    "older": "#1d5fa8",
+    "inner": "#6c8fb5",
+}
 
 
 def card_size(card: Card) -> tuple[float, float]:
@@ -26,7 +40,9 @@ def card_size(card: Card) -> tuple[float, float]:
     badge = len(card.kind) + 2 if card.kind in BADGED else 0
     mark = max((len(state.text) for state in card.keeps), default=-2) + 2
     texts = [len(state.text) for row in card.rows() for state in row]
-    longest = max(len(card.title) * 1.04 + badge * SMALL, (len(card.function) + mark) * SMALL, *texts, 9)
+    longest = max(
+        len(card.title) * 1.04 + badge * SMALL, (len(card.function) + mark) * SMALL, *texts, 9
+    )
     return round(longest * CHAR + 2 * PAD, 1), (1 + len(card.rows())) * ROW + PAD
 
 
@@ -54,6 +70,18 @@ def to_dot(cards: list[Card], links: list[Link], labels: bool = True) -> str:
     return dot.source
 
 
-_GRAPH = {"rankdir": "TB", "nodesep": "0.3", "ranksep": "0.45", "bgcolor": "transparent", "outputorder": "edgesfirst"}
-_NODE = {"shape": "box", "fixedsize": "true", "fontname": "monospace", "fontsize": "12", "margin": "0"}
+_GRAPH = {
+    "rankdir": "TB",
+    "nodesep": "0.3",
+    "ranksep": "0.45",
+    "bgcolor": "transparent",
+    "outputorder": "edgesfirst",
+}
+_NODE = {
+    "shape": "box",
+    "fixedsize": "true",
+    "fontname": "monospace",
+    "fontsize": "12",
+    "margin": "0",
+}
 _EDGE = {"arrowsize": "0.7", "color": "#33527a", "penwidth": "1.2"}

@@ -20,8 +20,11 @@ import torch
 __all__ = ["Names", "user_frames"]
 
 _OURS = str(Path(__file__).parent)
-_LIBRARIES = tuple({sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib")})
+_LIBRARIES = tuple(
+    {sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib")}
+)
 OWN_REFERENCES = 4
+
 MOST = 64
 """Lists, tuples and dicts of at most this many entries are searched for tensors: `weights[0]`."""
 
@@ -52,9 +55,9 @@ def _let_go(frame: FrameType, variables: Any) -> None:
     It would keep every tensor alive that the function deletes later. A copy that somebody else holds too (the
     result of `locals()`) stays as it is: four references are the frame's, the caller's, ours and the count's own.
     """
-    if frame.f_code.co_flags & inspect.CO_OPTIMIZED and isinstance(variables, dict):
-        if sys.getrefcount(variables) <= OWN_REFERENCES:
-            variables.clear()
+    copied = frame.f_code.co_flags & inspect.CO_OPTIMIZED and isinstance(variables, dict)
+    if copied and sys.getrefcount(variables) <= OWN_REFERENCES:
+        variables.clear()
 
 
 class Names:

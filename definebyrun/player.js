@@ -6,9 +6,10 @@
     const steps = JSON.parse(one(".dbr-json").textContent), last = steps.length - 1;
     const range = one("input"), now = one(".dbr-now"), box = one(".dbr-graph"), play = one("[data-act=play]");
     const timed = all("[data-f]"), born = all("[data-b]"), ticks = all(".dbr-ticks i"), bars = all(".dbr-mem i");
-    const cards = Object.fromEntries(all("[data-c]").map((c) => [c.dataset.c, c]));
-    const links = Object.fromEntries(all("[data-e]").map((e) => [e.dataset.e, e]));
-    const lines = Object.fromEntries(all("[data-l]").map((l) => [l.dataset.l, l]));
+    const by = (key) => Object.fromEntries(all("[data-" + key + "]").map((e) => [e.dataset[key], e]));
+    const cards = by("c"), links = by("e"), lines = by("l");
+    const mark = (e, name, on) => e.classList.toggle("dbr-" + name, on);
+    const set = (e, values) => { for (const name in values) e.setAttribute(name, values[name]); };
     let at = 0, timer = 0, flight = 0;
     function dots(edges) {
       cancelAnimationFrame(flight);
@@ -17,7 +18,8 @@
       const run = edges.map((e) => {
         const path = links[e].querySelector("path");
         const dot = document.createElementNS("http://www.w3.org/2000/svg", "circle");
-        dot.setAttribute("r", 5); dot.setAttribute("class", "dbr-dot"); links[e].append(dot);
+        set(dot, { r: 5, class: "dbr-dot" });
+        links[e].append(dot);
         return [path, dot, path.getTotalLength()];
       });
       let t0;
@@ -26,7 +28,7 @@
         const part = Math.min(1, (t - t0) / 600);
         for (const [path, dot, length] of run) {
           const p = path.getPointAtLength(length * (1 - part));
-          dot.setAttribute("cx", p.x); dot.setAttribute("cy", p.y);
+          set(dot, { cx: p.x, cy: p.y });
           if (part === 1) dot.remove();
         }
         if (part < 1) flight = requestAnimationFrame(fly);
@@ -35,24 +37,25 @@
     function follow(card) {
       const a = card.getBoundingClientRect(), b = box.getBoundingClientRect();
       if (a.top >= b.top && a.bottom <= b.bottom && a.left >= b.left && a.right <= b.right) return;
-      box.scrollBy({ left: a.left + a.width / 2 - b.left - b.width / 2, top: a.top + a.height / 2 - b.top - b.height / 2, behavior: still.matches ? "auto" : "smooth" });
+      const left = (a.left + a.right - b.left - b.right) / 2, top = (a.top + a.bottom - b.top - b.bottom) / 2;
+      box.scrollBy({ left, top, behavior: still.matches ? "auto" : "smooth" });
     }
     function go(to, quiet) {
       at = Math.max(0, Math.min(last, to));
       const s = steps[at];
       root.dataset.step = at;
-      root.classList.toggle("dbr-back", !!s.b);
-      for (const t of timed) t.classList.toggle("dbr-off", at < +t.dataset.f || at >= +(t.dataset.u || 1e9));
-      for (const t of born) t.classList.toggle("dbr-todo", at < +t.dataset.b);
-      for (const c in cards) cards[c].classList.toggle("dbr-at", s.c.includes(c));
-      for (const e in links) links[e].classList.toggle("dbr-flow", s.e.includes(e));
+      mark(root, "back", s.b > 0);
+      for (const t of timed) mark(t, "off", at < +t.dataset.f || at >= +(t.dataset.u || 1e9));
+      for (const t of born) mark(t, "todo", at < +t.dataset.b);
+      for (const c in cards) mark(cards[c], "at", s.c.includes(c));
+      for (const e in links) mark(links[e], "flow", s.e.includes(e));
       for (const l in lines) {
-        lines[l].classList.toggle("dbr-here", s.l[0] === l);
-        lines[l].classList.toggle("dbr-via", s.l.indexOf(l) > 0);
+        mark(lines[l], "here", s.l[0] === l);
+        mark(lines[l], "via", s.l.indexOf(l) > 0);
       }
-      [ticks, bars].forEach((row) => row.forEach((t, i) => t.classList.toggle("on", i === at)));
+      [ticks, bars].forEach((row) => row.forEach((t, i) => mark(t, "on", i === at)));
       range.value = at;
-      range.setAttribute("aria-valuetext", "step " + at + " of " + last);
+      set(range, { "aria-valuetext": "step " + at + " of " + last });
       const [head, ...rest] = s.t.split(". ");
       now.replaceChildren(Object.assign(document.createElement("b"), { textContent: head + ". " }), rest.join(". "));
       one("[data-act=prev]").disabled = at === 0;
@@ -61,30 +64,43 @@
       dots(quiet ? [] : s.e);
       if (!quiet && s.c.length) follow(cards[s.c[0]]);
     }
-    function icon(d, name) { play.querySelector("path").setAttribute("d", d); play.setAttribute("aria-label", name); }
-    function stop() { clearInterval(timer); timer = 0; icon("M3 2l5 6-5 6zm6 0l5 6-5 6z", "Play"); now.setAttribute("aria-live", "polite"); }
+    function show(d, name, live) {
+      set(play.querySelector("path"), { d });
+      set(play, { "aria-label": name });
+      set(now, { "aria-live": live });
+    }
+    function stop() {
+      clearInterval(timer);
+      timer = 0;
+      show("M3 2l5 6-5 6zm6 0l5 6-5 6z", "Play", "polite");
+    }
     function run() {
       if (timer) return stop();
       if (at === last) go(0);
-      icon("M3 2h4v12H3zm6 0h4v12H9z", "Pause"); now.setAttribute("aria-live", "off");
+      show("M3 2h4v12H3zm6 0h4v12H9z", "Pause", "off");
       timer = setInterval(() => (at < last && root.isConnected ? go(at + 1) : stop()), 1800);
     }
-    const acts = { prev: () => go(at - 1), next: () => go(at + 1), play: run, full: () => (document.fullscreenElement ? document.exitFullscreen() : root.requestFullscreen && root.requestFullscreen()) };
-    root.addEventListener("click", (event) => {
-      const act = event.target.closest("[data-act]"), card = event.target.closest("[data-c]"), line = event.target.closest("li[data-s]");
+    const acts = {
+      prev: () => go(at - 1),
+      next: () => go(at + 1),
+      play: run,
+      full: () => (document.fullscreenElement ? document.exitFullscreen() : root.requestFullscreen?.()),
+    };
+    root.addEventListener("click", ({ target }) => {
+      const act = target.closest("[data-act]"), card = target.closest("[data-c]"), line = target.closest("li[data-s]");
       if (act) { if (act !== play) stop(); acts[act.dataset.act](); }
       else if (line) { stop(); go(+line.dataset.s); }
       else if (card) {
-        const its = steps.map((s, i) => (s.c.includes(card.dataset.c) ? i : -1)).filter((i) => i >= 0);
+        const its = steps.flatMap((s, i) => (s.c.includes(card.dataset.c) ? i : []));
         stop(); go(its.find((i) => i > at) ?? its[0] ?? +card.dataset.b);
       }
     });
     range.addEventListener("input", () => { stop(); go(+range.value); });
-    root.addEventListener("keydown", (event) => {
+    root.addEventListener("keydown", (e) => {
       const keys = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: 1, ArrowUp: -1, Home: -1e9, End: 1e9 };
-      const inside = event.target.closest("pre,.dbr-graph") && event.key.match(/Up|Down/);
-      if (!(event.key in keys) || event.altKey || event.ctrlKey || event.metaKey || inside) return;
-      event.preventDefault(); event.stopPropagation(); stop(); go(at + keys[event.key]);
+      const inside = e.target.closest("pre,.dbr-graph") && e.key.match(/Up|Down/);
+      if (!(e.key in keys) || e.altKey || e.ctrlKey || e.metaKey || inside) return;
+      e.preventDefault(); e.stopPropagation(); stop(); go(at + keys[e.key]);
     });
     if (root.clientWidth && root.clientWidth < 620) one(".dbr-code")?.removeAttribute("open");
     root.classList.add("dbr-live");

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -24,12 +25,26 @@ from .words import sentence
 
 __all__ = ["asset", "player", "still"]
 
+_QUOTED = re.compile(r"""("[^"]*"|'[^']*'|/[A-Z][^/]*/|calc\([^;]*;)""")
+_AROUND_SIGNS = {
+    ".js": re.compile(r" *([=*<>?:&|{},;!()+/-]) *"),
+    ".css": re.compile(r" *([{},;]) *"),
+}
+
 
 @cache
 def asset(name: str) -> str:
-    """The text of a file that lies beside this module, without the indentation that only people need."""
+    """The text of a file that lies beside this module, without the white space that only people need."""
     lines = files(__package__).joinpath(name).read_text("utf8").splitlines()
-    return "\n".join(line.strip() for line in lines if line.strip())
+    text = "\n".join(line.strip() for line in lines if line.strip())
+    signs = _AROUND_SIGNS.get(name[name.rindex(".") :])
+    if signs is None:
+        return text
+    parts = _QUOTED.split(
+        text
+    )  # every second part is a string or a selector in quotes: that stays as it is
+    parts[::2] = [signs.sub(r"\1", part) for part in parts[::2]]
+    return "".join(parts)
 
 
 def still(trace: Trace, picture: Picture) -> str:
@@ -62,7 +77,9 @@ def player(trace: Trace, cards: list[Card], links: list[Link], picture: Picture,
         steps=steps,
         memory=["0", *(f"{part / most:.2f}" for part in memory)],
         text=canonical(trace),
-        data=Markup(json.dumps(steps, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")),
+        data=Markup(
+            json.dumps(steps, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
+        ),
     )
 
 
@@ -75,7 +92,11 @@ def _steps(trace: Trace, cards: list[Card], links: list[Link]) -> list[dict[str,
         if card.op is not None:
             by_op.setdefault(card.op, []).append(card.id)
     by_edge = {link.edge: link.id for link in links if link.edge is not None}
-    made = {tensor.op: tensor.index for tensor in trace.tensors if tensor.op is not None and tensor.kind != "result"}
+    made = {
+        tensor.op: tensor.index
+        for tensor in trace.tensors
+        if tensor.op is not None and tensor.kind != "result"
+    }
     ids = {card.id for card in cards}
     begin = f"Start. {len(trace.steps)} steps are ahead; nothing has run yet. Press the right arrow key."
     steps = [{"t": begin, "c": [], "e": [], "l": [], "m": size(0), "b": 0}]
@@ -106,7 +127,9 @@ def _places(trace: Trace, step: Step) -> list[str]:
     places = [f"{source}.{line}" for source, line in step.stack]
     if step.node is not None:
         op = trace.nodes[step.node].op
-        places += [f"{source}.{line}" for source, line in (trace.ops[op].stack if op is not None else ())]
+        places += [
+            f"{source}.{line}" for source, line in (trace.ops[op].stack if op is not None else ())
+        ]
     return list(dict.fromkeys(places))
 
 

@@ -52,7 +52,12 @@ def colour(nth: int) -> str:
 
 
 def band(
-    ax: Axes, x: Sequence[float], runs: Sequence[Sequence[float]], label: str, nth: int = 0, marker: bool = False
+    ax: Axes,
+    x: Sequence[float],
+    runs: Sequence[Sequence[float]],
+    label: str,
+    nth: int = 0,
+    marker: bool = False,
 ) -> None:
     """Draw the mean of several runs as a line and their range, smallest to largest, as a band around it.
 
@@ -72,7 +77,14 @@ def band(
     columns = list(zip(*runs, strict=True))
     mean = [sum(column) / len(column) for column in columns]
     style = {"color": colour(nth), "linestyle": _cycle("linestyle", nth)}
-    ax.fill_between(x, [min(c) for c in columns], [max(c) for c in columns], color=colour(nth), alpha=0.18, linewidth=0)
+    ax.fill_between(
+        x,
+        [min(c) for c in columns],
+        [max(c) for c in columns],
+        color=colour(nth),
+        alpha=0.18,
+        linewidth=0,
+    )
     ax.plot(x, mean, label=label, marker=MARKERS[nth % len(MARKERS)] if marker else None, **style)
 
 
@@ -88,7 +100,9 @@ def pictures(images: Any, captions: Sequence[str], columns: int = 10, width: flo
     import matplotlib.pyplot as plt
 
     if len(images) != len(captions) or not len(images):
-        raise ValueError(f"pictures needs one caption for each image; got {len(images)} images, {len(captions)} captions.")
+        raise ValueError(
+            f"pictures needs one caption for each image; got {len(images)} images, {len(captions)} captions."
+        )
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
     tall = width / columns + 0.22 * (1 + max(caption.count("\n") for caption in captions))
@@ -137,7 +151,9 @@ def show(fig: Figure, description: str) -> None:
     import matplotlib.pyplot as plt
 
     if not description.strip():
-        raise ValueError("show needs a description: what does a reader who cannot see the figure have to know?")
+        raise ValueError(
+            "show needs a description: what does a reader who cannot see the figure have to know?"
+        )
     if _in_ipython():
         from IPython.display import display
 

@@ -13,10 +13,23 @@ from typing import Any
 
 import torch
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
-from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
 from torch.overrides import TorchFunctionMode
 
-from .calls import GETTERS, QUIET, arguments_of, is_getter, name_of, place_of, storage_of, tensors_in, version_of
+from .calls import (
+    GETTERS,
+    QUIET,
+    arguments_of,
+    is_getter,
+    name_of,
+    place_of,
+    storage_of,
+    tensors_in,
+    version_of,
+)
 from .naming import Names, user_frames
 from .snapshot import snapshot
 from .source import Sources
@@ -122,10 +135,12 @@ class Recorder(TorchFunctionMode):
     def trace(self) -> Trace:
         """The finished recording; `RuntimeError` while it is still going on."""
         if self._result is None:
-            raise RuntimeError("the recording is still going on: use the tape after its `with` block has ended")
+            raise RuntimeError(
+                "the recording is still going on: use the tape after its `with` block has ended"
+            )
         return self._result
 
-    # ---- forward: one torch call after the other -----------------------------------------------------------
+    # ---- forward: one torch call after the other  ----
 
     def __torch_function__(
         self,
@@ -151,13 +166,19 @@ class Recorder(TorchFunctionMode):
         finally:
             self._call = outer
         numbers = dict(zip(map(id, given), inputs, strict=True))
-        call = [numbers[id(a)] if isinstance(a, torch.Tensor) else a for a in arguments_of(args, kwargs)]
-        self._record(_Op(name, inputs, stack, grad_enabled=enabled, args=call), given, versions, output)
+        call = [
+            numbers[id(a)] if isinstance(a, torch.Tensor) else a for a in arguments_of(args, kwargs)
+        ]
+        self._record(
+            _Op(name, inputs, stack, grad_enabled=enabled, args=call), given, versions, output
+        )
         return output
 
     def _record(self, op: _Op, given: list[torch.Tensor], versions: list[int], output: Any) -> None:
         """Add an operation if it made or changed any tensor."""
-        changed = [t for t, version in zip(given, versions, strict=True) if version_of(t) != version]
+        changed = [
+            t for t, version in zip(given, versions, strict=True) if version_of(t) != version
+        ]
         new = [t for t in tensors_in(output) if self._versions.get(id(t)) != version_of(t)]
         results = list({id(t): t for t in [*new, *changed]}.values())
         if not results:
@@ -177,7 +198,9 @@ class Recorder(TorchFunctionMode):
         self._steps.append(Step(len(self._steps), "forward", op=number, stack=op.stack))
         return number
 
-    def _read_grad(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _read_grad(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
         """`w.grad` computes nothing: it names the tensor that autograd has put there."""
         grad = func(*args, **kwargs)
         owner = self._names.of(args[0])
@@ -191,7 +214,7 @@ class Recorder(TorchFunctionMode):
         self._names.look(frames)
         return tuple(self._sources.place(frame) for frame in frames)
 
-    # ---- tensors -----------------------------------------------------------------------------------------------
+    # ---- tensors  ----
 
     def _tensor(self, tensor: torch.Tensor) -> int:
         """The index of a tensor that is used now, which may be the first that is seen of it."""
@@ -240,7 +263,11 @@ class Recorder(TorchFunctionMode):
         if edge is not None and edge[0] not in self._graph:
             self._discover([tensor], op)
         node, output_nr = (self._graph.index[edge[0]], edge[1]) if edge is not None else (None, 0)
-        made = op is not None and not self._ops[op].factory and not (tensor.is_leaf and edge is not None)
+        made = (
+            op is not None
+            and not self._ops[op].factory
+            and not (tensor.is_leaf and edge is not None)
+        )
         kind = "result" if made or not tensor.is_leaf else kind_of(tensor)
         earlier = self._current.get(key)
         origin = None
@@ -272,7 +299,7 @@ class Recorder(TorchFunctionMode):
                 if edge and edge[0] not in self._graph and edge[0]._sequence_nr() >= self._first:
                     self._tensor(thing)
 
-    # ---- nodes -------------------------------------------------------------------------------------------------
+    # ---- nodes  ----
 
     def _discover(self, tensors: list[torch.Tensor], op: int | None) -> None:
         """Find the nodes that these tensors hang from; new ones belong to this operation."""
@@ -285,7 +312,11 @@ class Recorder(TorchFunctionMode):
             self._nodes.append(Node(number, node.name(), None if leaf is not None or older else op))
             self._watch(node, number, leaf)
             self._unread.append((number, node))
-            if leaf is not None and id(leaf) not in self._current and not any(leaf is t for t in tensors):
+            if (
+                leaf is not None
+                and id(leaf) not in self._current
+                and not any(leaf is t for t in tensors)
+            ):
                 self._new(leaf, None)
         for index in range(first, len(self._graph.edges)):
             source, _, _, slot = self._graph.edges[index]
@@ -303,10 +334,12 @@ class Recorder(TorchFunctionMode):
                 if storage is not None:
                     self._held.append(storage)
                     ordinal = self._storages.setdefault(storage._cdata, len(self._storages))
-                    kept.append(Saved(name, ordinal, storage.nbytes(), self._places.get(place_of(tensor))))
+                    kept.append(
+                        Saved(name, ordinal, storage.nbytes(), self._places.get(place_of(tensor)))
+                    )
             self._nodes[number] = replace(self._nodes[number], saved=tuple(kept))
 
-    # ---- backward: one node after the other --------------------------------------------------------------------
+    # ---- backward: one node after the other  ----
 
     def _watch(self, node: Any, number: int, leaf: torch.Tensor | None) -> None:
         if leaf is not None:
@@ -322,7 +355,11 @@ class Recorder(TorchFunctionMode):
         self._handles.append(node.register_hook(after))
 
     def _ran(
-        self, number: int, leaf: torch.Tensor | None, grad_inputs: tuple[Any, ...], grad_outputs: tuple[Any, ...]
+        self,
+        number: int,
+        leaf: torch.Tensor | None,
+        grad_inputs: tuple[Any, ...],
+        grad_outputs: tuple[Any, ...],
     ) -> None:
         """A node has run: note what arrived, what it passed on, and what that did to a leaf's `.grad`."""
         run = self._runs.setdefault(torch._C._current_graph_task_id(), [len(self._runs), 0])
@@ -351,7 +388,7 @@ class Recorder(TorchFunctionMode):
             )
         )
 
-    # ---- modules and optimizers --------------------------------------------------------------------------------
+    # ---- modules and optimizers  ----
 
     def _enter_module(self, module: torch.nn.Module, args: Any) -> None:
         if self._names.of(module) is None:
@@ -377,11 +414,13 @@ class Recorder(TorchFunctionMode):
             with torch._C.DisableTorchFunction():
                 self._record(op, given, versions, None)
 
-    # ---- the end -----------------------------------------------------------------------------------------------
+    # ---- the end  ----
 
     def _freeze(self, error: str | None) -> Trace:
         tensors = (
-            Tensor(i, self._names.of(t.object), t.kind, t.value, t.op, t.node, t.output_nr, t.origin)
+            Tensor(
+                i, self._names.of(t.object), t.kind, t.value, t.op, t.node, t.output_nr, t.origin
+            )
             for i, t in enumerate(self._tensors)
         )
         ops = (
@@ -402,7 +441,9 @@ class Recorder(TorchFunctionMode):
             )
             for i, op in enumerate(self._ops)
         )
-        edges = (Edge(i, *edge, self._edge_grads.get(i)) for i, edge in enumerate(self._graph.edges))
+        edges = (
+            Edge(i, *edge, self._edge_grads.get(i)) for i, edge in enumerate(self._graph.edges)
+        )
         return Trace(
             tensors=tuple(tensors),
             ops=tuple(ops),
@@ -421,6 +462,10 @@ def _maybe(tensor: torch.Tensor | None) -> Value | None:
 def _saved_by(node: Any) -> list[tuple[str, torch.Tensor]]:
     """The tensors that a node keeps, with the names under which PyTorch shows them."""
     if isinstance(node, torch.autograd.function.BackwardCFunction):
-        return [(f"saved_tensors[{i}]", t) for i, t in enumerate(node.saved_tensors) if t is not None]
+        return [
+            (f"saved_tensors[{i}]", t) for i, t in enumerate(node.saved_tensors) if t is not None
+        ]
     names = (name for name in dir(type(node)) if name.startswith("_saved_"))
-    return [(name.removeprefix("_saved_"), t) for name in names for t in tensors_in(getattr(node, name))]
+    return [
+        (name.removeprefix("_saved_"), t) for name in names for t in tensors_in(getattr(node, name))
+    ]

@@ -45,7 +45,9 @@ class Sources:
     def _add(self, code: CodeType, title: str, found: tuple[int, list[str]]) -> None:
         first, lines = found
         self._index[code] = len(self.pieces)
-        self.pieces.append(Source(title, first, tuple(textwrap.dedent("".join(lines)).splitlines())))
+        self.pieces.append(
+            Source(title, first, tuple(textwrap.dedent("".join(lines)).splitlines()))
+        )
 
 
 def _block(frame: FrameType) -> tuple[int, list[str]]:
@@ -56,7 +58,10 @@ def _block(frame: FrameType) -> tuple[int, list[str]]:
     except SyntaxError:
         return frame.f_lineno, []
     for node in ast.walk(tree):
-        if isinstance(node, (ast.With, ast.AsyncWith)) and node.lineno <= frame.f_lineno < node.body[0].lineno:
+        if (
+            isinstance(node, (ast.With, ast.AsyncWith))
+            and node.lineno <= frame.f_lineno < node.body[0].lineno
+        ):
             first, last = node.body[0].lineno, node.body[-1].end_lineno or node.body[-1].lineno
             return first, lines[first - 1 : last]
     return frame.f_lineno, lines[frame.f_lineno - 1 : frame.f_lineno]

@@ -38,7 +38,11 @@ def draw(cards: list[Card], links: list[Link], label: str) -> Picture:
     root = ElementTree.fromstring(to_svg(to_dot(cards, links, labels=False)))
     _, _, width, height = (float(n) for n in _NUMBER.findall(root.get("viewBox", "0 0 0 0")))
     graph = root.find(f"{_NS}g")
-    shift = _NUMBER.findall((graph.get("transform") or "").partition("translate")[2]) if graph is not None else ["0", "0"]
+    shift = (
+        _NUMBER.findall((graph.get("transform") or "").partition("translate")[2])
+        if graph is not None
+        else ["0", "0"]
+    )
     groups = {group.get("id"): group for group in root.iter(f"{_NS}g")}
     parts = [part for link in links for part in _link(link, groups[link.id])]
     parts += [part for card in cards for part in _card(card, _box(groups[card.id]))]
@@ -99,7 +103,9 @@ def _middle(line: str) -> tuple[float, float]:
 
 def _on_curve(curve: list[tuple[float, float]], t: float) -> tuple[float, float]:
     weights = ((1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3)
-    x, y = (sum(w * point[axis] for w, point in zip(weights, curve, strict=True)) for axis in (0, 1))
+    x, y = (
+        sum(w * point[axis] for w, point in zip(weights, curve, strict=True)) for axis in (0, 1)
+    )
     return x, y
 
 
@@ -127,7 +133,9 @@ def _card(card: Card, box: tuple[float, float, float, float]) -> list[str]:
     base += ROW * (2 if card.values else 1)
     if card.function:
         rule = base - 12
-        parts.append(f'<path class="dbr-rule" d="M{x:.1f} {rule:.1f}h{width:.1f}" stroke="{colour}"/>')
+        parts.append(
+            f'<path class="dbr-rule" d="M{x:.1f} {rule:.1f}h{width:.1f}" stroke="{colour}"/>'
+        )
         parts.append(_text("dbr-n", left, base, card.function))
         parts += _states("dbr-k", right, base, card.keeps, end=True)
         base += ROW
@@ -151,6 +159,10 @@ def _states(kind: str, x: float, y: float, states: list[State], end: bool = Fals
         last = place + 1 == len(states)
         until = "" if last else f' data-u="{states[place + 1].since}"'
         extra = f' data-f="{state.since}"{until}' if len(states) > 1 or state.since else ""
-        names = kind + (" dbr-not" if state.text.endswith("not yet") else "") + ("" if last else " dbr-off")
+        names = (
+            kind
+            + (" dbr-not" if state.text.endswith("not yet") else "")
+            + ("" if last else " dbr-off")
+        )
         texts.append(_text(names, x, y, state.text, end, extra))
     return texts

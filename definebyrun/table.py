@@ -32,11 +32,17 @@ class Table:
     def __repr__(self) -> str:
         widths = [max(map(len, column)) for column in zip(self.columns, *self.rows, strict=True)]
         lines = [self.columns, tuple("-" * width for width in widths), *self.rows]
-        return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in lines)
+        return "\n".join(
+            "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip()
+            for row in lines
+        )
 
     def _repr_html_(self) -> str:
         head = "".join(f'<th scope="col">{escape(column)}</th>' for column in self.columns)
-        body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in self.rows)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
+            for row in self.rows
+        )
         return (
             f'<div class="dbr-rows" tabindex="0" role="region" aria-label="Steps of the run"><style>{STYLE}</style>'
             f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
@@ -51,7 +57,19 @@ def tabulate(trace: Trace) -> Table:
             grad = _leaf_grad(trace, tensor.node)
             shape, value = _shape(tensor.value.shape), brief(tensor.value)
             fn = "None" if tensor.node is None else "None (AccumulateGrad)"
-            rows.append(("–", "–", tensor.kind, "–", shape, f"{tensor_label(trace, tensor.index)} = {value}", fn, "–", grad))
+            rows.append(
+                (
+                    "–",
+                    "–",
+                    tensor.kind,
+                    "–",
+                    shape,
+                    f"{tensor_label(trace, tensor.index)} = {value}",
+                    fn,
+                    "–",
+                    grad,
+                )
+            )
     for op in trace.ops:
         main = trace.main_node(op.index)
         first = trace.tensors[op.outputs[0]]
@@ -64,7 +82,8 @@ def tabulate(trace: Trace) -> Table:
                 str(op_step(trace, op.index)),
                 "–" if op.line is None else str(op.line),
                 op_call(trace, op).partition("(")[0],
-                ", ".join(a if isinstance(a, str) else tensor_label(trace, a) for a in op.args) or "–",
+                ", ".join(a if isinstance(a, str) else tensor_label(trace, a) for a in op.args)
+                or "–",
                 _shape(first.value.shape),
                 brief(first.value),
                 "None" if main is None else short(trace.nodes[main].name),

@@ -129,15 +129,24 @@ class Tape:
         if self._drawn is None:
             cards, links = self._cards()
             if len(cards) > MOST:
-                raise LayoutError(f"This graph has {len(cards)} cards; above {MOST} only the text is shown.")
+                raise LayoutError(
+                    f"This graph has {len(cards)} cards; above {MOST} only the text is shown."
+                )
             self._drawn = draw_cards(cards, links, self._label())
         return self._drawn
 
     def _label(self) -> str:
         trace = self.trace
-        parts = [f"{len(trace.ops)} operations" if trace.ops else "", f"{len(trace.nodes)} backward nodes"]
+        parts = [
+            f"{len(trace.ops)} operations" if trace.ops else "",
+            f"{len(trace.nodes)} backward nodes",
+        ]
         leaves = [t.name or t.kind for t in trace.leaves]
-        parts.append(f"leaves {', '.join(leaves[:6])}{' and more' if len(leaves) > 6 else ''}" if leaves else "")
+        parts.append(
+            f"leaves {', '.join(leaves[:6])}{' and more' if len(leaves) > 6 else ''}"
+            if leaves
+            else ""
+        )
         return "graph with " + ", ".join(part for part in parts if part)
 
     def _instead(self, error: LayoutError) -> str:

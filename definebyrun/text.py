@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from .trace import Edge, Node, Op, Step, Tensor, Trace, Value
 
-__all__ = ["brief", "canonical", "number", "op_call", "short", "size", "tensor_label", "op_step"]
+__all__ = ["brief", "canonical", "number", "op_call", "op_step", "short", "size", "tensor_label"]
 
 
 def number(value: complex | float | int | bool) -> str:
@@ -22,7 +22,8 @@ def number(value: complex | float | int | bool) -> str:
     if isinstance(value, int):
         return str(value)
     if isinstance(value, complex):
-        return f"{number(value.real)}{'+' if value.imag >= 0 or value.imag != value.imag else '-'}{number(abs(value.imag))}j"
+        sign = "-" if value.imag < 0 else "+"
+        return f"{number(value.real)}{sign}{number(abs(value.imag))}j"
     return f"{value + 0.0:.4g}" if value else "0"
 
 
@@ -61,7 +62,7 @@ def size(nbytes: int) -> str:
     """Bytes as people write them.
 
     >>> size(24), size(4096), size(3_500_000)
-    ('24 B', '4 KiB', '3.3 MiB')
+    ('24 B', '4 KiB', '3.34 MiB')
     """
     if nbytes < 1024:
         return f"{nbytes} B"
@@ -93,7 +94,11 @@ def tensor_label(trace: Trace, index: int) -> str:
     if op.factory:
         return op.name
     label = f"{op.name}#{op_step(trace, op.index)}"
-    return f"{label}[{op.outputs.index(index)}]" if len(op.outputs) > 1 and index in op.outputs else label
+    return (
+        f"{label}[{op.outputs.index(index)}]"
+        if len(op.outputs) > 1 and index in op.outputs
+        else label
+    )
 
 
 def op_call(trace: Trace, op: Op) -> str:
@@ -106,8 +111,15 @@ def op_call(trace: Trace, op: Op) -> str:
 
 def canonical(trace: Trace) -> str:
     """The whole trace as text, one fact a line."""
-    counts = {"operations": trace.ops, "nodes": trace.nodes, "edges": trace.edges, "steps": trace.steps}
-    lines = [", ".join(_count(len(part), word) for word, part in counts.items() if trace.steps or part)]
+    counts = {
+        "operations": trace.ops,
+        "nodes": trace.nodes,
+        "edges": trace.edges,
+        "steps": trace.steps,
+    }
+    lines = [
+        ", ".join(_count(len(part), word) for word, part in counts.items() if trace.steps or part)
+    ]
     if trace.error:
         lines.append(f"stopped by {trace.error}")
     if trace.leaves:
@@ -119,8 +131,13 @@ def canonical(trace: Trace) -> str:
         width = len(str(len(trace.steps)))
         lines.append("steps")
         for step in trace.steps:
-            first, *rest = _forward(trace, step) if step.phase == "forward" else _backward(trace, step)
-            lines += [f"  {step.index + 1:>{width}}  {first}", *(f"  {'':>{width}}    {line}" for line in rest)]
+            first, *rest = (
+                _forward(trace, step) if step.phase == "forward" else _backward(trace, step)
+            )
+            lines += [
+                f"  {step.index + 1:>{width}}  {first}",
+                *(f"  {'':>{width}}    {line}" for line in rest),
+            ]
     return "\n".join(lines)
 
 
@@ -139,20 +156,32 @@ def _leaf(trace: Trace, tensor: Tensor) -> str:
     text = f"{tensor_label(trace, tensor.index)}: {tensor.kind} {brief(tensor.value, 60)}"
     if tensor.node is None or not trace.steps:
         return text
-    after = [step.after for step in trace.steps if step.node == tensor.node and step.after is not None]
+    after = [
+        step.after for step in trace.steps if step.node == tensor.node and step.after is not None
+    ]
     return f"{text}, grad {brief(after[-1], 60) if after else 'not yet'}"
 
 
 def _forward(trace: Trace, step: Step) -> list[str]:
     op = trace.ops[step.op or 0]
     values = "; ".join(brief(trace.tensors[i].value, 60) for i in op.outputs)
-    marks = [word for word, on in (("in place", op.inplace), ("opaque", op.opaque), ("no grad", not op.grad_enabled)) if on]
+    marks = [
+        word
+        for word, on in (
+            ("in place", op.inplace),
+            ("opaque", op.opaque),
+            ("no grad", not op.grad_enabled),
+        )
+        if on
+    ]
     mark = f" ({', '.join(marks)})" if marks else ""
     lines = [f"{op_call(trace, op)} → {values}{mark}"]
     for index in trace.nodes_of(op.index):
         node = trace.nodes[index]
         kept = ", ".join(f"{s.name} {size(s.nbytes)}" for s in node.saved)
-        lines.append(f"{short(node.name)}{_next(trace, index)}" + (f" keeps {kept}" if kept else ""))
+        lines.append(
+            f"{short(node.name)}{_next(trace, index)}" + (f" keeps {kept}" if kept else "")
+        )
     return lines
 
 

@@ -36,7 +36,9 @@ class Value:
     def tolist(self) -> Any:
         """The content as nested lists, as `torch.Tensor.tolist` gives it; `ValueError` when it was not kept."""
         if self.data is None:
-            raise ValueError(f"only the range of this {'×'.join(map(str, self.shape))} tensor was kept, not its content")
+            raise ValueError(
+                f"only the range of this {'×'.join(map(str, self.shape))} tensor was kept, not its content"
+            )
         flat: list[Any] = list(self.data)
         if not self.shape:
             return flat[0]
@@ -47,7 +49,9 @@ class Value:
     def item(self) -> Number:
         """The content of a one-element value, as `torch.Tensor.item` gives it; `ValueError` for any other."""
         if self.data is None or len(self.data) != 1:
-            raise ValueError(f"only a value with one element has an item; this one has the shape {self.shape}")
+            raise ValueError(
+                f"only a value with one element has an item; this one has the shape {self.shape}"
+            )
         return self.data[0]
 
 

@@ -65,7 +65,9 @@ class Graph:
             node = waiting.pop()
             if node not in self.index:
                 yield node
-                waiting.extend(target for target, _ in reversed(node.next_functions) if target is not None)
+                waiting.extend(
+                    target for target, _ in reversed(node.next_functions) if target is not None
+                )
 
 
 def walk(tensor: torch.Tensor) -> Trace:
@@ -77,7 +79,9 @@ def walk(tensor: torch.Tensor) -> Trace:
         raise TypeError(f"draw takes a torch.Tensor, not {type(tensor).__name__}")
     start = node_of(tensor)
     if start is None:
-        raise ValueError("this tensor has no graph: requires_grad is False, so autograd recorded nothing for it")
+        raise ValueError(
+            "this tensor has no graph: requires_grad is False, so autograd recorded nothing for it"
+        )
     graph, names = Graph(), Names()
     names.look(user_frames())
     found = graph.add([start[0]])
@@ -87,7 +91,9 @@ def walk(tensor: torch.Tensor) -> Trace:
         leaf = getattr(node, "variable", None)
         if leaf is not None:
             index, number = len(tensors), graph.index[node]
-            tensors.append(Tensor(index, names.of(leaf), kind_of(leaf), snapshot(leaf), None, number))
+            tensors.append(
+                Tensor(index, names.of(leaf), kind_of(leaf), snapshot(leaf), None, number)
+            )
             nodes.append(Node(number, node.name(), leaf=index))
         else:
             nodes.append(Node(graph.index[node], node.name()))
@@ -96,7 +102,9 @@ def walk(tensor: torch.Tensor) -> Trace:
         edge = None if result.is_leaf else node_of(result)
         if edge is not None and edge[0] in graph:
             index, name = len(tensors), names.of(result) or None
-            tensors.append(Tensor(index, name, "result", snapshot(result), None, graph.index[edge[0]], edge[1]))
+            tensors.append(
+                Tensor(index, name, "result", snapshot(result), None, graph.index[edge[0]], edge[1])
+            )
     root = next(t.index for t in tensors if (t.node, t.output_nr) == (0, start[1]))
     edges = tuple(Edge(i, *edge) for i, edge in enumerate(graph.edges))
     return Trace(tensors=tuple(tensors), nodes=tuple(nodes), edges=edges, root=root)

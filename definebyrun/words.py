@@ -43,7 +43,9 @@ def _forward(trace: Trace, step: Step) -> str:
     if op.inplace:
         text = f"{op.name} changes {made} in place: {values}."
     else:
-        args = list(dict.fromkeys(a if isinstance(a, str) else tensor_label(trace, a) for a in op.args))
+        args = list(
+            dict.fromkeys(a if isinstance(a, str) else tensor_label(trace, a) for a in op.args)
+        )
         text = f"{op.name} makes {made}" + (f" from {_list(args)}" if args else "") + f": {values}."
     return text + _graph(trace, op)
 
@@ -62,7 +64,10 @@ def _graph(trace: Trace, op: Op) -> str:
     if not kept:
         return text + ", which keeps nothing."
     names = list(dict.fromkeys(_kept_name(trace, op, s.tensor, s.name) for s in kept.values()))
-    return text + f", keeping {_list(names)} for backward ({size(sum(s.nbytes for s in kept.values()))})."
+    return (
+        text
+        + f", keeping {_list(names)} for backward ({size(sum(s.nbytes for s in kept.values()))})."
+    )
 
 
 def _kept_name(trace: Trace, op: Op, tensor: int | None, attribute: str) -> str:
@@ -99,7 +104,9 @@ def _receiver(trace: Trace, edge: Edge) -> str:
         return tensor_label(trace, node.leaf)
     if node.op is None or trace.main_node(node.op) != node.index:
         return short(node.name)
-    output = next((i for i in trace.ops[node.op].outputs if trace.tensors[i].node == node.index), None)
+    output = next(
+        (i for i in trace.ops[node.op].outputs if trace.tensors[i].node == node.index), None
+    )
     return short(node.name) if output is None else tensor_label(trace, output)
 
 
@@ -139,10 +146,12 @@ def _equal(grad: Value, value: Value, sign: int) -> bool:
     """Whether a rule that says "unchanged" or "−grad" holds for these numbers (`alpha=2` breaks it)."""
     if grad.data is None or value.data is None:
         return False
-    return all(sign * a == b or (a != a and b != b) for a, b in zip(grad.data, value.data, strict=True))
+    return all(
+        sign * a == b or (a != a and b != b) for a, b in zip(grad.data, value.data, strict=True)
+    )
 
 
-# ---- local derivatives -------------------------------------------------------------------------------------
+# ---- local derivatives  ----
 
 
 def _input(trace: Trace, op: Op, position: int) -> tuple[str, str] | None:

@@ -1,4 +1,4 @@
-"""The recorder tells the truth: what it says of a run is what PyTorch itself says, for fixed and for random programs."""
+"""The recorder tells the truth: what it says of a run is what PyTorch says, for fixed and for random programs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def made(tape: dbr.Tape, an_op: dbr.Op) -> list[str]:
     return [node.name for node in tape.nodes if node.op == an_op.index]
 
 
-# ---- an independent reading of PyTorch's own graph --------------------------------------------------------------
+# ---- an independent reading of PyTorch's own graph  ----
 
 
 def reached(root: Any, follow: Any) -> Iterator[Any]:
@@ -50,12 +50,16 @@ def labels(root: Any, name_of: Any, edges_of: Any) -> Counter[str]:
     waiting = [root]
     while waiting:
         node = waiting[-1]
-        missing = [target for target, _ in edges_of(node) if target is not None and target not in done]
+        missing = [
+            target for target, _ in edges_of(node) if target is not None and target not in done
+        ]
         if missing:
             waiting += missing
             continue
         waiting.pop()
-        inside = ",".join("-" if t is None else f"{hash(done[t]):x}:{nr}" for t, nr in edges_of(node))
+        inside = ",".join(
+            "-" if t is None else f"{hash(done[t]):x}:{nr}" for t, nr in edges_of(node)
+        )
         done[node] = f"{name_of(node)}({inside})"
     return Counter(done.values())
 
@@ -113,10 +117,16 @@ OPS = (
 
 @settings(max_examples=120, deadline=None)
 @given(
-    program=st.lists(st.tuples(st.integers(0, len(OPS) - 1), st.integers(0, 99), st.integers(0, 99)), min_size=1, max_size=12),
+    program=st.lists(
+        st.tuples(st.integers(0, len(OPS) - 1), st.integers(0, 99), st.integers(0, 99)),
+        min_size=1,
+        max_size=12,
+    ),
     asks=st.tuples(st.booleans(), st.booleans()),
 )
-def test_a_random_program_is_recorded_as_pytorch_has_it(program: list[tuple[int, int, int]], asks: tuple[bool, bool]) -> None:
+def test_a_random_program_is_recorded_as_pytorch_has_it(
+    program: list[tuple[int, int, int]], asks: tuple[bool, bool]
+) -> None:
     torch.manual_seed(0)
     pool = [torch.randn(2, 2, requires_grad=True)]
     pool += [torch.randn(2, 2, requires_grad=ask) for ask in asks]
@@ -157,10 +167,12 @@ def test_draw_equals_an_independent_walk_for_modules() -> None:
     for loss in (model(x).square().mean(), hidden.sum()):
         drawn = dbr.draw(loss)
         assert labels_of_tape(drawn, 0) == labels_of_torch(loss)
-        assert len(drawn.nodes) == len(list(reached(loss.grad_fn, lambda n: [t for t, _ in n.next_functions if t])))
+        assert len(drawn.nodes) == len(
+            list(reached(loss.grad_fn, lambda n: [t for t, _ in n.next_functions if t]))
+        )
 
 
-# ---- names, lines, scopes ----------------------------------------------------------------------------------------
+# ---- names, lines, scopes  ----
 
 
 def test_tensors_carry_the_names_of_the_variables_and_ops_their_line() -> None:
@@ -177,7 +189,8 @@ def test_tensors_carry_the_names_of_the_variables_and_ops_their_line() -> None:
         "loss = torch.relu(y).sum()",
     ]
     lines = [o.line for o in tape.ops]
-    assert lines[1] == lines[0] + 1 and lines[2] == lines[3] == lines[0] + 2
+    assert lines[1] == lines[0] + 1
+    assert lines[2] == lines[3] == lines[0] + 2
     assert tape.sources[0].lines[0] == "x = torch.tensor([1.0, -2.0, 3.0])"
     assert loss.item() == 6.5
 
@@ -211,7 +224,11 @@ def test_parameters_carry_their_module_path_and_ops_their_scope() -> None:
     ]
     assert [s.title for s in tape.sources] == ["recorded", "Net.forward"]
     assert op(tape, "tanh").code == "z = torch.tanh(self.hidden(x))"
-    assert [t.name for t in tape.tensors if t.name in ("z", "y")] == ["z", "y"] and y.shape == (4, 1)
+    assert [t.name for t in tape.tensors if t.name in ("z", "y")] == ["z", "y"]
+    assert y.shape == (
+        4,
+        1,
+    )
 
 
 def test_one_tensor_object_is_one_leaf() -> None:
@@ -222,7 +239,7 @@ def test_one_tensor_object_is_one_leaf() -> None:
     assert sum(tape.nodes[e.target].leaf is not None for e in tape.edges) == 3
 
 
-# ---- what eager PyTorch does --------------------------------------------------------------------------------------
+# ---- what eager PyTorch does  ----
 
 
 def test_equal_inputs_keep_both_edges() -> None:
@@ -230,7 +247,8 @@ def test_equal_inputs_keep_both_edges() -> None:
     with dbr.record() as tape:
         square = a * a
         square.backward()
-    assert len(tape.edges) == 2 and tape.ops[0].inputs == (0, 0)
+    assert len(tape.edges) == 2
+    assert tape.ops[0].inputs == (0, 0)
     assert [edge.grad.item() for edge in tape.edges] == [3.0, 3.0]
     assert tape.nodes[tape.leaves[0].node].grad.item() == 6.0
 
@@ -243,7 +261,8 @@ def test_an_in_place_op_makes_a_new_version() -> None:
         loss = y.sum()
         loss.backward()
     add = op(tape, "add_")
-    assert add.inplace and [tape.tensors[i].name for i in (*add.inputs, *add.outputs)] == ["y", "y"]
+    assert add.inplace
+    assert [tape.tensors[i].name for i in (*add.inputs, *add.outputs)] == ["y", "y"]
     assert [t.value.tolist() for t in tape.tensors if t.name == "y"] == [[3.0, 6.0], [4.0, 7.0]]
     assert op(tape, "sum").inputs == add.outputs
 
@@ -262,7 +281,11 @@ def test_setitem_and_views_are_followed_through_copyslices() -> None:
     assert not any(o.opaque for o in tape.ops)
     last = [t for t in tape.tensors if t.name == "buffer"][-1]
     assert last.value.tolist() == [1.0, 2.0, 4.0]
-    assert tape.nodes[tape.leaves[-1].node].name.endswith("AccumulateGrad") and q.grad.tolist() == [10.0, 16.0]
+    assert tape.nodes[tape.leaves[-1].node].name.endswith("AccumulateGrad")
+    assert q.grad.tolist() == [
+        10.0,
+        16.0,
+    ]
 
 
 def test_a_change_through_data_is_seen_at_the_next_use() -> None:
@@ -283,8 +306,13 @@ def test_multi_output_ops_say_which_output_an_edge_enters() -> None:
         loss.backward()
     unbind = op(tape, "unbind")
     assert [tape.tensors[i].name for i in unbind.outputs] == ["a", "b"]
-    assert sorted(e.input_nr for e in tape.edges if tape.nodes[e.target].op == unbind.index) == [0, 1]
-    step = next(s for s in tape.steps if s.node is not None and tape.nodes[s.node].op == unbind.index)
+    assert sorted(e.input_nr for e in tape.edges if tape.nodes[e.target].op == unbind.index) == [
+        0,
+        1,
+    ]
+    step = next(
+        s for s in tape.steps if s.node is not None and tape.nodes[s.node].op == unbind.index
+    )
     assert [v.tolist() for v in step.received] == [[2.0] * 3, [1.0] * 3]
 
 
@@ -293,11 +321,12 @@ def test_regions_without_gradients_leave_no_node(region: Any) -> None:
     w = torch.tensor([1.0], requires_grad=True)
     with dbr.record() as tape:
         with region():
-            y = w * 2
-        z = w * 3
+            w * 2
+        w * 3
     off, on = tape.ops
     assert (off.grad_enabled, on.grad_enabled) == (False, True)
-    assert made(tape, off) == [] and made(tape, on) == ["MulBackward0"]
+    assert made(tape, off) == []
+    assert made(tape, on) == ["MulBackward0"]
     assert [t.name for t in tape.tensors if t.kind == "result"] == ["y", "z"]
 
 
@@ -331,8 +360,12 @@ def test_history_from_before_the_recording_is_there_without_ops() -> None:
     with dbr.record() as tape:
         loss = before.sum()
         loss.backward()
-    assert names(tape) == ["sum"] and not any(o.opaque for o in tape.ops)
-    assert [n.name for n in tape.nodes if n.op is None and n.leaf is None] == ["ExpBackward0", "MulBackward0"]
+    assert names(tape) == ["sum"]
+    assert not any(o.opaque for o in tape.ops)
+    assert [n.name for n in tape.nodes if n.op is None and n.leaf is None] == [
+        "ExpBackward0",
+        "MulBackward0",
+    ]
     assert labels_of_tape(tape, tape.tensors[tape.ops[0].outputs[0]].node) == labels_of_torch(loss)
 
 
@@ -343,7 +376,8 @@ def test_double_backward_is_an_op_with_nodes_of_its_own() -> None:
         (first,) = torch.autograd.grad(cube, w, create_graph=True)
         first.backward()
     grad = op(tape, "grad")
-    assert made(tape, grad) and tape.tensors[grad.outputs[0]].name == "first"
+    assert made(tape, grad)
+    assert tape.tensors[grad.outputs[0]].name == "first"
     assert tape.tensors[grad.outputs[0]].value.item() == 12.0
     assert w.grad.item() == 12.0
     assert {s.run for s in tape.steps if s.phase == "backward"} == {0, 1}
@@ -370,7 +404,13 @@ def test_shared_weights_in_a_loop_are_one_node() -> None:
             h = torch.tanh(h * w)
         h.backward()
     assert sum(n.leaf is not None for n in tape.nodes) == 1
-    assert sum(e.target == tape.nodes[[n.leaf is not None for n in tape.nodes].index(True)].index for e in tape.edges) == 5
+    assert (
+        sum(
+            e.target == tape.nodes[[n.leaf is not None for n in tape.nodes].index(True)].index
+            for e in tape.edges
+        )
+        == 5
+    )
 
 
 def test_checkpointing_is_not_disturbed() -> None:
@@ -393,7 +433,8 @@ def test_hooks_of_the_learner_still_run_and_their_gradient_is_the_one_shown() ->
         y = w * 2
         y.register_hook(lambda g: seen.append(g.tolist()) or g * 10)
         y.sum().backward()
-    assert seen == [[1.0, 1.0]] and w.grad.tolist() == [20.0, 20.0]
+    assert seen == [[1.0, 1.0]]
+    assert w.grad.tolist() == [20.0, 20.0]
     assert tape.nodes[tape.tensors[op(tape, "mul").outputs[0]].node].grad.tolist() == [10.0, 10.0]
 
 
@@ -405,7 +446,8 @@ def test_complex_numbers_and_integers_are_plain_values() -> None:
         torch.tensor([1, 2]).cumsum(0)
     assert tape.leaves[0].value.tolist() == [1 + 2j, 3 - 1j]
     assert json.loads(tape.json())["tensors"][0]["value"]["data"] == [[1.0, 2.0], [3.0, -1.0]]
-    assert "1+2j" in tape.text() and tape.ops[-1].name == "cumsum"
+    assert "1+2j" in tape.text()
+    assert tape.ops[-1].name == "cumsum"
 
 
 def test_an_optimizer_step_is_one_op_that_changes_parameters() -> None:
@@ -416,7 +458,11 @@ def test_an_optimizer_step_is_one_op_that_changes_parameters() -> None:
         optimizer.step()
         layer(torch.ones(1, 2))
     step = op(tape, "Adam.step")
-    assert step.inplace and [tape.tensors[i].name for i in step.outputs] == ["layer.weight", "layer.bias"]
+    assert step.inplace
+    assert [tape.tensors[i].name for i in step.outputs] == [
+        "layer.weight",
+        "layer.bias",
+    ]
     assert tape.ops[-1].inputs[1:] == step.outputs
     assert [t.name for t in tape.leaves if t.kind == "parameter"] == ["layer.weight", "layer.bias"]
 
@@ -428,9 +474,14 @@ def test_saved_tensors_are_those_that_pytorch_keeps() -> None:
         y = x * w
         z = torch.exp(y)
     mul, exp = (tape.nodes[tape.tensors[o.outputs[0]].node] for o in tape.ops)
-    assert [(s.name, tape.tensors[s.tensor].name, s.nbytes) for s in mul.saved] == [("self", "x", 12)]
-    assert [(s.name, tape.tensors[s.tensor].name, s.nbytes) for s in exp.saved] == [("result", "z", 12)]
-    assert y.grad_fn._saved_other is None and z.shape == (3,)
+    assert [(s.name, tape.tensors[s.tensor].name, s.nbytes) for s in mul.saved] == [
+        ("self", "x", 12)
+    ]
+    assert [(s.name, tape.tensors[s.tensor].name, s.nbytes) for s in exp.saved] == [
+        ("result", "z", 12)
+    ]
+    assert y.grad_fn._saved_other is None
+    assert z.shape == (3,)
 
 
 def test_memory_climbs_forward_and_falls_backward() -> None:
@@ -442,7 +493,7 @@ def test_memory_climbs_forward_and_falls_backward() -> None:
     assert tape.memory() == (16, 32, 32, 32, 16, 0, 0)
 
 
-# ---- being a good guest -------------------------------------------------------------------------------------------
+# ---- being a good guest  ----
 
 
 def test_the_run_itself_is_not_changed() -> None:
@@ -464,9 +515,17 @@ def test_the_run_itself_is_not_changed() -> None:
 
 def test_an_error_passes_through_and_the_tape_holds_the_run_up_to_it() -> None:
     w = torch.ones(3, requires_grad=True)
-    with pytest.raises(RuntimeError, match="must match"), dbr.record() as tape:
-        y = w * 2
-        y + torch.ones(4)
+    tape = None
+
+    def crash() -> None:
+        nonlocal tape
+        with dbr.record() as tape:
+            y = w * 2
+            y + torch.ones(4)
+
+    with pytest.raises(RuntimeError, match="must match"):
+        crash()
+    assert tape is not None
     assert names(tape) == ["mul", "ones"]
     assert tape.error.startswith("RuntimeError: The size of tensor a (3)")
 
@@ -489,6 +548,15 @@ def test_a_tape_keeps_no_tensor_alive_and_leaves_no_hook() -> None:
     assert not torch.nn.modules.module._global_forward_pre_hooks
 
 
+def test_what_locals_returned_stays_as_it_is() -> None:
+    w = torch.ones(1, requires_grad=True)
+    kept = locals()
+    with dbr.record() as tape:
+        w * 2
+    assert kept["w"] is w
+    assert len(tape.ops) == 1
+
+
 def test_an_open_recording_says_so() -> None:
     with dbr.record() as tape:
         assert repr(tape) == "tape: the recording is still going on"
@@ -500,7 +568,8 @@ def test_an_empty_recording_is_an_empty_tape() -> None:
     with dbr.record() as tape:
         pass
     assert (tape.ops, tape.nodes, tape.steps) == ((), (), ())
-    assert "0 operations" not in tape.text() and isinstance(tape.html(), str)
+    assert "0 operations" not in tape.text()
+    assert isinstance(tape.html(), str)
 
 
 def test_bad_input_gets_one_sentence() -> None:
@@ -519,8 +588,10 @@ def test_a_long_chain_is_no_recursion() -> None:
         for _ in range(2000):
             y = y * 1.0
         y.backward()
-    assert len(tape.nodes) == 2001 and len(tape.steps) == 4001
-    assert "above" in tape._repr_html_() and len(tape.text()) > 10_000
+    assert len(tape.nodes) == 2001
+    assert len(tape.steps) == 4001
+    assert "above" in tape._repr_html_()
+    assert len(tape.text()) > 10_000
 
 
 def test_large_tensors_keep_their_range_only() -> None:

@@ -38,5 +38,7 @@ def check(exercise: str, *answers: Any) -> Verdict:
     known = {e.id: e for e in of_lesson(number)} if number in lessons() else {}
     if exercise not in known:
         ids = ", ".join(known) or "by lesson: " + ", ".join(lessons())
-        return Verdict(str(exercise), NOT_YET, f"There is no exercise {exercise!r}; there are {ids}.")
+        return Verdict(
+            str(exercise), NOT_YET, f"There is no exercise {exercise!r}; there are {ids}."
+        )
     return judge(known[exercise], answers)

@@ -80,14 +80,22 @@ class Verdict:
 def judge(exercise: Exercise, answers: tuple[Any, ...]) -> Verdict:
     """Run an exercise's check on what the learner wrote; whatever happens becomes a `Verdict`."""
     if any(is_stub(answer) for answer in answers):
-        return Verdict(exercise.id, NOT_ATTEMPTED, "Replace the dots (...) with your own code, then run the cell again.")
+        return Verdict(
+            exercise.id,
+            NOT_ATTEMPTED,
+            "Replace the dots (...) with your own code, then run the cell again.",
+        )
     try:
         exercise.check(*answers)
     except Mistake as mistake:
         return Verdict(exercise.id, NOT_YET, mistake.message, mistake.hint)
     except Exception as error:
         if "ellipsis" in str(error).lower():
-            return Verdict(exercise.id, NOT_ATTEMPTED, "Your code still holds dots (...): replace every one of them.")
+            return Verdict(
+                exercise.id,
+                NOT_ATTEMPTED,
+                "Your code still holds dots (...): replace every one of them.",
+            )
         words = " ".join(str(error).split())
         return Verdict(
             exercise.id,
@@ -119,10 +127,14 @@ def is_stub(answer: Any) -> bool:
     code = getattr(answer, "__code__", None)
     if code is None:
         return False
-    return all(step.opname in IDLE_OPCODES for step in dis.get_instructions(code)) and _returns_nothing(code)
+    return all(
+        step.opname in IDLE_OPCODES for step in dis.get_instructions(code)
+    ) and _returns_nothing(code)
 
 
 def _returns_nothing(code: Any) -> bool:
     """A function of idle opcodes returns a constant: it is a stub when that is None or the dots."""
-    returned = [s.argval for s in dis.get_instructions(code) if s.opname in ("LOAD_CONST", "RETURN_CONST")]
+    returned = [
+        s.argval for s in dis.get_instructions(code) if s.opname in ("LOAD_CONST", "RETURN_CONST")
+    ]
     return not returned or returned[-1] is None or returned[-1] is Ellipsis

@@ -13,7 +13,7 @@ from .core import Exercise, Wrong, expect
 __all__ = ["EXERCISES"]
 
 
-# ---- 01.1: nodes and edges of (u * v + u).sum() --------------------------------------------------------------
+# ---- 01.1: nodes and edges of (u * v + u).sum()  ----
 
 
 def check_counts(answer: Any) -> None:
@@ -36,16 +36,24 @@ def check_counts(answer: Any) -> None:
         f"{nodes} nodes are too many.",
         "u is used twice, but it is one leaf: both uses lead to the same AccumulateGrad.",
     )
-    expect(nodes == real, f"{nodes} nodes are not enough.", "Go through the operators one by one, then add the leaves.")
+    expect(
+        nodes == real,
+        f"{nodes} nodes are not enough.",
+        "Go through the operators one by one, then add the leaves.",
+    )
     expect(
         edges >= len(trace.edges),
         f"{nodes} nodes is right, but {edges} edges are not enough.",
         "Count edges by operation: one for each input that asks for a gradient. u is an input twice.",
     )
-    expect(edges == len(trace.edges), f"{nodes} nodes is right, but {edges} edges are too many.", "sum has one input.")
+    expect(
+        edges == len(trace.edges),
+        f"{nodes} nodes is right, but {edges} edges are too many.",
+        "sum has one input.",
+    )
 
 
-# ---- 01.2: the leaves of a graph -----------------------------------------------------------------------------
+# ---- 01.2: the leaves of a graph  ----
 
 
 def check_leaves(leaves: Callable[[torch.Tensor], Any]) -> None:
@@ -56,13 +64,20 @@ def check_leaves(leaves: Callable[[torch.Tensor], Any]) -> None:
     for _ in range(3):
         deep = deep + b
     found = leaves(deep)
-    expect(isinstance(found, (list, tuple)), f"leaves returns a list of tensors; yours returned {found!r:.60}.")
+    expect(
+        isinstance(found, (list, tuple)),
+        f"leaves returns a list of tensors; yours returned {found!r:.60}.",
+    )
     expect(
         all(isinstance(part, torch.Tensor) for part in found),
         "Your list holds something that is no tensor.",
         "An AccumulateGrad node knows its leaf: that is its attribute variable.",
     )
-    expect(not _has(found, c), "c asks for no gradient, so no edge leads to it; your list has it.", "Follow edges only.")
+    expect(
+        not _has(found, c),
+        "c asks for no gradient, so no edge leads to it; your list has it.",
+        "Follow edges only.",
+    )
     expect(
         _has(found, a),
         "A leaf far from the end is missing: the graph of a * c + b + b + b reaches a.",
@@ -74,7 +89,10 @@ def check_leaves(leaves: Callable[[torch.Tensor], Any]) -> None:
         f"The graph of a * c + b + b + b has 2 leaves; your list has {len(found)} entries.",
         "A leaf that is used several times is still one leaf: remember which nodes you have seen.",
     )
-    expect(len(leaves(a * a)) == 1, "a * a has one leaf, reached by two edges; you found another number.")
+    expect(
+        len(leaves(a * a)) == 1,
+        "a * a has one leaf, reached by two edges; you found another number.",
+    )
     long = a
     for _ in range(3000):
         long = long * 1.0
@@ -85,7 +103,9 @@ def _has(tensors: Any, wanted: torch.Tensor) -> bool:
     return any(tensor is wanted for tensor in tensors)
 
 
-def _walk_leaves(tensor: torch.Tensor, once: bool = True, levels: int = 10**9, nodes: bool = False) -> list[Any]:
+def _walk_leaves(
+    tensor: torch.Tensor, once: bool = True, levels: int = 10**9, nodes: bool = False
+) -> list[Any]:
     """The solution with its usual mistakes as switches."""
     waiting, seen, found = [(tensor.grad_fn, 0)], set(), []
     while waiting:
@@ -113,14 +133,17 @@ def _recursive(tensor: torch.Tensor) -> list[torch.Tensor]:
     return list(found.values())
 
 
-# ---- 01.3: a graph with exactly n nodes ----------------------------------------------------------------------
+# ---- 01.3: a graph with exactly n nodes  ----
 
 
 def check_size(graph_of_size: Callable[[int], Any]) -> None:
     """`graph_of_size(n)` returns a tensor whose graph has exactly n nodes, for every n from 2 on."""
     for n in (2, 3, 7, 50):
         made = graph_of_size(n)
-        expect(isinstance(made, torch.Tensor), f"graph_of_size({n}) returned {made!r:.60}, not a tensor.")
+        expect(
+            isinstance(made, torch.Tensor),
+            f"graph_of_size({n}) returned {made!r:.60}, not a tensor.",
+        )
         expect(
             made.requires_grad,
             f"The tensor for n = {n} has no graph: none of its inputs asked for a gradient.",
@@ -146,7 +169,7 @@ def _chain(operations: int, asks: bool = True) -> torch.Tensor:
     return y
 
 
-# ---- 01.4: small random weights that an optimizer takes --------------------------------------------------------
+# ---- 01.4: small random weights that an optimizer takes  ----
 
 
 def check_weights(make_weights: Callable[[int], Any]) -> None:
@@ -154,8 +177,14 @@ def check_weights(make_weights: Callable[[int], Any]) -> None:
     torch.manual_seed(0)
     w = make_weights(1000)
     expect(isinstance(w, torch.Tensor), f"make_weights(1000) returned {w!r:.60}, not a tensor.")
-    expect(tuple(w.shape) == (1000,), f"make_weights(1000) has shape {tuple(w.shape)}, not (1000,).")
-    expect(w.requires_grad, "Your weights ask for no gradient, so nothing would be learned.", "requires_grad is False.")
+    expect(
+        tuple(w.shape) == (1000,), f"make_weights(1000) has shape {tuple(w.shape)}, not (1000,)."
+    )
+    expect(
+        w.requires_grad,
+        "Your weights ask for no gradient, so nothing would be learned.",
+        "requires_grad is False.",
+    )
     expect(
         w.is_leaf,
         f"Your weights are the result of an operation ({w.grad_fn and w.grad_fn.name()}), not a leaf.",
@@ -185,9 +214,17 @@ EXERCISES = (
         "Every leaf once, at any depth, without recursion.",
         check_leaves,
         (
-            Wrong("one level", lambda t: _walk_leaves(t, levels=1), "A leaf far from the end is missing"),
+            Wrong(
+                "one level",
+                lambda t: _walk_leaves(t, levels=1),
+                "A leaf far from the end is missing",
+            ),
             Wrong("not once", lambda t: _walk_leaves(t, once=False), "your list has 4 entries"),
-            Wrong("nodes, not tensors", lambda t: _walk_leaves(t, nodes=True), "something that is no tensor"),
+            Wrong(
+                "nodes, not tensors",
+                lambda t: _walk_leaves(t, nodes=True),
+                "something that is no tensor",
+            ),
             Wrong("recursion", _recursive, "RecursionError"),
         ),
     ),
@@ -206,9 +243,15 @@ EXERCISES = (
         "A leaf of small random numbers: an optimizer takes it, and backward fills its .grad.",
         check_weights,
         (
-            Wrong("scaled after asking", lambda n: torch.randn(n, requires_grad=True) * 0.01, "not a leaf"),
+            Wrong(
+                "scaled after asking",
+                lambda n: torch.randn(n, requires_grad=True) * 0.01,
+                "not a leaf",
+            ),
             Wrong("does not ask", lambda n: torch.randn(n) * 0.01, "ask for no gradient"),
-            Wrong("not scaled", lambda n: torch.randn(n, requires_grad=True), "spread of your weights"),
+            Wrong(
+                "not scaled", lambda n: torch.randn(n, requires_grad=True), "spread of your weights"
+            ),
         ),
     ),
 )

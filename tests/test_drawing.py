@@ -1,0 +1,394 @@
+"""Drawings: the cards are PyTorch's nodes, the same run gives the same bytes, and there is always something to see."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import graphviz
+import pytest
+import torch
+from torch import nn
+
+import definebyrun as dbr
+from definebyrun.cards import SHARED, deal
+from definebyrun.dot import card_size
+from definebyrun.memory import kept_after_steps
+from definebyrun.words import sentence
+
+ROOT = Path(__file__).parent.parent
+
+
+def small() -> dbr.Tape:
+    x = torch.tensor([1.0, -2.0, 3.0])
+    w = torch.tensor([0.5, 1.0, 2.0], requires_grad=True)
+    b = torch.tensor(1.0, requires_grad=True)
+    with dbr.record() as tape:
+        y = x * w
+        h = torch.relu(y + b)
+        loss = (h * y).sum()
+        loss.backward()
+    return tape
+
+
+def network() -> dbr.Tape:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    with dbr.record() as tape:
+        logits = model(torch.ones(5, 3))
+        loss = nn.functional.cross_entropy(logits, torch.tensor([0, 1, 0, 1, 0]))
+        loss.backward()
+    return tape
+
+
+class Page(HTMLParser):
+    """Start tags with their attributes, and the text inside each kind of tag."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: dict[str, str] = {}
+        self._open: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("input", "path", "rect", "polygon"):
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in self._open:
+            while self._open.pop() != tag:
+                pass
+
+    def handle_data(self, data: str) -> None:
+        for tag in set(self._open):
+            self.text[tag] = self.text.get(tag, "") + data
+
+
+# ---- true  ----
+
+
+@pytest.mark.parametrize("run", [small, network])
+def test_there_is_a_card_for_every_node_and_a_solid_arrow_for_every_edge(run: Any) -> None:
+    tape = run()
+    cards, links = deal(tape.trace)
+    assert sorted(c.node for c in cards if c.node is not None) == [n.index for n in tape.nodes]
+    assert sorted(link.edge for link in links if link.edge is not None) == [
+        e.index for e in tape.edges
+    ]
+    by_id = {card.id: card for card in cards}
+    for link in links:
+        if link.edge is not None:
+            edge = tape.edges[link.edge]
+            assert (by_id[link.tail].node, by_id[link.head].node) == (edge.target, edge.source)
+    svg = ElementTree.fromstring(tape.svg())
+    drawn = [
+        group.get("data-c")
+        for group in svg.iter("{http://www.w3.org/2000/svg}g")
+        if group.get("data-c")
+    ]
+    assert sorted(drawn) == sorted(by_id)
+
+
+def test_inputs_without_a_gradient_get_a_dashed_arrow_only() -> None:
+    w = torch.tensor([1.0, 2.0], requires_grad=True)
+    with dbr.record() as tape:
+        x = torch.tensor([3.0, 4.0])
+        y = x * w.detach() + w
+    links = deal(tape.trace)[1]
+    titles = {card.id: card.title for card in deal(tape.trace)[0]}
+    dashed = {(titles[link.tail], titles[link.head]) for link in links if link.edge is None}
+    assert dashed == {
+        ("w", "detach#2"),
+        ("x", "mul#3"),
+        ("detach#2", "mul#3"),
+        ("mul#3", "y = add"),
+    }
+    assert y.requires_grad
+
+
+def test_not_computed_yet_is_never_drawn_as_zero() -> None:
+    w = torch.tensor([1.0, 2.0], requires_grad=True)
+    with dbr.record() as tape:
+        (w * 3).sum()
+    cards = {card.title: card for card in deal(tape.trace)[0]}
+    assert [s.text for s in cards["w"].grads] == [".grad not yet"]
+    assert [s.text for s in cards["mul#1"].grads] == ["grad not yet"]
+    assert "grad not yet" in tape.text()
+
+
+def test_a_sum_of_gradients_is_shown_being_made() -> None:
+    u = torch.tensor(2.0, requires_grad=True)
+    with dbr.record() as tape:
+        v = u * 3
+        out = v + v * v
+        out.backward()
+    v_card = next(card for card in deal(tape.trace)[0] if card.title.startswith("v "))
+    assert [s.text for s in v_card.grads] == ["grad not yet", "grad 1 + …", "1 + 6 + 6 = 13"]
+    said = [sentence(tape.trace, step) for step in tape.steps]
+    assert "That is the last part; the parts are added: 1 + 6 + 6 = 13." in said[4]
+    assert "To u it passes grad × 3 = 13 × 3 = 39." in said[5]
+
+
+def test_a_second_backward_adds_to_the_grad_that_is_there() -> None:
+    w = torch.tensor(2.0, requires_grad=True)
+    with dbr.record() as tape:
+        (w * 3).backward()
+        (w * 4).backward()
+    card = next(card for card in deal(tape.trace)[0] if card.title == "w")
+    assert [s.text for s in card.grads] == [".grad not yet", ".grad 3", "3 + 4 = 7"]
+    assert "It adds that to w.grad: 3 + 4 = 7." in sentence(tape.trace, tape.steps[-1])
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (lambda w: (w + 5).sum(), "To w it passes [1, 1], unchanged."),
+        (lambda w: (5 - w).sum(), "To w it passes −grad = [-1, -1]."),
+        (lambda w: torch.add(w.detach(), w, alpha=3).sum(), "To w it passes [3, 3]."),
+        (lambda w: (w * torch.ones(3, 2)).sum(), "summed to the shape of w, = [3, 3]."),
+        (lambda w: w.mean(), "To w it passes grad ÷ 2, once for each element = [0.5, 0.5]."),
+        (lambda w: (w * w).sum(), "To w it passes grad × w = [1, 1] × [1, -2] = [1, -2]."),
+    ],
+)
+def test_a_sentence_states_a_rule_only_where_it_holds(line: Any, says: str) -> None:
+    w = torch.tensor([1.0, -2.0], requires_grad=True)
+    with dbr.record() as tape:
+        line(w).backward()
+    assert says in " ".join(sentence(tape.trace, step) for step in tape.steps)
+
+
+# ---- one picture  ----
+
+
+def test_no_text_is_wider_than_its_card() -> None:
+    for tape in (small(), network()):
+        for card in deal(tape.trace)[0]:
+            width = card_size(card)[0]
+            texts = [card.title, *(state.text for row in card.rows() for state in row)]
+            assert max(len(text) for text in texts) * 7.25 < width
+
+
+def test_a_leaf_with_many_uses_is_a_chip_for_each_and_long_loops_are_laid_out_quickly() -> None:
+    w = torch.tensor(0.5, requires_grad=True)
+    with dbr.record() as tape:
+        h = torch.tensor(1.0)
+        for _ in range(60):
+            h = torch.tanh(h * w)
+        h.backward()
+    cards = deal(tape.trace)[0]
+    w_node = next(leaf.node for leaf in tape.leaves if leaf.name == "w")
+    chips = [card for card in cards if card.node == w_node]
+    assert len(chips) == 60 > SHARED
+    assert chips[0].title == "w (use 1 of 60)"
+    assert tape.svg().count("data-c=") == len(cards)
+
+
+def test_above_the_limit_a_sentence_says_so_and_the_text_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("definebyrun.tape.MOST", 3)
+    html = small()._repr_html_()
+    assert "above 3 only the text is shown" in html
+    assert "MulBackward0" in html
+
+
+PROGRAM = """
+import torch, definebyrun as dbr
+w = torch.tensor([0.5, 1.0], requires_grad=True)
+with dbr.record() as tape:
+    y = w * torch.tensor([2.0, 3.0])
+    loss = (y + w).relu().sum()
+    loss.backward()
+print(tape.text(), tape.dot(), tape.json(), tape.svg(), tape.html(), tape.table(), dbr.draw(loss))
+"""
+
+
+def test_the_same_run_gives_the_same_bytes_in_another_process(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(PROGRAM, "utf8")
+    outputs = set()
+    for seed in ("1", "2"):
+        done = subprocess.run(
+            [sys.executable, "program.py"],
+            cwd=tmp_path,
+            env={**__import__("os").environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            check=True,
+        )
+        outputs.add(done.stdout)
+    assert len(outputs) == 1
+    assert len(outputs.pop()) > 10_000
+
+
+# ---- the engines  ----
+
+
+@pytest.fixture
+def without_pygraphviz(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pygraphviz", None)
+
+
+@pytest.mark.usefixtures("without_pygraphviz")
+def test_without_pygraphviz_a_dot_on_the_path_lays_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    answer = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><g transform="translate(4 5)">{}</g></svg>'
+    cards, links = deal(small().trace)
+    parts = [f'<g id="{c.id}"><polygon points="0,0 8,0 8,8 0,8"/></g>' for c in cards]
+    parts += [
+        f'<g id="{k.id}"><path d="M0,0C1,1 2,2 3,3"/><polygon points="0,0 1,1 2,0"/></g>'
+        for k in links
+    ]
+
+    def pipe(engine: str, form: str, data: bytes, **options: Any) -> bytes:
+        asked.append((engine, form, data[:7]))
+        return answer.format("".join(parts)).encode()
+
+    monkeypatch.setattr(graphviz, "pipe", pipe)
+    assert "MulBackward0" in small().svg()
+    assert asked == [("dot", "svg", b"digraph")]
+
+
+@pytest.mark.usefixtures("without_pygraphviz")
+def test_without_any_engine_one_sentence_says_what_to_install_and_the_text_stands_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    tape = small()
+    for html in (tape._repr_html_(), tape.html()):
+        assert "run `pip install pygraphviz`, or install Graphviz" in html
+        assert "MulBackward0" in html
+        assert "Traceback" not in html
+    with pytest.raises(dbr.LayoutError, match="No layout engine"):
+        tape.svg()
+    assert tape.dot().startswith("digraph")
+
+
+# ---- the player  ----
+
+
+def test_the_player_is_one_fragment_that_fetches_nothing() -> None:
+    page = Page(small().html())
+    for tag, attributes in page.tags:
+        for name in ("src", "href", "xlink:href", "action"):
+            assert name not in attributes, f"<{tag} {name}>"
+    style = page.text["style"]
+    assert "url(" not in style
+    assert "@import" not in style
+    assert not re.search(
+        r"\b(fetch|XMLHttpRequest|import)\s*\(|https?:(?!//www\.w3\.org/2000/svg)",
+        page.text["script"],
+    )
+
+
+def test_the_players_own_overhead_is_below_12_kilobytes() -> None:
+    tape = small()
+    html = tape.html()
+    page = Page(html)
+    data = re.search(r'class="dbr-json">(.*?)</script>', html)[1]
+    code = "".join(re.findall(r"<li .*?</li>", html))
+    ticks = "".join(re.findall(r"<i (?:class|style)=.*?</i>", html))
+    own = len(html.encode()) - sum(
+        len(part.encode()) for part in (tape.svg(), data, code, ticks, page.text["pre"])
+    )
+    assert own < 12_000
+
+
+def test_every_step_has_its_sentence_its_cards_and_its_line() -> None:
+    tape = small()
+    html = tape.html()
+    steps = json.loads(re.search(r'class="dbr-json">(.*?)</script>', html)[1])
+    assert len(steps) == len(tape.steps) + 1
+    assert steps[0]["t"].startswith("Start.")
+    ids = set(re.findall(r'data-c="(\w+)"', html))
+    links = set(re.findall(r'data-e="(\w+)"', html))
+    lines = set(re.findall(r'data-l="([\d.]+)"', html))
+    for step, shown in zip(tape.steps, steps[1:], strict=True):
+        assert shown["c"]
+        assert set(shown["c"]) <= ids
+        assert set(shown["e"]) <= links
+        assert len(shown["e"]) == len(step.passed)
+        assert shown["l"]
+        assert set(shown["l"]) <= lines
+        assert shown["b"] == (step.phase == "backward")
+    assert [s["m"] for s in steps[1:]] == [f"{n} B" for n in kept_after_steps(tape.trace)]
+
+
+def test_with_scripts_stripped_the_whole_picture_is_there() -> None:
+    html = re.sub(r"<script.*?</script>", "", small().html(), flags=re.DOTALL)
+    shown = re.sub(r'<text class="[^"]*dbr-off[^"]*".*?</text>', "", html)
+    assert 'data-f="0"' not in shown
+    for part in ("y = mul", "grad [2, 0, 13]", ".grad [2, 0, 39]", "loss = sum", "freed"):
+        assert f">{part}</text>" in shown
+    assert "not yet</text>" not in shown
+
+
+def test_code_and_names_are_escaped() -> None:
+    w = torch.tensor(1.0, requires_grad=True)
+    with dbr.record() as tape:
+        y = w * 2 if 1 < 2 else "</script><b>"
+        y.backward()
+    html = tape.html()
+    assert "<b>" not in re.sub(r"<b>(?=Start)", "", html)
+    assert html.count("</script>") == 2
+
+
+def test_two_players_of_one_page_have_different_identities() -> None:
+    ids = {re.search(r'data-dbr="(\w+)"', tape.html())[1] for tape in (small(), network())}
+    assert len(ids) == 2
+
+
+# ---- text and table  ----
+
+
+def test_a_notebook_compares_the_canonical_text() -> None:
+    tape = small()
+    assert repr(tape) == f"tape: {tape.text()}"
+    assert repr(tape.play()) == f"player: {tape.text()}"
+    assert repr(dbr.draw(torch.ones(1, requires_grad=True) * 2)).startswith(
+        "graph: 2 nodes, 1 edge\n"
+    )
+
+
+def test_the_text_changes_with_every_fact() -> None:
+    texts = set()
+    for number, line in enumerate(
+        [lambda w: w * 2, lambda w: w * 3, lambda w: 2 * w + 0, lambda w: w.detach() * 2]
+    ):
+        w = torch.tensor([1.0, float(number > 9)], requires_grad=True)
+        with dbr.record() as tape:
+            line(w).sum()
+        texts.add(tape.text())
+    assert len(texts) == 4
+
+
+def test_the_table_has_a_row_for_every_leaf_and_op() -> None:
+    tape = small()
+    table = tape.table()
+    assert table.columns == (
+        "step",
+        "line",
+        "op",
+        "inputs",
+        "shape",
+        "value",
+        "grad_fn",
+        "saved",
+        "grad",
+    )
+    assert len(table.rows) == len(tape.leaves) + len(tape.ops)
+    row = dict(zip(table.columns, table.rows[3], strict=True))
+    assert (row["op"], row["inputs"], row["value"], row["grad_fn"], row["grad"]) == (
+        "y = mul",
+        "x, w",
+        "[0.5, -2, 6]",
+        "MulBackward0",
+        "[2, 0, 13]",
+    )
+    assert table._repr_html_().count("<tr>") == len(table.rows) + 1
