@@ -1,7 +1,7 @@
 """What Colab does: one notebook alone in an empty folder, no course package, everything else already there.
 
-The package is built as a wheel, and the notebook's own setup cell installs it into an environment that has torch and the
-like but not `definebyrun`; only the address in that cell is replaced by the wheel's. Then every cell runs.
+The package is built as a wheel, and the notebook's own setup cell installs it into an environment that has torch
+and the like but not `definebyrun`; only the address in that cell is replaced by the wheel's. Then every cell runs.
 """
 
 from __future__ import annotations

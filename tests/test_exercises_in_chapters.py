@@ -13,7 +13,13 @@ import pytest
 from definebyrun.exercises import Verdict, lessons, of_lesson
 from tools import chapters
 
-ALL = [exercise for lesson in chapters.lessons() for exercise in chapters.exercises(lesson)]
+ALL: list[chapters.Exercise] = []
+BROKEN: list[str] = []
+for lesson in chapters.lessons():
+    try:
+        ALL += chapters.exercises(lesson)
+    except chapters.ChapterError as error:
+        BROKEN.append(str(error))
 each = pytest.mark.parametrize("exercise", ALL, ids=lambda exercise: exercise.id)
 
 
@@ -26,6 +32,10 @@ def run(setup: str, cell: str) -> Verdict:
     exec(compile(setup, "<setup>", "exec"), names)
     exec(compile(tree, "<cell>", "exec"), names)
     return eval(compile(last, "<check>", "eval"), names)
+
+
+def test_every_exercise_can_be_read() -> None:
+    assert BROKEN == []
 
 
 @each

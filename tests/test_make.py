@@ -1,7 +1,7 @@
 """The commands themselves: each bad input is one clear sentence, and nothing is left half-written.
 
-Runs make on a copy of the Makefile and the tools in an empty folder, with Pythons made of a few lines of shell; nothing is
-installed and nothing is built.
+Runs make on a copy of the Makefile and the tools in an empty folder, with Pythons made of a few lines of shell;
+nothing is installed and nothing is built.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """A folder with a space in its name, as a fresh clone: the Makefile, the tools, the pins, and a `bin` for the PATH."""
+    """A fresh clone in a folder with a space in its name: Makefile, tools and pins, and a `bin` for the PATH."""
     folder = tmp_path / "a clone"
     shutil.copytree(ROOT / "tools", folder / "tools", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("Makefile", "requirements.txt", "requirements-book.txt", "pyproject.toml"):

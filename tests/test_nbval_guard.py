@@ -1,7 +1,7 @@
 """The guard guards: one number, one error message or one drawing altered in a stored notebook, and nbval fails.
 
-Works on copies of a real lesson, cut off after the cell in question so that they run fast. The unaltered copy passes, so
-a failure comes from the alteration and from nothing else. All copies run in one pytest of their own.
+Works on copies of a real lesson, cut off after the cell in question so that they run fast. The unaltered copy
+passes, so a failure comes from the alteration and from nothing else. All copies run in one pytest of their own.
 """
 
 from __future__ import annotations
@@ -75,18 +75,10 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     folder = tmp_path_factory.mktemp("copies")
     for name, altered in copies.items():
         nbformat.write(altered, folder / f"{name}.ipynb")
+    place = [str(folder), "--rootdir", str(ROOT), "-c", str(ROOT / "pyproject.toml")]
+    plain = ["-p", "no:cacheprovider", "-p", "no:xdist", "-q", "-rA", "-o", f"addopts={options()}"]
     done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            str(folder),
-            "--rootdir",
-            str(ROOT),
-            "-c",
-            str(ROOT / "pyproject.toml"),
-        ]
-        + ["-p", "no:cacheprovider", "-p", "no:xdist", "-o", f"addopts={options()}", "-q", "-rA"],
+        [sys.executable, "-m", "pytest", *place, *plain],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -1,4 +1,4 @@
-"""Chapters become notebooks and back: reproducibly, whole or not at all, with one clear sentence when something is wrong.
+"""Chapters become notebooks and back: reproducibly, whole or not at all, and with one sentence when something is wrong.
 
 Every test works on a tiny course of its own in an empty folder; one kernel start costs about a second.
 """
@@ -160,7 +160,9 @@ def test_an_unknown_lesson_is_one_sentence_with_close_names(course: Path) -> Non
     assert done.stderr.strip() == "There is no lesson 'zzz': there are 01-tiny."
 
 
-@pytest.mark.parametrize("name", ["01-tiny", "01", "chapters/01-tiny.md", "notebooks/01-tiny.ipynb"])
+@pytest.mark.parametrize(
+    "name", ["01-tiny", "01", "chapters/01-tiny.md", "notebooks/01-tiny.ipynb"]
+)
 def test_a_lesson_may_be_named_by_its_files(course: Path, name: str) -> None:
     assert chapters.find(name, course).name == "01-tiny"
 

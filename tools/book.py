@@ -1,7 +1,7 @@
 """Builds the book into _build/html: `python -m tools.book`, with every warning an error.
 
-Reads the outputs stored in notebooks/ and runs nothing. Quiet while all is well; when it fails it shows the warnings, or
-all that Jupyter Book said when there are none, and the exit status is 1.
+Reads the outputs stored in notebooks/ and runs nothing. Quiet while all is well; when it fails it shows the warnings,
+or all that Jupyter Book said when there are none, and the exit status is 1.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Takes an edit made in Jupyter back into its chapter: `python -m tools.chapter notebooks/01-your-first-graph.ipynb`.
 
-Text, code and tags go from the notebook into chapters/NN-slug.md; outputs, the badge and the setup cell stay out. Nothing is
-executed: `make notebooks` does that afterwards.
+Text, code and tags go from the notebook into chapters/NN-slug.md; outputs, the badge and the setup cell stay out.
+Nothing is executed: `make notebooks` does that afterwards.
 """
 
 from __future__ import annotations

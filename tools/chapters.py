@@ -1,7 +1,7 @@
 """Chapters as data: what a lesson's text file says, as a notebook and as exercises.
 
-In goes `chapters/NN-slug.md`, out comes the notebook that it describes, with fixed cell ids and nothing executed; and back
-again. The tools and the tests all read chapters through this module. Nothing here runs a cell.
+In goes `chapters/NN-slug.md`, out comes the notebook that it describes, with fixed cell ids and nothing executed; and
+back again. The tools and the tests all read chapters through this module. Nothing here runs a cell.
 """
 
 from __future__ import annotations
@@ -145,7 +145,8 @@ def front_matter(lesson: Lesson) -> tuple[str, str]:
     )
     if not isinstance(style, dict) or style.get("format_name") != "myst":
         raise ChapterError(
-            f"{where} has broken front matter: a chapter with code needs jupytext: text_representation: format_name: myst."
+            f"{where} has broken front matter: "
+            "a chapter with code needs jupytext: text_representation: format_name: myst."
         )
     return found[0], text[found.end() :]
 
@@ -208,7 +209,7 @@ def back(lesson: Lesson, book: NotebookNode) -> str:
 
 
 def exercises(lesson: Lesson) -> list[Exercise]:
-    """The chapter's exercises in order, read from the text itself: stub, folded solution, and the cells they rest on."""
+    """The chapter's exercises in order, read from the text: stub, folded solution, and the cells they rest on."""
     cells = notebook(lesson).cells
     rests = "\n".join(c.source for c in cells if "exercise-setup" in c.metadata.get("tags", []))
     found = []

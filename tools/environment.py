@@ -71,7 +71,10 @@ def install(arguments: list[str]) -> None:
     ) as pip:
         for line in pip.stdout:
             words.append(line)
-            found = re.match(r"(?:Collecting|Processing) (?:\S*/)?([^\s;=<>!\[]+)", line)
+            found = re.match(
+                r"(?:Collecting|Processing) (?:\S*/)?([\w.]+?(?:-[a-zA-Z]\w*)*)(?=[\s;=<>!\[-])",
+                line,
+            )
             size = re.search(r"Downloading (\S+?)-\d\S* \((\d{3,}[.\d]* [MG]B)\)", line)
             if found:
                 count += 1

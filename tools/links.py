@@ -1,7 +1,7 @@
-"""Checks that links to other places still lead somewhere: `python -m tools.links`. Needs the network, so no test calls it.
+"""Checks that links to other places still lead somewhere: `python -m tools.links`. Needs the network: no test calls it.
 
-Reads the addresses in the pages, chapters and references; asks for each once. A refusal to robots (403, 429) is told but
-is no failure: the page is there.
+Reads the addresses in the pages, chapters and references; asks for each once. A refusal to robots (403, 429) is told
+but is no failure: the page is there.
 """
 
 from __future__ import annotations
