@@ -17,6 +17,7 @@ __all__ = [
     "is_getter",
     "name_of",
     "place_of",
+    "saved_by",
     "storage_of",
     "tensors_in",
     "version_of",
@@ -174,3 +175,18 @@ def place_of(tensor: torch.Tensor) -> tuple[Any, ...] | None:
         tensor.stride(),
         tensor.dtype,
     )
+
+
+def saved_by(node: Any) -> list[tuple[str, torch.Tensor]]:
+    """The tensors that a node keeps for its backward, with the names under which PyTorch shows them.
+
+    >>> y = torch.ones(2, requires_grad=True).exp()
+    >>> [(name, tuple(tensor.shape)) for name, tensor in saved_by(y.grad_fn)]
+    [('result', (2,))]
+    """
+    if isinstance(node, torch.autograd.function.BackwardCFunction):
+        return [
+            (f"saved_tensors[{i}]", t) for i, t in enumerate(node.saved_tensors) if t is not None
+        ]
+    names = (name for name in dir(type(node)) if name.startswith("_saved_"))
+    return [(n.removeprefix("_saved_"), t) for n in names for t in tensors_in(getattr(node, n))]
