@@ -116,6 +116,7 @@ def pictures(images: Any, captions: Sequence[str], columns: int = 10, width: flo
         ax.set_title(caption, loc="center", fontsize=9, fontweight="normal")
         ax.set(xticks=[], yticks=[])
         ax.grid(False)
+        ax.spines[:].set_visible(False)
     return fig
 
 

@@ -37,7 +37,7 @@ def _network(seed: int = 0, dropout: float = 0.0, norm: bool = False) -> nn.Sequ
         return nn.Sequential(*layers).double()
 
 
-# ---- 11.1: standardise by pixel --------------------------------------------------------------------------------
+# ---- 11.1: standardise by pixel ------------------------
 
 
 def check_standardise(standardise_columns: Callable[[Tensor, Tensor], Any]) -> None:
@@ -47,7 +47,9 @@ def check_standardise(standardise_columns: Callable[[Tensor, Tensor], Any]) -> N
     kept = train.clone(), other.clone()
     result = standardise_columns(train, other)
     expect(
-        isinstance(result, (tuple, list)) and len(result) == 2 and all(isinstance(part, Tensor) for part in result),
+        isinstance(result, (tuple, list))
+        and len(result) == 2
+        and all(isinstance(part, Tensor) for part in result),
         "standardise_columns returns two tensors, (train, other), both standardised.",
     )
     expect(
@@ -58,7 +60,8 @@ def check_standardise(standardise_columns: Callable[[Tensor, Tensor], Any]) -> N
     a, b = result
     expect(
         a.shape == train.shape and b.shape == other.shape,
-        f"The shapes changed: {tuple(train.shape)} became {tuple(a.shape)}, {tuple(other.shape)} became {tuple(b.shape)}.",
+        f"The shapes changed: ({tuple(train.shape)}, {tuple(other.shape)}) became "
+        f"({tuple(a.shape)}, {tuple(b.shape)}).",
     )
     expect(
         bool(torch.isfinite(a).all() and torch.isfinite(b).all()),
@@ -98,7 +101,10 @@ def check_standardise(standardise_columns: Callable[[Tensor, Tensor], Any]) -> N
         not torch.allclose(a[:, alive], centred),
         "The mean is subtracted, but nothing is divided by the standard deviation.",
     )
-    expect(torch.allclose(a[:, alive], good[:, alive]), "train does not come out at mean 0 and spread 1 in each pixel.")
+    expect(
+        torch.allclose(a[:, alive], good[:, alive]),
+        "train does not come out at mean 0 and spread 1 in each pixel.",
+    )
     expect(
         torch.allclose(b[:, alive], ((other - mean) / torch.where(alive, std, 1.0))[:, alive]),
         "train is right; other is not on the training set's scale.",
@@ -122,7 +128,12 @@ def _standardise(
     """The solution with its usual mistakes as switches."""
     result = []
     for x in (train, other):
-        base = {"train": train, "own": x, "both": torch.cat([train, other]), "all": train.reshape(-1, 1)}[source]
+        base = {
+            "train": train,
+            "own": x,
+            "both": torch.cat([train, other]),
+            "all": train.reshape(-1, 1),
+        }[source]
         std = base.std(dim=0, correction=correction)
         scale = torch.where(std > 0, std, 1.0) if guard else std
         scaled = (x - base.mean(dim=0)) / (scale if divide else 1)
@@ -130,7 +141,7 @@ def _standardise(
     return tuple(result)
 
 
-# ---- 11.2: an evaluation that leaves no trace --------------------------------------------------------------------
+# ---- 11.2: an evaluation that leaves no trace ------------------------
 
 
 def check_evaluate(evaluate_cleanly: Callable[[nn.Module, Any], Any]) -> None:
@@ -158,14 +169,19 @@ def check_evaluate(evaluate_cleanly: Callable[[nn.Module, Any], Any]) -> None:
         "A graph was built for every batch: the logits ask for a gradient.",
         "model.eval() does not stop that. torch.no_grad() or torch.inference_mode() does.",
     )
-    changed = [name for name, value in model.state_dict().items() if not torch.equal(value, before[name])]
+    changed = [
+        name for name, value in model.state_dict().items() if not torch.equal(value, before[name])
+    ]
     expect(not changed, f"Measuring changed the model: {', '.join(changed)} moved.")
     expect(
         model.training,
         "The model came in training mode and left in evaluation mode: the next epoch would run without dropout.",
         "Remember model.training before you change it.",
     )
-    expect(torch.is_grad_enabled(), "Gradients are switched off after your function: the next backward would fail.")
+    expect(
+        torch.is_grad_enabled(),
+        "Gradients are switched off after your function: the next backward would fail.",
+    )
     model.eval()
     evaluate_cleanly(model, loader)
     expect(
@@ -182,7 +198,10 @@ def check_evaluate(evaluate_cleanly: Callable[[nn.Module, Any], Any]) -> None:
     with torch.no_grad():
         logits = model(x)
         means = [cross_entropy(model(part), target).item() for part, target in loader]
-    true_loss, true_accuracy = cross_entropy(logits, y).item(), (logits.argmax(1) == y).double().mean().item()
+    true_loss, true_accuracy = (
+        cross_entropy(logits, y).item(),
+        (logits.argmax(1) == y).double().mean().item(),
+    )
     expect(
         not math.isclose(loss, sum(means) / len(means)),
         "Your loss is the mean of the batches' means; the last batch has 3 examples of 23 and counts like 10.",
@@ -192,7 +211,10 @@ def check_evaluate(evaluate_cleanly: Callable[[nn.Module, Any], Any]) -> None:
         not math.isclose(loss, sum(means)),
         "Your loss is the sum of the batches' means: it grows with the number of batches.",
     )
-    expect(math.isclose(loss, true_loss), f"The loss is {true_loss:.4f}; your function says {loss:.4f}.")
+    expect(
+        math.isclose(loss, true_loss),
+        f"The loss is {true_loss:.4f}; your function says {loss:.4f}.",
+    )
     expect(
         math.isclose(accuracy, true_accuracy),
         f"The loss is right. The accuracy is {true_accuracy:.4f}; your function says {accuracy:.4f}.",
@@ -228,7 +250,7 @@ def _evaluate(
     return result[::-1] if swapped else result
 
 
-# ---- 11.3: early stopping ----------------------------------------------------------------------------------------
+# ---- 11.3: early stopping ------------------------
 
 
 def check_early_stopping(stopping: Callable[[int], Any]) -> None:
@@ -236,7 +258,7 @@ def check_early_stopping(stopping: Callable[[int], Any]) -> None:
     model = nn.Linear(1, 1)
     early = stopping(3)
     answers = []
-    for epoch, loss in enumerate([1.0, 0.8, 0.9, 0.85, 0.7, 0.75, 0.71, 0.72], start=1):
+    for epoch, loss in enumerate([1.0, 0.8, 0.9, 0.85, 0.7, 0.75, 0.71, 0.72, 0.73], start=1):
         with torch.no_grad():
             model.weight.fill_(float(epoch))
         answers.append(early.update(loss, model))
@@ -258,15 +280,23 @@ def check_early_stopping(stopping: Callable[[int], Any]) -> None:
     expect(
         not said or said[0] != 7,
         "It stopped after two bad epochs in a row, with a patience of 3.",
-        "Compare with >= after you have counted the epoch, not before.",
+        "Count only epochs that are no better than the best; the best one itself is not one of them.",
     )
     expect(
         bool(said),
-        "Losses 0.7, 0.75, 0.71, 0.72 with a patience of 3: it should stop after 0.72 and did not.",
-        "0.71 is better than 0.75, but the comparison is with the best, 0.7.",
+        "After the best loss, 0.7, come 0.75, 0.71, 0.72, 0.73: with a patience of 3 it should stop, and did not.",
+        "0.71 is better than 0.75, but the comparison is with the best so far.",
+    )
+    expect(
+        said[0] == 8,
+        "With a patience of 3 it waited for a fourth bad epoch in a row.",
+        "Count the epoch first, then compare the count with the patience.",
     )
     best = getattr(early, "best_state", None)
-    expect(isinstance(best, dict) and "weight" in best, "best_state should be the model's state_dict of the best epoch.")
+    expect(
+        isinstance(best, dict) and "weight" in best,
+        "best_state should be the model's state_dict of the best epoch.",
+    )
     kept = best["weight"].item()
     expect(
         kept != model.weight.item(),
@@ -295,14 +325,22 @@ class _EarlyStopping:
         previous: bool = False,
         ties: bool = False,
     ) -> None:
-        self.patience, self.copies, self.resets, self.late, self.previous = patience, copies, resets, late, previous
+        self.patience, self.copies, self.resets, self.late, self.previous = (
+            patience,
+            copies,
+            resets,
+            late,
+            previous,
+        )
         self.ties, self.best, self.waited, self.best_state = ties, math.inf, 0, None
 
     def update(self, loss: float, model: nn.Module) -> bool:
         better = loss <= self.best if self.ties else loss < self.best
         if better:
             self.waited = 0 if self.resets else self.waited
-            self.best_state = copy.deepcopy(model.state_dict()) if self.copies else model.state_dict()
+            self.best_state = (
+                copy.deepcopy(model.state_dict()) if self.copies else model.state_dict()
+            )
         else:
             self.waited += 1
         if better or self.previous:
@@ -310,7 +348,7 @@ class _EarlyStopping:
         return self.waited >= self.patience + self.late
 
 
-# ---- 11.4: a checkpoint ------------------------------------------------------------------------------------------
+# ---- 11.4: a checkpoint ------------------------
 
 
 def check_checkpoint(pack: Callable[..., Any], unpack: Callable[..., Any]) -> None:
@@ -318,9 +356,16 @@ def check_checkpoint(pack: Callable[..., Any], unpack: Callable[..., Any]) -> No
     with torch.random.fork_rng(devices=[]):
         run = _start(0)
         _steps(*run)
-        model, order, dropout = copy.deepcopy(run[0].state_dict()), run[2].get_state(), torch.get_rng_state()
+        model, order, dropout = (
+            copy.deepcopy(run[0].state_dict()),
+            run[2].get_state(),
+            torch.get_rng_state(),
+        )
         saved = pack(*run)
-        expect(isinstance(saved, dict), f"pack returns a dictionary; yours returned a {type(saved).__name__}.")
+        expect(
+            isinstance(saved, dict),
+            f"pack returns a dictionary; yours returned a {type(saved).__name__}.",
+        )
         loaded = _through_a_file(saved)
         _steps(*run)
         resumed = _start(1)
@@ -335,6 +380,12 @@ def check_checkpoint(pack: Callable[..., Any], unpack: Callable[..., Any]) -> No
             resumed[1].state,
             "The optimizer has forgotten its running means: its state did not come back.",
             "An optimizer has a state_dict as well.",
+        )
+        again = torch.Generator().manual_seed(0).get_state()
+        expect(
+            not torch.equal(resumed[2].get_state(), again),
+            "The generator starts again from its seed: epoch 4 would see the data in the order of epoch 1.",
+            "A seed is where a generator began; get_state() is where it is.",
         )
         expect(
             torch.equal(resumed[2].get_state(), order),
@@ -370,8 +421,14 @@ def _through_a_file(saved: dict[str, Any]) -> Any:
 def _start(seed: int) -> tuple[nn.Module, torch.optim.Optimizer, torch.Generator]:
     """A run at its beginning: model with dropout, optimizer with momentum, generator for the order."""
     torch.manual_seed(seed)
-    model = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 3)).double().train()
-    return model, torch.optim.AdamW(model.parameters(), lr=1e-2), torch.Generator().manual_seed(seed)
+    model = (
+        nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 3)).double().train()
+    )
+    return (
+        model,
+        torch.optim.AdamW(model.parameters(), lr=1e-2),
+        torch.Generator().manual_seed(seed),
+    )
 
 
 def _steps(model: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator) -> None:
@@ -388,30 +445,40 @@ def _equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def _pack(model: nn.Module, optimizer: Any, generator: Any, leave: str = "", whole: bool = False) -> dict[str, Any]:
-    """The solution with its usual omissions as a switch."""
+def _pack(
+    model: nn.Module,
+    optimizer: Any,
+    generator: Any,
+    leave: str = "",
+    whole: bool = False,
+    seed: bool = False,
+) -> dict[str, Any]:
+    """The solution with its usual mistakes as switches."""
     parts = {
         "model": model if whole else model.state_dict(),
         "optimizer": optimizer.state_dict(),
-        "generator": generator.get_state(),
+        "generator": generator.initial_seed() if seed else generator.get_state(),
         "global": torch.get_rng_state(),
     }
     return {name: part for name, part in parts.items() if name != leave}
 
 
-def _unpack(saved: dict[str, Any], model: nn.Module, optimizer: Any, generator: Any, leave: str = "") -> None:
-    saved = {name: part for name, part in saved.items() if name != leave}
+def _unpack(
+    saved: dict[str, Any], model: nn.Module, optimizer: Any, generator: Any, seed: bool = False
+) -> None:
+    """Put back what is there."""
     if "model" in saved:
         model.load_state_dict(saved["model"])
     if "optimizer" in saved:
         optimizer.load_state_dict(saved["optimizer"])
     if "generator" in saved:
-        generator.set_state(saved["generator"])
+        put = generator.manual_seed if seed else generator.set_state
+        put(saved["generator"])
     if "global" in saved:
         torch.set_rng_state(saved["global"])
 
 
-# ---- 11.5: accumulate over pieces --------------------------------------------------------------------------------
+# ---- 11.5: accumulate over pieces ------------------------
 
 
 def check_accumulate(accumulate: Callable[[nn.Module, Tensor, Tensor, int], Any]) -> None:
@@ -429,12 +496,21 @@ def check_accumulate(accumulate: Callable[[nn.Module, Tensor, Tensor, int], Any]
         f"The model saw a batch of {max(seen)}; with size={size} no piece may be larger than {size}.",
         "x.split(size) cuts a tensor into pieces.",
     )
-    expect(sum(seen) == 22, f"The model saw {sum(seen)} examples; the batch has 22.", "The last piece is smaller: take it too.")
-    expect(all(grad is not None for grad in grads), "A parameter has no gradient: was backward called for every piece?")
+    expect(
+        sum(seen) == 22,
+        f"The model saw {sum(seen)} examples; the batch has 22.",
+        "The last piece is smaller: take it too.",
+    )
+    expect(
+        all(grad is not None for grad in grads),
+        "A parameter has no gradient: was backward called for every piece?",
+    )
 
     def of(weights: list[float]) -> list[Tensor]:
         other = copy.deepcopy(_network())
-        loss = sum(w * cross_entropy(other(a), b) for w, (a, b) in zip(weights, pieces, strict=True))
+        loss = sum(
+            w * cross_entropy(other(a), b) for w, (a, b) in zip(weights, pieces, strict=True)
+        )
         return list(torch.autograd.grad(loss, list(other.parameters())))
 
     shares = [len(b) / 22 for _, b in pieces]
@@ -453,7 +529,10 @@ def check_accumulate(accumulate: Callable[[nn.Module, Tensor, Tensor, int], Any]
         "Only the last piece is in the gradient: the ones before were cleared away.",
         "zero_grad belongs before the loop, not into it.",
     )
-    expect(_close(grads, of(shares)), "The gradients are not those of the mean loss over the whole batch.")
+    expect(
+        _close(grads, of(shares)),
+        "The gradients are not those of the mean loss over the whole batch.",
+    )
     accumulate(model, x, y, size)
     expect(
         _close([p.grad for p in model.parameters()], of(shares)),
@@ -467,7 +546,13 @@ def _close(one: list[Tensor], other: list[Tensor]) -> bool:
 
 
 def _accumulate(
-    model: nn.Module, x: Tensor, y: Tensor, size: int, clear: str = "before", weight: str = "share", cut: bool = True
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    size: int,
+    clear: str = "before",
+    weight: str = "share",
+    cut: bool = True,
 ) -> None:
     """The solution with its usual mistakes as switches."""
     if clear == "before":
@@ -486,13 +571,27 @@ EXERCISES = (
         "Every statistic comes from the training set, and an empty pixel stays silent.",
         check_standardise,
         (
-            Wrong("each set by its own statistics", partial(_standardise, source="own"), "its own mean and spread"),
-            Wrong("statistics of both sets", partial(_standardise, source="both"), "that is the leak"),
+            Wrong(
+                "each set by its own statistics",
+                partial(_standardise, source="own"),
+                "its own mean and spread",
+            ),
+            Wrong(
+                "statistics of both sets", partial(_standardise, source="both"), "that is the leak"
+            ),
             Wrong("no guard against zero", partial(_standardise, guard=False), "nan or an inf"),
-            Wrong("one mean for all pixels", partial(_standardise, source="all"), "one mean for all pixels"),
+            Wrong(
+                "one mean for all pixels",
+                partial(_standardise, source="all"),
+                "one mean for all pixels",
+            ),
             Wrong("torch's own std", partial(_standardise, correction=1), "n - 1"),
             Wrong("not divided", partial(_standardise, divide=False), "nothing is divided"),
-            Wrong("constant pixel let through", partial(_standardise, silence=False), "has to be 0 in both"),
+            Wrong(
+                "constant pixel let through",
+                partial(_standardise, silence=False),
+                "has to be 0 in both",
+            ),
         ),
     ),
     Exercise(
@@ -500,11 +599,25 @@ EXERCISES = (
         "Right numbers, no graph, and the model as it was found.",
         check_evaluate,
         (
-            Wrong("training mode", partial(_evaluate, mode="never"), "in training mode while you measured"),
-            Wrong("left in evaluation mode", partial(_evaluate, mode="leave"), "left in evaluation mode"),
-            Wrong("always back to training", partial(_evaluate, mode="train"), "left in training mode"),
+            Wrong(
+                "training mode",
+                partial(_evaluate, mode="never"),
+                "in training mode while you measured",
+            ),
+            Wrong(
+                "left in evaluation mode",
+                partial(_evaluate, mode="leave"),
+                "left in evaluation mode",
+            ),
+            Wrong(
+                "always back to training", partial(_evaluate, mode="train"), "left in training mode"
+            ),
             Wrong("graph built", partial(_evaluate, graph=True), "A graph was built"),
-            Wrong("mean of batch means", partial(_evaluate, by_batch=True), "mean of the batches' means"),
+            Wrong(
+                "mean of batch means",
+                partial(_evaluate, by_batch=True),
+                "mean of the batches' means",
+            ),
             Wrong("tensors returned", partial(_evaluate, tensors=True), "Python floats"),
             Wrong("accuracy first", partial(_evaluate, swapped=True), "The loss is"),
         ),
@@ -514,11 +627,27 @@ EXERCISES = (
         "It waits for bad epochs in a row, and its best state is safe from later steps.",
         check_early_stopping,
         (
-            Wrong("state not copied", partial(_EarlyStopping, copies=False), "training went on underneath"),
-            Wrong("count never starts again", partial(_EarlyStopping, resets=False), "bad epoch in all"),
-            Wrong("one epoch too early", partial(_EarlyStopping, late=-1), "stopped after"),
-            Wrong("one epoch too late", partial(_EarlyStopping, late=1), "should stop after 0.72"),
-            Wrong("compared with the last epoch", partial(_EarlyStopping, previous=True), "comparison is with the best"),
+            Wrong(
+                "state not copied",
+                partial(_EarlyStopping, copies=False),
+                "training went on underneath",
+            ),
+            Wrong(
+                "count never starts again",
+                partial(_EarlyStopping, resets=False),
+                "bad epoch in all",
+            ),
+            Wrong(
+                "one epoch too early",
+                partial(_EarlyStopping, late=-1),
+                "0.7 it stopped after epoch",
+            ),
+            Wrong("one epoch too late", partial(_EarlyStopping, late=1), "waited for a fourth"),
+            Wrong(
+                "compared with the last epoch",
+                partial(_EarlyStopping, previous=True),
+                "should stop, and did not",
+            ),
             Wrong("a tie counts as better", partial(_EarlyStopping, ties=True), "no better"),
         ),
     ),
@@ -528,10 +657,22 @@ EXERCISES = (
         check_checkpoint,
         (
             Wrong("no model", (partial(_pack, leave="model"), _unpack), "parameters are not those"),
-            Wrong("no optimizer", (partial(_pack, leave="optimizer"), _unpack), "forgotten its running means"),
+            Wrong(
+                "no optimizer",
+                (partial(_pack, leave="optimizer"), _unpack),
+                "forgotten its running means",
+            ),
             Wrong("no order", (partial(_pack, leave="generator"), _unpack), "in another order"),
-            Wrong("no global generator", (partial(_pack, leave="global"), _unpack), "other units away"),
-            Wrong("saved, not loaded", (_pack, partial(_unpack, leave="optimizer")), "forgotten its running means"),
+            Wrong(
+                "no global generator",
+                (partial(_pack, leave="global"), _unpack),
+                "Model, optimizer and order are right",
+            ),
+            Wrong(
+                "seed, not state",
+                (partial(_pack, seed=True), partial(_unpack, seed=True)),
+                "from its seed",
+            ),
             Wrong("whole model", (partial(_pack, whole=True), _unpack), "no plain data"),
         ),
     ),
@@ -541,9 +682,21 @@ EXERCISES = (
         check_accumulate,
         (
             Wrong("means added up", partial(_accumulate, weight="none"), "three times too large"),
-            Wrong("divided by the number of pieces", partial(_accumulate, weight="count"), "Each piece counts the same"),
-            Wrong("cleared inside the loop", partial(_accumulate, clear="inside"), "Only the last piece"),
-            Wrong("never cleared", partial(_accumulate, clear="never"), "adds to the gradients of the first"),
+            Wrong(
+                "divided by the number of pieces",
+                partial(_accumulate, weight="count"),
+                "Each piece counts the same",
+            ),
+            Wrong(
+                "cleared inside the loop",
+                partial(_accumulate, clear="inside"),
+                "Only the last piece",
+            ),
+            Wrong(
+                "never cleared",
+                partial(_accumulate, clear="never"),
+                "adds to the gradients of the first",
+            ),
             Wrong("not cut into pieces", partial(_accumulate, cut=False), "no piece may be larger"),
         ),
     ),
