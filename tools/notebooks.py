@@ -22,7 +22,7 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 from tools import kernels
-from tools.chapters import ROOT, ChapterError, Lesson, find, lessons, notebook
+from tools.chapters import METADATA, ROOT, ChapterError, Lesson, find, lessons, notebook
 
 __all__ = ["execute", "make", "normalise", "plan", "write"]
 
@@ -77,26 +77,15 @@ def _what(cell: NotebookNode, error: Exception) -> str:
 
 
 def normalise(book: NotebookNode) -> NotebookNode:
-    """Take out what differs between two runs of the same cells: kernel and Python versions, the files of cells."""
-    book.metadata = notebook_metadata()
+    """Take out what differs between two machines: versions of kernel and Python, the files of cells."""
+    book.metadata = nbformat.from_dict(METADATA)
     for cell in book.cells:
-        cell.metadata.pop("execution", None)
         for output in cell.get("outputs", []):
             if "text" in output:
                 output.text = CELL_FILE.sub("<cell>", output.text)
-            output["traceback"] = [
-                CELL_FILE.sub("<cell>", line) for line in output.get("traceback", [])
-            ]
-            if output.output_type != "error":
-                del output["traceback"]
+            if "traceback" in output:
+                output.traceback = [CELL_FILE.sub("<cell>", line) for line in output.traceback]
     return book
-
-
-def notebook_metadata() -> NotebookNode:
-    """The same metadata for every notebook, with no version in it."""
-    from tools.chapters import METADATA
-
-    return nbformat.from_dict(METADATA)
 
 
 def code(book: NotebookNode) -> list[tuple]:
