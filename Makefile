@@ -30,9 +30,10 @@ ONLY ?=
 ALL ?=
 PORT ?= 8000
 
-PAGES := _config.yml _toc.yml index.md references.bib $(wildcard *.md) \
-	$(shell find chapters notebooks _static _ext _assets _templates -not -name '*.pyc' -not -path '*/.*' \
-	-not -name __pycache__ -not -name '*.partial' 2>/dev/null)
+# What the book is made of. The folders themselves (as folder/.) are newer when a file in them is gone.
+FOLDERS := chapters notebooks _static _ext _assets _templates
+PAGES := _config.yml _toc.yml index.md references.bib $(wildcard $(addsuffix /.,$(FOLDERS))) \
+	$(shell find $(FOLDERS) -type f -not -name '*.pyc' -not -path '*/.*' -not -name '*.partial' 2>/dev/null)
 
 help:
 	@echo 'make book        build the book into _build/html (sets up .venv; no torch, about a minute the first time)'

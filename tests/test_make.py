@@ -182,6 +182,9 @@ def test_taking_back_without_a_name_is_one_sentence(clone: Path) -> None:
 def test_nothing_changed_means_nothing_is_built(clone: Path) -> None:
     for name in ("_config.yml", "_toc.yml", "index.md", "references.bib"):
         (clone / name).touch()
+    for folder in ("chapters", "notebooks"):
+        (clone / folder).mkdir()
+        (clone / folder / "a").touch()
     ready(clone)
     (clone / "_build").mkdir()
     (clone / "_build" / "book.stamp").touch()
@@ -190,3 +193,15 @@ def test_nothing_changed_means_nothing_is_built(clone: Path) -> None:
     assert done.stdout.splitlines() == [
         "The book is ready: open _build/html/index.html in a browser, or run make serve."
     ]
+
+
+@pytest.mark.parametrize("change", ["edited", "gone"])
+def test_a_page_that_changed_or_is_gone_means_building(clone: Path, change: str) -> None:
+    test_nothing_changed_means_nothing_is_built(clone)
+    later = (clone / "_build" / "book.stamp").stat().st_mtime + 5
+    page = clone / "notebooks" / "a"
+    if change == "gone":
+        page.unlink()
+        page = page.parent
+    os.utime(page, (later, later))
+    assert "Building the book" in make(clone, "book").stdout
