@@ -118,7 +118,8 @@ def tensors_in(things: Any) -> Iterator[torch.Tensor]:
     while waiting:
         thing = waiting.pop()
         if isinstance(thing, torch.Tensor):
-            yield thing
+            if not torch.nn.parameter.is_lazy(thing):  # has neither shape nor content yet
+                yield thing
         elif isinstance(thing, (list, tuple)):
             waiting.extend(reversed(thing))
         elif isinstance(thing, dict):

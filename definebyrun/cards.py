@@ -85,23 +85,29 @@ def deal(trace: Trace) -> tuple[list[Card], list[Link]]:
 
 
 def _leaf_cards(trace: Trace) -> list[Card]:
-    cards = []
+    """A card for each leaf; more than one where PyTorch has given the leaf a new `AccumulateGrad` on the way."""
+    later: dict[int, list[Tensor]] = {}
     for tensor in trace.tensors:
-        if tensor.kind == "result" or tensor.origin is not None:
-            continue
+        if tensor.origin is not None:
+            later.setdefault(tensor.origin, []).append(tensor)
+    cards = []
+    for tensor in trace.leaves:
+        versions = later.get(tensor.index, [])
         born = op_step(trace, tensor.op) if tensor.op is not None else 0
-        card = Card(
-            _leaf_id(tensor), tensor.kind, tensor_label(trace, tensor.index), born, tensor.node
-        )
-        versions = [tensor, *(t for t in trace.tensors if t.origin == tensor.index)]
-        card.values = [State(0, brief(tensor.value, WIDTH))]
-        for version in versions[1:]:
+        values = [State(0, brief(tensor.value, WIDTH))]
+        for version in versions:
             if version.op is not None:
-                card.values.append(State(op_step(trace, version.op), brief(version.value, WIDTH)))
-        if tensor.node is not None:
-            card.function = "AccumulateGrad"
-            card.grads, card.runs = _leaf_grads(trace, tensor.node)
-        cards.append(card)
+                values.append(State(op_step(trace, version.op), brief(version.value, WIDTH)))
+        for node in dict.fromkeys(t.node for t in (tensor, *versions) if t.node is not None) or [
+            None
+        ]:
+            name = f"t{tensor.index}" if node is None else f"n{node}"
+            card = Card(name, tensor.kind, tensor_label(trace, tensor.index), born, node)
+            card.values = values
+            if node is not None:
+                card.function = "AccumulateGrad"
+                card.grads, card.runs = _leaf_grads(trace, node)
+            cards.append(card)
     return cards
 
 
@@ -248,8 +254,10 @@ def _edge_links(trace: Trace, by_node: dict[int | None, Card]) -> tuple[list[Lin
         name = tail.id
         if trace.nodes[edge.target].leaf is not None and uses[edge.target] > SHARED:
             seen[edge.target] += 1
-            name = f"{tail.id}u{seen[edge.target]}"
-            title = _clip(f"{tail.title} (use {seen[edge.target]} of {uses[edge.target]})")
+            name, use = f"{tail.id}u{seen[edge.target]}", seen[edge.target]
+            if not trace.steps:  # found from the end, so the first found is the last use
+                use = uses[edge.target] + 1 - use
+            title = _clip(f"{tail.title} (use {use} of {uses[edge.target]})")
             chips.append(
                 Card(
                     name,

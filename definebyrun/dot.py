@@ -48,13 +48,16 @@ def card_size(card: Card) -> tuple[float, float]:
 
 def to_dot(cards: list[Card], links: list[Link], labels: bool = True) -> str:
     """The picture as DOT, data flowing from top to bottom; without labels it is only what a layout needs."""
-    dot = graphviz.Digraph("definebyrun", graph_attr=_GRAPH, node_attr=_NODE, edge_attr=_EDGE)
+    nodes = (
+        _NODE if labels else {**_NODE, "label": ""}
+    )  # as a default: given to each, it is forgotten
+    dot = graphviz.Digraph("definebyrun", graph_attr=_GRAPH, node_attr=nodes, edge_attr=_EDGE)
     for card in cards:
         width, height = card_size(card)
         rows = [card.title, *(row[-1].text for row in card.rows())]
         dot.node(
             card.id,
-            label="".join(graphviz.escape(row) + "\\l" for row in rows) if labels else "",
+            label="".join(graphviz.escape(row) + "\\l" for row in rows) if labels else None,
             id=card.id,
             **{"class": f"card {card.kind}"},
             width=f"{width / 72:.3f}",

@@ -13,7 +13,6 @@ import graphviz
 __all__ = ["LayoutError", "to_svg"]
 
 MISSING = "No layout engine was found, so there is no picture: run `pip install pygraphviz`, or install Graphviz."
-SECONDS = 60
 
 
 class LayoutError(RuntimeError):

@@ -151,7 +151,8 @@ class Ledger:
         if self._older(node):
             self._discover([tensor], None)
             return self._enter(tensor, None)
-        op = Entry(node.name().rstrip("0123456789").removesuffix("Backward"), inner, opaque=True)
+        name = node.name().rpartition("::")[2].rstrip("0123456789").removesuffix("Backward")
+        op = Entry(name, inner, opaque=True)
         self.add(op, [tensor])
         return op.outputs[0]
 
@@ -198,12 +199,22 @@ class Ledger:
             self.nodes.append(Node(number, node.name(), maker))
             self._watch(node, number, leaf)
             self._unread.append((number, node))
-            unmet = leaf is not None and id(leaf) not in self._current
-            if unmet and not any(leaf is tensor for tensor in tensors):
-                self._enter(leaf, None)
+            if leaf is not None and not any(leaf is tensor for tensor in tensors):
+                self._meet(leaf, number)
         for index in range(first, len(self.graph.edges)):
             source, _, _, slot = self.graph.edges[index]
             self._edge_at[source, slot] = index
+
+    def _meet(self, leaf: torch.Tensor, node: int) -> None:
+        """An edge leads to this leaf: enter it, or tell its entry which node it has."""
+        known = self._current.get(id(leaf))
+        if known is None:
+            known = self._enter(leaf, None)
+        if self._versions[known].node is None:
+            self._versions[known].node = node
+            self._versions[known].kind = kind_of(leaf)
+        if self.nodes[node].leaf is None:
+            self.nodes[node] = replace(self.nodes[node], leaf=known)
 
     def _read_saved(self) -> None:
         """Note what the new nodes keep; nothing is read where saved-tensor hooks stand between."""
@@ -225,6 +236,11 @@ class Ledger:
 
     def freeze(self, sources: Sources, error: str | None) -> Trace:
         """Everything as plain data."""
+        for version in self._versions:  # a leaf's node may have become known with a later version
+            if version.origin is not None and version.node is not None:
+                first = self._versions[version.origin]
+                if first.node is None:
+                    first.node, first.kind = version.node, version.kind
         return Trace(
             tensors=tuple(self._frozen_tensor(i, t) for i, t in enumerate(self._versions)),
             ops=tuple(_frozen_op(i, op, sources) for i, op in enumerate(self.ops)),

@@ -98,7 +98,8 @@ def _steps(trace: Trace, cards: list[Card], links: list[Link]) -> list[dict[str,
         if tensor.op is not None and tensor.kind != "result"
     }
     ids = {card.id for card in cards}
-    begin = f"Start. {len(trace.steps)} steps are ahead; nothing has run yet. Press the right arrow key."
+    count = f"{len(trace.steps)} steps are ahead" if len(trace.steps) > 1 else "One step is ahead"
+    begin = f"Start. {count}; nothing has run yet. Step with the buttons, or click here and use the arrow keys."
     steps = [{"t": begin, "c": [], "e": [], "l": [], "m": size(0), "b": 0}]
     for step, kept in zip(trace.steps, kept_after_steps(trace), strict=True):
         if step.phase == "forward":

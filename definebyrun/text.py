@@ -80,7 +80,7 @@ def short(node_name: str) -> str:
 
 def op_step(trace: Trace, op: int) -> int:
     """The number, counted from 1, of the step in which an operation ran."""
-    return next(step.index + 1 for step in trace.steps if step.op == op)
+    return trace.step_of(op).index + 1
 
 
 def tensor_label(trace: Trace, index: int) -> str:

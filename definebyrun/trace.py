@@ -210,14 +210,20 @@ class Trace:
     sources: tuple[Source, ...] = ()
     root: int | None = None
     error: str | None = None
-    _by_op: dict[int, tuple[int, ...]] = field(init=False, repr=False, compare=False)
+    _nodes_by_op: dict[int | None, list[int]] = field(init=False, repr=False, compare=False)
+    _edges_by_source: dict[int, list[Edge]] = field(init=False, repr=False, compare=False)
+    _step_by_op: dict[int | None, Step] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        by_op: dict[int, list[int]] = {}
+        nodes: dict[int | None, list[int]] = {}
         for node in self.nodes:
-            if node.op is not None:
-                by_op.setdefault(node.op, []).append(node.index)
-        object.__setattr__(self, "_by_op", {op: tuple(nodes) for op, nodes in by_op.items()})
+            nodes.setdefault(node.op, []).append(node.index)
+        edges: dict[int, list[Edge]] = {}
+        for edge in self.edges:
+            edges.setdefault(edge.source, []).append(edge)
+        object.__setattr__(self, "_nodes_by_op", nodes)
+        object.__setattr__(self, "_edges_by_source", edges)
+        object.__setattr__(self, "_step_by_op", {step.op: step for step in self.steps})
 
     @property
     def leaves(self) -> tuple[Tensor, ...]:
@@ -226,7 +232,11 @@ class Trace:
 
     def nodes_of(self, op: int) -> tuple[int, ...]:
         """The indices of the backward nodes that an operation made; empty when it made none."""
-        return self._by_op.get(op, ())
+        return tuple(self._nodes_by_op.get(op, ()))
+
+    def step_of(self, op: int) -> Step:
+        """The step in which an operation ran."""
+        return self._step_by_op[op]
 
     def main_node(self, op: int) -> int | None:
         """The node that is the `grad_fn` of an operation's first differentiable output; None without one."""
@@ -239,8 +249,7 @@ class Trace:
 
     def edges_of(self, nodes: Iterable[int]) -> list[Edge]:
         """The edges that leave any of these nodes, in order."""
-        wanted = set(nodes)
-        return [edge for edge in self.edges if edge.source in wanted]
+        return [edge for node in nodes for edge in self._edges_by_source.get(node, ())]
 
     def json(self) -> str:
         """The trace as JSON: keys in a fixed order, complex numbers as `[real, imaginary]`."""

@@ -19,13 +19,20 @@ __all__ = ["Graph", "kind_of", "node_of", "walk"]
 
 
 def node_of(tensor: torch.Tensor) -> tuple[Any, int] | None:
-    """The node that a tensor's gradient arrives at, with the output number; None when it asks for none."""
+    """The node that a tensor's gradient arrives at, with the output number; None when it asks for none.
+
+    None also for the few leaves that PyTorch cannot be asked about: sparse ones, parameters of lazy modules before
+    their first call, tensors inside the forward of a custom `Function`.
+    """
     if not tensor.requires_grad:
         return None
     if not tensor.is_leaf:
         return tensor.grad_fn, tensor.output_nr
-    with torch.inference_mode(False):
-        return torch.autograd.graph.get_gradient_edge(tensor).node, 0
+    try:
+        with torch.inference_mode(False):
+            return torch.autograd.graph.get_gradient_edge(tensor).node, 0
+    except (NotImplementedError, ValueError, AssertionError):
+        return None
 
 
 def kind_of(tensor: torch.Tensor) -> str:

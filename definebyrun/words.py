@@ -151,7 +151,7 @@ def _equal(grad: Value, value: Value, sign: int) -> bool:
     )
 
 
-# ---- local derivatives  ----
+# ---- local derivatives ----
 
 
 def _input(trace: Trace, op: Op, position: int) -> tuple[str, str] | None:

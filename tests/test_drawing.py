@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -72,7 +73,7 @@ class Page(HTMLParser):
             self.text[tag] = self.text.get(tag, "") + data
 
 
-# ---- true  ----
+# ---- true ----
 
 
 @pytest.mark.parametrize("run", [small, network])
@@ -165,7 +166,7 @@ def test_a_sentence_states_a_rule_only_where_it_holds(line: Any, says: str) -> N
     assert says in " ".join(sentence(tape.trace, step) for step in tape.steps)
 
 
-# ---- one picture  ----
+# ---- one picture ----
 
 
 def test_no_text_is_wider_than_its_card() -> None:
@@ -218,7 +219,7 @@ def test_the_same_run_gives_the_same_bytes_in_another_process(tmp_path: Path) ->
         done = subprocess.run(
             [sys.executable, "program.py"],
             cwd=tmp_path,
-            env={**__import__("os").environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)},
             capture_output=True,
             check=True,
         )
@@ -227,7 +228,19 @@ def test_the_same_run_gives_the_same_bytes_in_another_process(tmp_path: Path) ->
     assert len(outputs.pop()) > 10_000
 
 
-# ---- the engines  ----
+def test_drawing_writes_nothing_to_stderr(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(PROGRAM + "dbr.draw(loss * 2).svg()\n", "utf8")
+    done = subprocess.run(
+        [sys.executable, "program.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        check=True,
+    )
+    assert done.stderr == b""
+
+
+# ---- the engines ----
 
 
 @pytest.fixture
@@ -270,7 +283,7 @@ def test_without_any_engine_one_sentence_says_what_to_install_and_the_text_stand
     assert tape.dot().startswith("digraph")
 
 
-# ---- the player  ----
+# ---- the player ----
 
 
 def test_the_player_is_one_fragment_that_fetches_nothing() -> None:
@@ -344,7 +357,7 @@ def test_two_players_of_one_page_have_different_identities() -> None:
     assert len(ids) == 2
 
 
-# ---- text and table  ----
+# ---- text and table ----
 
 
 def test_a_notebook_compares_the_canonical_text() -> None:

@@ -30,7 +30,7 @@ def made(tape: dbr.Tape, an_op: dbr.Op) -> list[str]:
     return [node.name for node in tape.nodes if node.op == an_op.index]
 
 
-# ---- an independent reading of PyTorch's own graph  ----
+# ---- an independent reading of PyTorch's own graph ----
 
 
 def reached(root: Any, follow: Any) -> Iterator[Any]:
@@ -172,7 +172,7 @@ def test_draw_equals_an_independent_walk_for_modules() -> None:
         )
 
 
-# ---- names, lines, scopes  ----
+# ---- names, lines, scopes ----
 
 
 def test_tensors_carry_the_names_of_the_variables_and_ops_their_line() -> None:
@@ -239,7 +239,7 @@ def test_one_tensor_object_is_one_leaf() -> None:
     assert sum(tape.nodes[e.target].leaf is not None for e in tape.edges) == 3
 
 
-# ---- what eager PyTorch does  ----
+# ---- what eager PyTorch does ----
 
 
 def test_equal_inputs_keep_both_edges() -> None:
@@ -455,7 +455,7 @@ def test_an_optimizer_step_is_one_op_that_changes_parameters() -> None:
     layer = nn.Linear(2, 1)
     optimizer = torch.optim.Adam(layer.parameters(), lr=0.1)
     with dbr.record() as tape:
-        layer(torch.ones(1, 2)).sum().backward()
+        layer(torch.ones(1, 2, requires_grad=True)).sum().backward()
         optimizer.step()
         layer(torch.ones(1, 2))
     step = op(tape, "Adam.step")
@@ -494,7 +494,95 @@ def test_memory_climbs_forward_and_falls_backward() -> None:
     assert tape.memory() == (16, 32, 32, 32, 16, 0, 0)
 
 
-# ---- being a good guest  ----
+def lazy_layer() -> torch.Tensor:
+    model = nn.Sequential(nn.Flatten(), nn.LazyLinear(2))
+    model(torch.ones(3, 2, 2)).sum().backward()
+    return model[1].weight.grad
+
+
+def sparse_leaf() -> torch.Tensor:
+    a = torch.eye(3).to_sparse().requires_grad_()
+    b = torch.ones(3, 3, requires_grad=True)
+    torch.sparse.mm(a, b).sum().backward()
+    return b.grad
+
+
+def parametrized() -> torch.Tensor:
+    layer = nn.utils.parametrizations.spectral_norm(nn.Linear(3, 3))
+    layer(torch.ones(2, 3)).sum().backward()
+    return layer.parametrizations.weight.original.grad
+
+
+def module_hooks() -> torch.Tensor:
+    layer = nn.Linear(2, 2)
+    layer.register_forward_hook(lambda module, args, output: output * 2)
+    layer.register_full_backward_hook(lambda module, grad_input, grad_output: None)
+    layer(torch.ones(1, 2, requires_grad=True)).sum().backward()
+    return layer.weight.grad
+
+
+def transforms() -> torch.Tensor:
+    return torch.vmap(torch.func.grad(lambda x: (x * x).sum()))(torch.arange(6.0).reshape(3, 2))
+
+
+def lstm() -> torch.Tensor:
+    cell = nn.LSTM(3, 4)
+    cell(torch.ones(5, 2, 3))[0].sum().backward()
+    return cell.weight_ih_l0.grad
+
+
+def attention() -> torch.Tensor:
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    layer(torch.ones(2, 3, 8)).sum().backward()
+    return layer.self_attn.in_proj_weight.grad
+
+
+def mixed_precision() -> torch.Tensor:
+    layer = nn.Linear(4, 4)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = layer(torch.ones(2, 4)).sum()
+    loss.backward()
+    return layer.weight.grad
+
+
+def hessian() -> torch.Tensor:
+    return torch.autograd.functional.hessian(lambda x: (x**3).sum(), torch.arange(3.0))
+
+
+def reentrant_checkpoint() -> torch.Tensor:
+    w = torch.ones(2, requires_grad=True)
+    checkpoint(lambda x: (x * x).exp(), w, use_reentrant=True).sum().backward()
+    return w.grad
+
+
+EVERYDAY = [
+    lazy_layer,
+    sparse_leaf,
+    parametrized,
+    module_hooks,
+    transforms,
+    lstm,
+    attention,
+    mixed_precision,
+    hessian,
+    reentrant_checkpoint,
+]
+
+
+@pytest.mark.parametrize("run", EVERYDAY, ids=lambda run: run.__name__)
+def test_what_people_use_runs_as_before_and_can_be_shown(run: Any) -> None:
+    torch.manual_seed(0)
+    plain = run()
+    torch.manual_seed(0)
+    with dbr.record() as tape:
+        recorded = run()
+    assert torch.equal(plain, recorded)
+    assert tape.ops
+    assert "<svg" in tape.html()
+    assert len(tape.table().rows) == len(tape.ops) + sum(leaf.op is None for leaf in tape.leaves)
+
+
+# ---- being a good guest ----
 
 
 def test_the_run_itself_is_not_changed() -> None:

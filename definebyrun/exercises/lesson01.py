@@ -13,7 +13,7 @@ from .core import Exercise, Wrong, expect
 __all__ = ["EXERCISES"]
 
 
-# ---- 01.1: nodes and edges of (u * v + u).sum()  ----
+# ---- 01.1: nodes and edges of (u * v + u).sum() ----
 
 
 def check_counts(answer: Any) -> None:
@@ -53,7 +53,7 @@ def check_counts(answer: Any) -> None:
     )
 
 
-# ---- 01.2: the leaves of a graph  ----
+# ---- 01.2: the leaves of a graph ----
 
 
 def check_leaves(leaves: Callable[[torch.Tensor], Any]) -> None:
@@ -133,7 +133,7 @@ def _recursive(tensor: torch.Tensor) -> list[torch.Tensor]:
     return list(found.values())
 
 
-# ---- 01.3: a graph with exactly n nodes  ----
+# ---- 01.3: a graph with exactly n nodes ----
 
 
 def check_size(graph_of_size: Callable[[int], Any]) -> None:
@@ -169,7 +169,7 @@ def _chain(operations: int, asks: bool = True) -> torch.Tensor:
     return y
 
 
-# ---- 01.4: small random weights that an optimizer takes  ----
+# ---- 01.4: small random weights that an optimizer takes ----
 
 
 def check_weights(make_weights: Callable[[int], Any]) -> None:
