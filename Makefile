@@ -90,7 +90,14 @@ serve: _build/book.stamp
 lab: .venv/lab.stamp
 	@$(PY) -m jupyterlab notebooks
 
-bench: .venv/test.stamp
+# The other drawers go into a folder of their own and use the torch of .venv.
+_build/peers: .venv/test.stamp
+	@echo 'Installing the other drawers into _build/peers'
+	@$(PY) -m pip install -q --disable-pip-version-check --no-deps --upgrade --target _build/peers \
+	torchviz==0.0.3 torchview==0.2.7 torchlens==2.36.1 safetensors==0.8.0 tqdm==4.70.1
+	@touch _build/peers
+
+bench: _build/peers
 	@$(PY) -m tools.bench
 
 clean:
