@@ -30,13 +30,15 @@ _AROUND_SIGNS = {
     ".js": re.compile(r" *([=*<>?:&|{},;!()+/-]) *"),
     ".css": re.compile(r" *([{},;]) *"),
 }
+BARE = '<p class="dbr-bare">Run this cell, or trust the notebook, to see the picture.</p>'
+"""Hidden by the style, so it shows where a notebook viewer has stripped style and picture."""
 
 
 @cache
 def asset(name: str) -> str:
     """The text of a file that lies beside this module, without the white space that only people need."""
     lines = files(__package__).joinpath(name).read_text("utf8").splitlines()
-    text = "\n".join(line.strip() for line in lines if line.strip())
+    text = ("" if name.endswith(".css") else "\n").join(line.strip() for line in lines)
     signs = _AROUND_SIGNS.get(name[name.rindex(".") :])
     if signs is None:
         return text
@@ -54,7 +56,7 @@ def still(trace: Trace, picture: Picture) -> str:
     text = str(Markup.escape(canonical(trace)))
     return (
         f'<div class="dbr"><style>{asset("drawing.css")}</style>'
-        f'<div class="dbr-graph" tabindex="0" role="region" aria-label="Graph">{svg}</div>'
+        f'<div class="dbr-graph" tabindex="0" role="region" aria-label="Graph">{svg}{BARE}</div>'
         f'<details class="dbr-text"><summary>The same as text</summary><pre tabindex="0">{text}</pre></details></div>'
     )
 
@@ -73,6 +75,7 @@ def player(trace: Trace, cards: list[Card], links: list[Link], picture: Picture,
         css=Markup(asset("drawing.css") + asset("player.css")),
         js=Markup(asset("player.js").replace("{{ id }}", identity)),
         svg=Markup(svg),
+        bare=Markup(BARE),
         code=_code(trace),
         steps=steps,
         memory=["0", *(f"{part / most:.2f}" for part in memory)],
