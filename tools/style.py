@@ -88,7 +88,8 @@ def main() -> int:
     checked = ruff("check", "--quiet", "--output-format=concise", ".")
     formatted = ruff("format", "--check", ".")
     found += [line for line in (checked.stdout + formatted.stdout).splitlines() if ":" in line]
-    print("\n".join(found), file=sys.stderr)
+    for line in found:
+        print(line, file=sys.stderr)
     if found or checked.returncode or formatted.returncode:
         print(
             f"{len(found)} places are not in style; make lint FIX=1 puts right what it can.",
