@@ -7,11 +7,12 @@ card is a list of states: a text and the step from which it holds, so that a pla
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass, field, replace
 
 from .memory import freed_at
 from .text import brief, op_step, short, size, tensor_label
-from .trace import Tensor, Trace, Value, total
+from .trace import Edge, Step, Tensor, Trace, Value, total
 
 __all__ = ["WIDTH", "Card", "Link", "State", "deal"]
 
@@ -72,10 +73,33 @@ class Link:
     flows: tuple[State, ...] = ()
 
 
+@dataclass
+class _Backward:
+    """What happened on the way back, by node and by edge."""
+
+    runs: dict[int | None, list[Step]] = field(default_factory=dict)
+    arrivals: dict[int, list[tuple[Step, Edge, Value]]] = field(default_factory=dict)
+    flows: dict[int, list[State]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, trace: Trace) -> _Backward:
+        found = cls()
+        for step in trace.steps:
+            found.runs.setdefault(step.node, []).append(step)
+            for index, value in step.passed:
+                edge = trace.edges[index]
+                found.arrivals.setdefault(edge.target, []).append((step, edge, value))
+                flow = State(step.index + 1, brief(value, 18))
+                found.flows.setdefault(index, []).append(flow)
+        return found
+
+
 def deal(trace: Trace) -> tuple[list[Card], list[Link]]:
     """All cards and links of a trace, in a fixed order."""
-    cards = _leaf_cards(trace) + _op_cards(trace) + _older_cards(trace)
-    links, chips = _edge_links(trace, {card.node: card for card in cards if card.node is not None})
+    back = _Backward.of(trace)
+    cards = _leaf_cards(trace, back) + _op_cards(trace, back) + _older_cards(trace, back)
+    by_node = {card.node: card for card in cards if card.node is not None}
+    links, chips = _edge_links(trace, by_node, back)
     links += _data_links(trace, {card.id: card for card in cards})
     used = {link.tail for link in links}
     for card in cards:
@@ -84,7 +108,7 @@ def deal(trace: Trace) -> tuple[list[Card], list[Link]]:
     return [card for card in cards if card.id not in shared] + chips, links
 
 
-def _leaf_cards(trace: Trace) -> list[Card]:
+def _leaf_cards(trace: Trace, back: _Backward) -> list[Card]:
     """A card for each leaf; more than one where PyTorch has given the leaf a new `AccumulateGrad` on the way."""
     later: dict[int, list[Tensor]] = {}
     for tensor in trace.tensors:
@@ -106,7 +130,7 @@ def _leaf_cards(trace: Trace) -> list[Card]:
             card.values = values
             if node is not None:
                 card.function = "AccumulateGrad"
-                card.grads, card.runs = _leaf_grads(trace, node)
+                card.grads, card.runs = _leaf_grads(trace, back.runs.get(node, []))
             cards.append(card)
     return cards
 
@@ -115,7 +139,7 @@ def _leaf_id(tensor: Tensor) -> str:
     return f"t{tensor.index}" if tensor.node is None else f"n{tensor.node}"
 
 
-def _op_cards(trace: Trace) -> list[Card]:
+def _op_cards(trace: Trace, back: _Backward) -> list[Card]:
     cards = []
     for op in trace.ops:
         if op.factory:
@@ -135,17 +159,17 @@ def _op_cards(trace: Trace) -> list[Card]:
             card.function = "no grad_fn"
         else:
             card.id, card.kind, card.node = f"n{main}", "op", main
-            _fill(trace, card)
+            _fill(trace, card, back)
         cards.append(card)
         for index in trace.nodes_of(op.index):
             if index != main:
                 inner = Card(f"n{index}", "inner", f"in {op.name}", born, index, op.index)
-                _fill(trace, inner)
+                _fill(trace, inner, back)
                 cards.append(inner)
     return cards
 
 
-def _older_cards(trace: Trace) -> list[Card]:
+def _older_cards(trace: Trace, back: _Backward) -> list[Card]:
     cards = []
     for node in trace.nodes:
         if node.op is None and node.leaf is None:
@@ -155,14 +179,14 @@ def _older_cards(trace: Trace) -> list[Card]:
             if tensor is not None:
                 card.title = tensor.name or card.title
                 card.values = [State(0, brief(tensor.value, WIDTH))]
-            _fill(trace, card)
+            _fill(trace, card, back)
             if card.title == card.function:
                 card.function = ""
             cards.append(card)
     return cards
 
 
-def _fill(trace: Trace, card: Card) -> None:
+def _fill(trace: Trace, card: Card, back: _Backward) -> None:
     """The lower half of a card: its node, what that keeps, what arrives at it."""
     node = trace.nodes[card.node or 0]
     card.function = short(node.name)
@@ -172,36 +196,35 @@ def _fill(trace: Trace, card: Card) -> None:
         freed = freed_at(trace, node.index)
         if freed is not None:
             card.keeps.append(State(freed, "freed"))
-    card.grads, card.runs = _node_grads(trace, node.index)
+    card.grads, card.runs = _node_grads(trace, node.index, back)
 
 
-def _node_grads(trace: Trace, node: int) -> tuple[list[State], list[int]]:
+def _node_grads(trace: Trace, node: int, back: _Backward) -> tuple[list[State], list[int]]:
     """What a card says of its gradient over time, and the steps in which its node ran."""
-    states, runs = [State(0, "grad not yet")] if trace.steps else [], []
-    parts: dict[int, list[Value]] = {}
-    for step in trace.steps:
-        arriving = [value for index, value in step.passed if trace.edges[index].target == node]
-        for value in arriving:
-            parts.setdefault(step.run, []).append(value)
-        if arriving and len(parts[step.run]) < _arrivals(trace, node, step.run):
-            states.append(State(step.index + 1, _clip(f"grad {_joined(parts[step.run])} + …")))
-        elif arriving:
-            states.append(State(step.index + 1, _made(parts[step.run])))
-        if step.node == node:
-            runs.append(step.index + 1)
-            got = [value for value in step.received if value is not None]
-            if not arriving and not parts.get(step.run) and got:
-                states.append(State(step.index + 1, _clip(f"grad {brief(got[0], WIDTH - 5)}")))
-    return states, runs
-
-
-def _arrivals(trace: Trace, node: int, run: int) -> int:
-    return sum(
-        trace.edges[index].target == node
-        for step in trace.steps
-        if step.run == run
-        for index, _ in step.passed
-    )
+    states = [State(0, "grad not yet")] if trace.steps else []
+    ran, arrivals = back.runs.get(node, []), back.arrivals.get(node, [])
+    expected = Counter((step.run, edge.input_nr) for step, edge, _ in arrivals)
+    parts: dict[tuple[int, int], list[Value]] = {}
+    several = len({edge.input_nr for _, edge, _ in arrivals}) > 1
+    for step, edge, value in arrivals:
+        key = (step.run, edge.input_nr)
+        arrived = parts.setdefault(key, [])
+        arrived.append(value)
+        if several:  # outputs of their own: nothing to add across them
+            sums = [brief(total(parts[k]), 11) for k in sorted(parts) if k[0] == step.run]
+            text = _clip("grad " + "; ".join(sums))
+        elif len(arrived) < expected[key]:
+            text = _clip(f"grad {_joined(arrived)} + …")
+        else:
+            text = _made(arrived)
+        if states[-1].since == step.index + 1:
+            states.pop()  # two edges from one node arrive in one step
+        states.append(State(step.index + 1, text))
+    for step in ran:  # the node that a backward pass starts from: nothing travels to it
+        got = [value for value in step.received if value is not None]
+        if got and not any(key[0] == step.run for key in parts):
+            states.append(State(step.index + 1, _clip(f"grad {brief(got[0], WIDTH - 5)}")))
+    return sorted(states, key=lambda state: state.since), [step.index + 1 for step in ran]
 
 
 def _joined(parts: list[Value]) -> str:
@@ -217,63 +240,42 @@ def _made(parts: list[Value]) -> str:
     return text if len(text) <= WIDTH else _clip(f"grad {made}")
 
 
-def _leaf_grads(trace: Trace, node: int) -> tuple[list[State], list[int]]:
+def _leaf_grads(trace: Trace, ran: list[Step]) -> tuple[list[State], list[int]]:
     """A leaf's row shows `.grad`: None until its `AccumulateGrad` runs, then the sum that it makes."""
-    states, runs = [State(0, ".grad not yet")] if trace.steps else [], []
-    for step in trace.steps:
-        if step.node != node:
-            continue
-        runs.append(step.index + 1)
+    states = [State(0, ".grad not yet")] if trace.steps else []
+    for step in ran:
         got = [value for value in step.received if value is not None]
         text = f".grad {brief(step.after, WIDTH - 6)}"
         if step.before is not None and got:
             full = f"{_joined([step.before, *got])} = {brief(step.after, WIDTH)}"
             text = full if len(full) <= WIDTH else text
         states.append(State(step.index + 1, _clip(text)))
-    return states, runs
+    return states, [step.index + 1 for step in ran]
 
 
 def _clip(text: str) -> str:
     return text if len(text) <= WIDTH else text[: WIDTH - 1] + "…"
 
 
-def _edge_links(trace: Trace, by_node: dict[int | None, Card]) -> tuple[list[Link], list[Card]]:
+def _edge_links(
+    trace: Trace, by_node: dict[int | None, Card], back: _Backward
+) -> tuple[list[Link], list[Card]]:
     """One link for each edge; a leaf with many uses is copied into a chip for each."""
-    uses: dict[int, int] = {}
-    for edge in trace.edges:
-        uses[edge.target] = uses.get(edge.target, 0) + 1
-    links, chips, seen = [], [], dict.fromkeys(uses, 0)
+    uses = Counter(edge.target for edge in trace.edges)
+    links, chips, seen = [], [], Counter[int]()
     for edge in trace.edges:
         head, tail = by_node[edge.source], by_node[edge.target]
-        flows = tuple(
-            State(step.index + 1, brief(value, 18))
-            for step in trace.steps
-            for index, value in step.passed
-            if index == edge.index
-        )
-        name = tail.id
         if trace.nodes[edge.target].leaf is not None and uses[edge.target] > SHARED:
             seen[edge.target] += 1
-            name, use = f"{tail.id}u{seen[edge.target]}", seen[edge.target]
+            use = seen[edge.target]
+            name = f"{tail.id}u{use}"
             if not trace.steps:  # found from the end, so the first found is the last use
                 use = uses[edge.target] + 1 - use
             title = _clip(f"{tail.title} (use {use} of {uses[edge.target]})")
-            chips.append(
-                Card(
-                    name,
-                    tail.kind,
-                    title,
-                    tail.born,
-                    tail.node,
-                    None,
-                    tail.values,
-                    tail.function,
-                    [],
-                    tail.grads,
-                    tail.runs,
-                )
-            )
-        links.append(Link(f"e{edge.index}", name, head.id, head.born, edge.index, flows))
+            tail = replace(tail, id=name, title=title)
+            chips.append(tail)
+        flows = tuple(back.flows.get(edge.index, ()))
+        links.append(Link(f"e{edge.index}", tail.id, head.id, head.born, edge.index, flows))
     return links, chips
 
 

@@ -65,7 +65,7 @@ def player(trace: Trace, cards: list[Card], links: list[Link], picture: Picture,
     """The player's HTML."""
     steps, memory = _steps(trace, cards, links), kept_after_steps(trace)
     most = max(memory, default=0) or 1
-    identity = hashlib.sha256((canonical(trace) + picture.svg).encode()).hexdigest()[:10]
+    identity = hashlib.sha256(canonical(trace).encode()).hexdigest()[:10]
     least = round(picture.width * 0.6)
     svg = picture.svg.replace("<svg ", f'<svg style="min-width:{least}px" ', 1)
     environment = Environment(autoescape=True)

@@ -28,12 +28,11 @@ def snapshot(tensor: torch.Tensor) -> Value:
         return Value(shape, dtype)
     with torch._C.DisableTorchFunction(), torch.no_grad():
         plain = tensor.detach()
-        data = None
-        if plain.numel() <= KEEP:
-            data = tuple(plain.reshape(-1).tolist())
+        data = tuple(plain.reshape(-1).tolist()) if plain.numel() <= KEEP else None
         if plain.numel() == 0 or plain.is_complex():
             return Value(shape, dtype, data)
-        if data is not None:
-            return Value(shape, dtype, data, float(min(data)), float(max(data)))
-        low, high = plain.aminmax()
-        return Value(shape, dtype, None, float(low), float(high))
+        try:
+            low, high = plain.aminmax()
+        except NotImplementedError:  # float8 and the wider unsigned integers
+            low, high = (plain.float() if plain.is_floating_point() else plain.long()).aminmax()
+        return Value(shape, dtype, data, float(low), float(high))

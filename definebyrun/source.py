@@ -10,6 +10,7 @@ import ast
 import inspect
 import linecache
 import textwrap
+from functools import lru_cache
 from types import CodeType, FrameType
 
 from .trace import Source
@@ -53,18 +54,21 @@ class Sources:
 def _block(frame: FrameType) -> tuple[int, list[str]]:
     """The body of the `with` statement that a frame is in, as first line number and lines."""
     lines = linecache.getlines(frame.f_code.co_filename, frame.f_globals)
-    try:
-        tree = ast.parse("".join(lines))
-    except SyntaxError:
-        return frame.f_lineno, []
-    for node in ast.walk(tree):
-        if (
-            isinstance(node, (ast.With, ast.AsyncWith))
-            and node.lineno <= frame.f_lineno < node.body[0].lineno
-        ):
-            first, last = node.body[0].lineno, node.body[-1].end_lineno or node.body[-1].lineno
+    for header, first, last in _with_blocks("".join(lines)):
+        if header <= frame.f_lineno < first:
             return first, lines[first - 1 : last]
     return frame.f_lineno, lines[frame.f_lineno - 1 : frame.f_lineno]
+
+
+@lru_cache(maxsize=32)
+def _with_blocks(text: str) -> list[tuple[int, int, int]]:
+    """All `with` statements in a text: the line of each, and the first and last line of its body."""
+    try:
+        tree = ast.parse(text)
+    except SyntaxError:  # a cell with a magic command, say
+        return []
+    found = [node for node in ast.walk(tree) if isinstance(node, (ast.With, ast.AsyncWith))]
+    return [(n.lineno, n.body[0].lineno, n.body[-1].end_lineno or n.lineno) for n in found]
 
 
 def _function(code: CodeType) -> tuple[int, list[str]]:

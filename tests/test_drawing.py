@@ -138,6 +138,17 @@ def test_a_sum_of_gradients_is_shown_being_made() -> None:
     assert "To u it passes grad × 3 = 13 × 3 = 39." in said[5]
 
 
+def test_gradients_of_different_outputs_are_not_added() -> None:
+    x = torch.tensor([2.0, 3.0], requires_grad=True)
+    with dbr.record() as tape:
+        a, b = x.unbind(0)
+        loss = a * 5 + b
+        loss.backward()
+    card = next(card for card in deal(tape.trace)[0] if card.title == "a, b = unbind")
+    assert card.grads[-1].text == "grad 5; 1"
+    assert card.values[0].text == "2; 3"
+
+
 def test_a_second_backward_adds_to_the_grad_that_is_there() -> None:
     w = torch.tensor(2.0, requires_grad=True)
     with dbr.record() as tape:
