@@ -84,8 +84,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def python(tmp_path: Path) -> Path:
+def python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A fresh environment that borrows the packages of this one, but has no `definebyrun`."""
+    real = Path(sys.base_prefix, "bin", f"python3.{sys.version_info.minor}")
+    if real.is_file():  # the `python` that made this environment may be a shim, which a link breaks
+        monkeypatch.setattr(sys, "_base_executable", str(real))
     venv.create(tmp_path / "bare", symlinks=os.name != "nt")  # pip is among what it borrows
     scripts = tmp_path / "bare" / ("Scripts" if os.name == "nt" else "bin")
     (own,) = (tmp_path / "bare").rglob("site-packages")
