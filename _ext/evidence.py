@@ -21,10 +21,16 @@ IMAGES = ("image/svg+xml", "image/png")
 
 
 class Evidence(SphinxDirective):
-    """`{evidence} NOTEBOOK CELL`, with an `:alt:` text where the output is an image."""
+    """`{evidence} NOTEBOOK CELL`, with an `:alt:` text where the output is an image.
+
+    `:class: dbr-autoplay` lets a player begin by itself when it comes into view.
+    """
 
     required_arguments = 2
-    option_spec: ClassVar = {"alt": directives.unchanged_required}
+    option_spec: ClassVar = {
+        "alt": directives.unchanged_required,
+        "class": directives.class_option,
+    }
 
     def run(self) -> list[nodes.Node]:
         name, cell_id = self.arguments
@@ -39,7 +45,7 @@ class Evidence(SphinxDirective):
         shown = [node for output in cell.get("outputs", []) for node in self.show(output)]
         if not shown:
             return self.refuse(f"cell {cell_id!r} of notebooks/{name}.ipynb has no stored output")
-        return [nodes.container("", *shown, classes=["evidence"])]
+        return [nodes.container("", *shown, classes=["evidence", *self.options.get("class", [])])]
 
     def show(self, output: dict) -> list[nodes.Node]:
         """The richest form of one output: HTML, else an image, else text."""

@@ -82,11 +82,14 @@ class Watched:
     complaints: list[str] = field(default_factory=list)
 
 
-def watch(browser: Browser, address: str, name: str, theme: str = "light") -> Watched:
-    """Open a page of the book at desktop size in a fresh profile."""
-    context = browser.new_context(
-        viewport=DESKTOP, color_scheme=theme, reduced_motion="reduce"
-    )  # or axe measures text while it fades in
+def watch(
+    browser: Browser, address: str, name: str, theme: str = "light", motion: str = "reduce"
+) -> Watched:
+    """Open a page of the book at desktop size in a fresh profile.
+
+    Motion is reduced unless a test is about motion, or axe would measure text while it fades in.
+    """
+    context = browser.new_context(viewport=DESKTOP, color_scheme=theme, reduced_motion=motion)
     seen = Watched(context.new_page())
 
     def asked(request: Request) -> None:
@@ -325,6 +328,55 @@ def test_the_player_plays_and_pauses(player: Player) -> None:
     stopped = player.step
     player.root.page.wait_for_timeout(2500)
     assert player.step == stopped
+
+
+def test_a_click_on_a_card_or_a_line_goes_to_its_step(player: Player) -> None:
+    player.root.locator("[data-c]", has_text="loss = sum").first.click()
+    assert "sum makes loss" in player.sentence
+    player.root.locator("[data-c]", has_text="loss = sum").first.click()
+    assert "SumBackward0 receives 1" in player.sentence
+    player.root.locator("li[data-s]", has_text="s = y + b").first.click()
+    assert "add makes s from y and b" in player.sentence
+
+
+def test_a_step_shows_what_has_happened_by_then_and_nothing_later(player: Player) -> None:
+    words = """[...document.querySelector('.dbr-player').querySelectorAll('text')]
+        .filter(text => text.checkVisibility()).map(text => text.textContent)"""
+    page = player.root.page
+    assert ".grad [1, 0, 3]" not in page.evaluate(words)
+    assert player.root.locator(".dbr-todo[data-c]").count() == 4
+    player.slider.press("End")
+    assert ".grad [1, 0, 3]" in page.evaluate(words)
+    assert player.root.locator(".dbr-todo").count() == 0
+
+
+def test_the_front_page_plays_by_itself_until_it_is_paused(browser: Browser, address: str) -> None:
+    seen = watch(browser, address, "index.html", motion="no-preference")
+    player = Player(seen.page.locator(".dbr-player").first)
+    expect(player.root).to_have_attribute("data-step", "2", timeout=10_000)
+    player.press("play")
+    stopped = player.step
+    seen.page.wait_for_timeout(2500)
+    assert player.step == stopped
+    seen.page.context.close()
+
+
+def test_nothing_plays_by_itself_where_motion_is_reduced(show: Opener) -> None:
+    player = Player(show("index.html").page.locator(".dbr-player").first)
+    player.root.page.wait_for_timeout(3500)
+    assert player.step == 0
+
+
+def test_a_gradient_travels_along_its_edge(browser: Browser, address: str) -> None:
+    seen = watch(browser, address, "notebooks/01-your-first-graph.html", motion="no-preference")
+    player = Player(seen.page.locator(".dbr-player").first)
+    for _ in range(6):
+        player.press("next")
+    assert player.root.locator(".dbr-flow").count() == 1
+    assert player.root.locator(".dbr-dot").count() == 1
+    expect(player.root.locator(".dbr-dot")).to_have_count(0, timeout=3_000)
+    assert seen.complaints == []
+    seen.page.context.close()
 
 
 @pytest.mark.parametrize("name", PLAYING)
