@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 __all__ = ["Exercise", "Mistake", "Verdict", "Wrong", "expect", "judge"]
 
 NOT_ATTEMPTED, CORRECT, NOT_YET = "not attempted yet", "correct", "not yet"
@@ -86,7 +88,8 @@ def judge(exercise: Exercise, answers: tuple[Any, ...]) -> Verdict:
             "Replace the dots (...) with your own code, then run the cell again.",
         )
     try:
-        exercise.check(*answers)
+        with torch.enable_grad():  # and back to what it was, whatever the answer does to it
+            exercise.check(*answers)
     except Mistake as mistake:
         return Verdict(exercise.id, NOT_YET, mistake.message, mistake.hint)
     except Exception as error:

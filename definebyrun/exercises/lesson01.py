@@ -21,7 +21,9 @@ def check_counts(answer: Any) -> None:
     u, v = (torch.ones(2, requires_grad=True) for _ in range(2))
     trace = walk((u * v + u).sum())
     expect(
-        isinstance(answer, tuple) and len(answer) == 2 and all(isinstance(n, int) for n in answer),
+        isinstance(answer, (tuple, list))
+        and len(answer) == 2
+        and all(isinstance(n, int) for n in answer),
         f"The answer is a pair of whole numbers, (nodes, edges); this is {answer!r}.",
     )
     nodes, edges = answer
@@ -89,6 +91,13 @@ def check_leaves(leaves: Callable[[torch.Tensor], Any]) -> None:
         f"The graph of a * c + b + b + b has 2 leaves; your list has {len(found)} entries.",
         "A leaf that is used several times is still one leaf: remember which nodes you have seen.",
     )
+    one, other = (torch.tensor(2.0, requires_grad=True) for _ in range(2))
+    found = leaves((one * 3) * 2 + (other * 3) * 2)
+    expect(
+        _has(found, one) and _has(found, other) and len(found) == 2,
+        f"Two leaves that hold the same number are two leaves; you found {len(found)}.",
+        "Compare nodes, or tensors with `is`. `in` compares tensors by their numbers.",
+    )
     expect(
         len(leaves(a * a)) == 1,
         "a * a has one leaf, reached by two edges; you found another number.",
@@ -104,7 +113,11 @@ def _has(tensors: Any, wanted: torch.Tensor) -> bool:
 
 
 def _walk_leaves(
-    tensor: torch.Tensor, once: bool = True, levels: int = 10**9, nodes: bool = False
+    tensor: torch.Tensor,
+    once: bool = True,
+    levels: int = 10**9,
+    nodes: bool = False,
+    by_value: bool = False,
 ) -> list[Any]:
     """The solution with its usual mistakes as switches."""
     waiting, seen, found = [(tensor.grad_fn, 0)], set(), []
@@ -113,7 +126,7 @@ def _walk_leaves(
         if node is None or (once and node in seen) or level > levels:
             continue
         seen.add(node)
-        if hasattr(node, "variable"):
+        if hasattr(node, "variable") and not (by_value and node.variable in found):
             found.append(node if nodes else node.variable)
         waiting += [(target, level + 1) for target, _ in node.next_functions]
     return found
@@ -174,8 +187,8 @@ def _chain(operations: int, asks: bool = True) -> torch.Tensor:
 
 def check_weights(make_weights: Callable[[int], Any]) -> None:
     """`make_weights(n)` returns n random numbers scaled by 0.01, as a leaf that asks for a gradient."""
-    torch.manual_seed(0)
-    w = make_weights(1000)
+    with torch.random.fork_rng(devices=[]):
+        w, again = make_weights(1000), make_weights(1000)
     expect(isinstance(w, torch.Tensor), f"make_weights(1000) returned {w!r:.60}, not a tensor.")
     expect(
         tuple(w.shape) == (1000,), f"make_weights(1000) has shape {tuple(w.shape)}, not (1000,)."
@@ -190,12 +203,31 @@ def check_weights(make_weights: Callable[[int], Any]) -> None:
         f"Your weights are the result of an operation ({w.grad_fn and w.grad_fn.name()}), not a leaf.",
         "Scale first, ask for the gradient after that.",
     )
-    spread = float(w.detach().std())
+    mean, spread = float(w.detach().mean()), float(w.detach().std())
     expect(
         0.008 < spread < 0.012,
         f"The spread of your weights is {spread:.3g}; it should be near 0.01.",
         "torch.randn has a spread of 1; multiply by 0.01.",
     )
+    expect(
+        abs(mean) < 0.002,
+        f"The mean of your weights is {mean:.3g}; it should be near 0.",
+        "torch.rand gives numbers from 0 to 1; torch.randn has mean 0.",
+    )
+    expect(
+        not torch.equal(w, again),
+        "Two calls give the same numbers, so two layers would begin alike.",
+        "Leave the seed to the caller.",
+    )
+
+
+def _off_centre(n: int) -> torch.Tensor:
+    return (torch.rand(n) * 0.0346).requires_grad_()
+
+
+def _seeded(n: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return (torch.randn(n, generator=generator) * 0.01).requires_grad_()
 
 
 EXERCISES = (
@@ -225,6 +257,11 @@ EXERCISES = (
                 lambda t: _walk_leaves(t, nodes=True),
                 "something that is no tensor",
             ),
+            Wrong(
+                "leaves compared by value",
+                lambda t: _walk_leaves(t, by_value=True),
+                "hold the same number",
+            ),
             Wrong("recursion", _recursive, "RecursionError"),
         ),
     ),
@@ -249,6 +286,8 @@ EXERCISES = (
                 "not a leaf",
             ),
             Wrong("does not ask", lambda n: torch.randn(n) * 0.01, "ask for no gradient"),
+            Wrong("not centred", _off_centre, "mean of your weights"),
+            Wrong("same numbers each time", _seeded, "same numbers"),
             Wrong(
                 "not scaled", lambda n: torch.randn(n, requires_grad=True), "spread of your weights"
             ),

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader, TensorDataset
 
 from .core import Exercise, Mistake, Wrong, expect
 
@@ -147,7 +148,7 @@ def _standardise(
 def check_evaluate(evaluate_cleanly: Callable[[nn.Module, Any], Any]) -> None:
     """`evaluate_cleanly(model, loader)` returns mean loss and accuracy, and leaves model and graph alone."""
     x, y = _numbers(23, 5), _classes(23)
-    loader = list(zip(x.split(10), y.split(10), strict=True))
+    loader = DataLoader(TensorDataset(x, y), batch_size=10)
     model = _network(dropout=0.5, norm=True).train()
     seen: list[tuple[bool, bool]] = []
     model.register_forward_hook(lambda m, args, out: seen.append((m.training, out.requires_grad)))
@@ -182,6 +183,11 @@ def check_evaluate(evaluate_cleanly: Callable[[nn.Module, Any], Any]) -> None:
         torch.is_grad_enabled(),
         "Gradients are switched off after your function: the next backward would fail.",
     )
+    expect(
+        all(parameter.requires_grad for parameter in model.parameters()),
+        "Your function switched the parameters' requires_grad off: the next epoch would learn nothing.",
+        "torch.no_grad() stops recording for a while and leaves the parameters as they are.",
+    )
     model.eval()
     evaluate_cleanly(model, loader)
     expect(
@@ -202,21 +208,22 @@ def check_evaluate(evaluate_cleanly: Callable[[nn.Module, Any], Any]) -> None:
         cross_entropy(logits, y).item(),
         (logits.argmax(1) == y).double().mean().item(),
     )
+    near = partial(math.isclose, rel_tol=1e-5)
     expect(
-        not math.isclose(loss, sum(means) / len(means)),
+        not near(loss, sum(means) / len(means)),
         "Your loss is the mean of the batches' means; the last batch has 3 examples of 23 and counts like 10.",
         "Add sums, and divide once by the number of examples.",
     )
     expect(
-        not math.isclose(loss, sum(means)),
+        not near(loss, sum(means)),
         "Your loss is the sum of the batches' means: it grows with the number of batches.",
     )
     expect(
-        math.isclose(loss, true_loss),
+        near(loss, true_loss),
         f"The loss is {true_loss:.4f}; your function says {loss:.4f}.",
     )
     expect(
-        math.isclose(accuracy, true_accuracy),
+        near(accuracy, true_accuracy),
         f"The loss is right. The accuracy is {true_accuracy:.4f}; your function says {accuracy:.4f}.",
         "Count the examples whose largest logit is at the true class; divide by all examples.",
     )
@@ -230,11 +237,14 @@ def _evaluate(
     by_batch: bool = False,
     tensors: bool = False,
     swapped: bool = False,
+    frozen: bool = False,
 ) -> Any:
     """The solution with its usual mistakes as switches."""
     was_training = model.training
     if mode != "never":
         model.eval()
+    if frozen:
+        model.requires_grad_(False)
     losses, weights, hits, count = [], [], 0, 0
     with torch.set_grad_enabled(graph):
         for x, y in loader:
@@ -262,9 +272,11 @@ def check_early_stopping(stopping: Callable[[int], Any]) -> None:
         with torch.no_grad():
             model.weight.fill_(float(epoch))
         answers.append(early.update(loss, model))
+    odd = next((answer for answer in answers if not isinstance(answer, bool)), True)
     expect(
-        all(isinstance(answer, bool) for answer in answers),
-        f"update answers with True or False; yours answered {answers[0]!r}.",
+        isinstance(odd, bool),
+        f"update answers True or False, every time; yours answered {odd!r:.60}.",
+        "A function without a return answers None.",
     )
     said = [epoch for epoch, answer in enumerate(answers, start=1) if answer]
     expect(
@@ -324,6 +336,7 @@ class _EarlyStopping:
         late: int = 0,
         previous: bool = False,
         ties: bool = False,
+        silent: bool = False,
     ) -> None:
         self.patience, self.copies, self.resets, self.late, self.previous = (
             patience,
@@ -333,8 +346,9 @@ class _EarlyStopping:
             previous,
         )
         self.ties, self.best, self.waited, self.best_state = ties, math.inf, 0, None
+        self.silent = silent
 
-    def update(self, loss: float, model: nn.Module) -> bool:
+    def update(self, loss: float, model: nn.Module) -> bool | None:
         better = loss <= self.best if self.ties else loss < self.best
         if better:
             self.waited = 0 if self.resets else self.waited
@@ -345,7 +359,8 @@ class _EarlyStopping:
             self.waited += 1
         if better or self.previous:
             self.best = loss
-        return self.waited >= self.patience + self.late
+        stop = self.waited >= self.patience + self.late
+        return None if self.silent and not stop else stop
 
 
 # ---- 11.4: a checkpoint ------------------------
@@ -487,10 +502,30 @@ def check_accumulate(accumulate: Callable[[nn.Module, Tensor, Tensor, int], Any]
     model = _network()
     pieces = [(x[i : i + size], y[i : i + size]) for i in range(0, 22, size)]
     seen: list[int] = []
-    model.register_forward_hook(lambda m, args, out: seen.append(len(args[0])))
+    alive, most = 0, 0
+
+    def forward(module: nn.Module, args: tuple[Tensor], out: Tensor) -> None:
+        nonlocal alive, most
+        seen.append(len(args[0]))
+        if out.requires_grad:
+            alive += 1
+            most = max(most, alive)
+            out.register_hook(backward)
+
+    def backward(grad: Tensor) -> None:
+        nonlocal alive
+        alive -= 1
+
+    model.register_forward_hook(forward)
+    before = copy.deepcopy(model.state_dict())
     accumulate(model, x, y, size)
     grads = [p.grad for p in model.parameters()]
     expect(bool(seen), "Your function never called the model.")
+    expect(
+        _equal(model.state_dict(), before),
+        "Your function changed the parameters; it should only fill their .grad.",
+        "step() is for the caller, who has the optimizer.",
+    )
     expect(
         max(seen) <= size,
         f"The model saw a batch of {max(seen)}; with size={size} no piece may be larger than {size}.",
@@ -504,6 +539,12 @@ def check_accumulate(accumulate: Callable[[nn.Module, Tensor, Tensor, int], Any]
     expect(
         all(grad is not None for grad in grads),
         "A parameter has no gradient: was backward called for every piece?",
+    )
+
+    expect(
+        most <= 1,
+        f"{most} pieces' graphs were alive at once: that takes the memory that you wanted to save.",
+        "Call backward inside the loop: it lets go of each piece's graph before the next is built.",
     )
 
     def of(weights: list[float]) -> list[Tensor]:
@@ -553,16 +594,25 @@ def _accumulate(
     clear: str = "before",
     weight: str = "share",
     cut: bool = True,
+    late: bool = False,
+    step: bool = False,
 ) -> None:
     """The solution with its usual mistakes as switches."""
     if clear == "before":
         model.zero_grad()
     parts = list(zip(x.split(size), y.split(size), strict=True)) if cut else [(x, y)]
+    losses: list[Tensor] = []
     for x_part, y_part in parts:
         if clear == "inside":
             model.zero_grad()
         factor = {"share": len(y_part) / len(y), "none": 1.0, "count": 1 / len(parts)}[weight]
-        (cross_entropy(model(x_part), y_part) * factor).backward()
+        losses.append(cross_entropy(model(x_part), y_part) * factor)
+        if not late:
+            losses.pop().backward()
+    if late:
+        sum(losses).backward()
+    if step:
+        torch.optim.SGD(model.parameters(), lr=0.1).step()
 
 
 EXERCISES = (
@@ -613,6 +663,7 @@ EXERCISES = (
                 "always back to training", partial(_evaluate, mode="train"), "left in training mode"
             ),
             Wrong("graph built", partial(_evaluate, graph=True), "A graph was built"),
+            Wrong("parameters frozen", partial(_evaluate, frozen=True), "requires_grad off"),
             Wrong(
                 "mean of batch means",
                 partial(_evaluate, by_batch=True),
@@ -649,6 +700,7 @@ EXERCISES = (
                 "should stop, and did not",
             ),
             Wrong("a tie counts as better", partial(_EarlyStopping, ties=True), "no better"),
+            Wrong("answers only to stop", partial(_EarlyStopping, silent=True), "answered None"),
         ),
     ),
     Exercise(
@@ -698,6 +750,8 @@ EXERCISES = (
                 "adds to the gradients of the first",
             ),
             Wrong("not cut into pieces", partial(_accumulate, cut=False), "no piece may be larger"),
+            Wrong("one backward at the end", partial(_accumulate, late=True), "alive at once"),
+            Wrong("steps as well", partial(_accumulate, step=True), "changed the parameters"),
         ),
     ),
 )
