@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from .calls import place_of, version_of
 from .ledger import Ledger, Stack
 from .snapshot import snapshot
 from .trace import Step, Value
@@ -18,6 +19,7 @@ from .trace import Step, Value
 __all__ = ["Watcher"]
 
 Grads = tuple[torch.Tensor | None, ...]
+_Seen = tuple[object, Value]
 
 
 class Watcher:
@@ -32,6 +34,7 @@ class Watcher:
         self._handles: list[Any] = []
         self._runs: dict[int, tuple[int, list[int]]] = {}
         self._before: dict[int, Value | None] = {}
+        self._travelling: dict[tuple[int, int, int], _Seen | None] = {}
 
     def release(self) -> None:
         """Take all hooks off."""
@@ -57,13 +60,19 @@ class Watcher:
         """A node has run: note what arrived, what it passed on, and what that did to a leaf's `.grad`."""
         ledger, task = self.ledger, torch._C._current_graph_task_id()
         run, ran = self._runs.setdefault(task, (len(self._runs), []))
-        received = tuple(_maybe(grad) for grad in grad_outputs)
+        received = tuple(
+            None if grad is None else self._arrived((task, number, nr), grad)
+            for nr, grad in enumerate(grad_outputs)
+        )
         passed = []
         for slot, grad in enumerate(grad_inputs):
             edge = ledger.edge_at(number, slot)
             if grad is not None and edge is not None:
                 ledger.edge_grads[edge] = value = snapshot(grad)
                 passed.append((edge, value))
+                _, target, input_nr, _ = ledger.graph.edges[edge]
+                way = (task, target, input_nr)
+                self._travelling[way] = None if way in self._travelling else (_form(grad), value)
         arrived = next((value for value in received if value is not None), None)
         ledger.nodes[number] = replace(ledger.nodes[number], order=len(ran), grad=arrived)
         ran.append(number)
@@ -76,11 +85,38 @@ class Watcher:
                 received=received,
                 passed=tuple(passed),
                 before=self._before.pop(number, None),
-                after=None if leaf is None else _maybe(leaf.grad),
+                after=None if leaf is None else _kept(leaf.grad, grad_outputs, received),
                 run=run,
                 freed=not torch._C._autograd._get_current_graph_task_keep_graph(),
             )
         )
+
+    def _arrived(self, way: tuple[int, int, int], grad: torch.Tensor) -> Value:
+        """What arrived at a node: what was seen to leave for it, if it is still that, else read anew.
+
+        The engine holds a gradient until its node runs, so the same memory at the same version is the same gradient;
+        a sum of several, or what a hook has put in its place, is not.
+        """
+        seen = self._travelling.pop(way, None)
+        return (
+            seen[1] if seen and seen[0] is not None and seen[0] == _form(grad) else snapshot(grad)
+        )
+
+
+def _form(tensor: torch.Tensor) -> tuple[object, int] | None:
+    """The memory that a tensor shows and how often it was written to; None (equal to nothing seen) without one."""
+    place = place_of(tensor)
+    return None if place is None else (place, version_of(tensor))
+
+
+def _kept(
+    grad: torch.Tensor | None, arrived: Grads, received: tuple[Value | None, ...]
+) -> Value | None:
+    """A leaf's `.grad` after its node: most often the very tensor that arrived."""
+    if grad is None or arrived[0] is None or received[0] is None:
+        return _maybe(grad)
+    form = _form(grad)
+    return received[0] if form is not None and form == _form(arrived[0]) else snapshot(grad)
 
 
 def _maybe(tensor: torch.Tensor | None) -> Value | None:

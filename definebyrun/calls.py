@@ -5,6 +5,7 @@ they live in memory. The recorder asks them for every call, so they are quick an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import torch
@@ -94,6 +95,7 @@ def is_getter(func: Callable[..., Any]) -> bool:
     return getattr(func, "__name__", "") == "__get__"
 
 
+@cache
 def name_of(func: Callable[..., Any]) -> str:
     """What people call a torch function: `mul`, `relu`, `getitem`, `T`.
 
@@ -189,5 +191,14 @@ def saved_by(node: Any) -> list[tuple[str, torch.Tensor]]:
         return [
             (f"saved_tensors[{i}]", t) for i, t in enumerate(node.saved_tensors) if t is not None
         ]
-    names = (name for name in dir(type(node)) if name.startswith("_saved_"))
-    return [(n.removeprefix("_saved_"), t) for n in names for t in tensors_in(getattr(node, n))]
+    found = []
+    for attribute in _attributes(type(node)):
+        found += [
+            (attribute.removeprefix("_saved_"), t) for t in tensors_in(getattr(node, attribute))
+        ]
+    return found
+
+
+@cache
+def _attributes(kind: type) -> tuple[str, ...]:
+    return tuple(name for name in dir(kind) if name.startswith("_saved_"))

@@ -108,8 +108,11 @@ class Ledger:
 
     def tensor(self, tensor: torch.Tensor) -> int:
         """The number of a tensor that is used now, which may be the first that is seen of it."""
-        key, edge = id(tensor), node_of(tensor)
+        key = id(tensor)
         known = self._current.get(key)
+        if known is not None and self._unchanged(known, tensor):
+            return known
+        edge = node_of(tensor)
         if known is None:
             if edge is None or tensor.is_leaf or edge[0] in self.graph:
                 return self._enter(tensor, None)
@@ -127,6 +130,15 @@ class Ledger:
         index = self._enter(tensor, version.op)
         self._read_saved()
         return index
+
+    def _unchanged(self, known: int, tensor: torch.Tensor) -> bool:
+        """Whether a tensor is still what it was when it was last seen: the same numbers, the same wish for a gradient."""
+        asked = self._versions[known].node is not None
+        return (
+            asked == tensor.requires_grad
+            and not self.is_new(tensor)
+            and id(tensor) not in self._stale
+        )
 
     def find_results(self, variables: list[Any]) -> None:
         """Enter results that are in variables but that no call has shown: custom `Function`s at the end."""

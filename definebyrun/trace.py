@@ -7,13 +7,67 @@ in which they ran. Everything refers to everything else by index, so a trace can
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-__all__ = ["Edge", "Node", "Op", "Saved", "Source", "Step", "Tensor", "Trace", "Value", "total"]
+__all__ = [
+    "Edge",
+    "Node",
+    "Numbers",
+    "Op",
+    "Saved",
+    "Source",
+    "Step",
+    "Tensor",
+    "Trace",
+    "Value",
+    "total",
+]
 
 Number = bool | int | float | complex
+
+
+class Numbers(Sequence[Number]):
+    """Numbers kept as the bytes of an array until somebody reads them; equal to a tuple of the same numbers.
+
+    A recording copies many tensors that nobody will look at: bytes are copied fifty times as fast as objects.
+
+    >>> Numbers("f", b"\x00\x00\x80?" * 2) == (1.0, 1.0)
+    True
+    """
+
+    __slots__ = ("_code", "_raw")
+
+    def __init__(self, code: str, raw: bytes) -> None:
+        self._code, self._raw = code, raw
+
+    def _read(self) -> array[Any]:
+        return array(self._code, self._raw)
+
+    def __len__(self) -> int:
+        return len(self._raw) // array(self._code).itemsize
+
+    def __iter__(self) -> Iterator[Number]:
+        return iter(self._read())
+
+    def __getitem__(self, at: Any) -> Any:
+        found = self._read()[at]
+        return tuple(found) if isinstance(at, slice) else found
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Numbers) and (self._code, self._raw) == (other._code, other._raw):
+            return True
+        return (
+            tuple(self) == tuple(other) if isinstance(other, (Numbers, tuple)) else NotImplemented
+        )
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+    def __repr__(self) -> str:
+        return repr(tuple(self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +83,7 @@ class Value:
 
     shape: tuple[int, ...]
     dtype: str
-    data: tuple[Number, ...] | None = None
+    data: Sequence[Number] | None = None
     low: float | None = None
     high: float | None = None
 
@@ -260,5 +314,5 @@ class Trace:
         return json.dumps({**parts, "root": self.root, "error": self.error}, default=_plain)
 
 
-def _plain(number: complex) -> list[float]:
-    return [number.real, number.imag]
+def _plain(thing: Any) -> list[Number]:
+    return list(thing) if isinstance(thing, Numbers) else [thing.real, thing.imag]
