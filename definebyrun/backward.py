@@ -6,7 +6,6 @@ A hook only looks: it changes no gradient. Gradients are copied at once, because
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,6 +18,7 @@ from .trace import Step, Value
 __all__ = ["Watcher"]
 
 Grads = tuple[torch.Tensor | None, ...]
+Received = tuple[Value | None, ...]
 _Seen = tuple[object, Value]
 
 
@@ -33,24 +33,31 @@ class Watcher:
         self._where = where
         self._handles: list[Any] = []
         self._runs: dict[int, tuple[int, list[int]]] = {}
-        self._before: dict[int, Value | None] = {}
+        self._before: dict[int, tuple[Received, Value | None]] = {}
         self._travelling: dict[tuple[int, int, int], _Seen | None] = {}
 
     def release(self) -> None:
-        """Take all hooks off."""
+        """Take all hooks off, and let go of what they lead to."""
         for handle in self._handles:
             handle.remove()
+        self._handles.clear()
+        self.ledger.watch = _unwatched
 
     def _watch(self, node: Any, number: int, leaf: torch.Tensor | None) -> None:
-        if leaf is not None:
+        """Hang hooks on a node; a gradient that the learner's code may change in place is read before the node runs."""
+        early = leaf is not None or isinstance(node, torch.autograd.function.BackwardCFunction)
+        if early:
 
             def before(grad_outputs: Grads) -> None:
-                self._before[number] = _maybe(leaf.grad)
+                with torch._C.DisableTorchFunction():
+                    received = self._received(number, grad_outputs)
+                    self._before[number] = received, None if leaf is None else _maybe(leaf.grad)
 
             self._handles.append(node.register_prehook(before))
 
         def after(grad_inputs: Grads, grad_outputs: Grads) -> None:
-            self._ran(number, leaf, grad_inputs, grad_outputs)
+            with torch._C.DisableTorchFunction():
+                self._ran(number, leaf, grad_inputs, grad_outputs)
 
         self._handles.append(node.register_hook(after))
 
@@ -60,10 +67,10 @@ class Watcher:
         """A node has run: note what arrived, what it passed on, and what that did to a leaf's `.grad`."""
         ledger, task = self.ledger, torch._C._current_graph_task_id()
         run, ran = self._runs.setdefault(task, (len(self._runs), []))
-        received = tuple(
-            None if grad is None else self._arrived((task, number, nr), grad)
-            for nr, grad in enumerate(grad_outputs)
-        )
+        if number in self._before:
+            received, before = self._before.pop(number)
+        else:
+            received, before = self._received(number, grad_outputs), None
         passed = []
         for slot, grad in enumerate(grad_inputs):
             edge = ledger.edge_at(number, slot)
@@ -73,9 +80,13 @@ class Watcher:
                 _, target, input_nr, _ = ledger.graph.edges[edge]
                 way = (task, target, input_nr)
                 self._travelling[way] = None if way in self._travelling else (_form(grad), value)
-        arrived = next((value for value in received if value is not None), None)
-        ledger.nodes[number] = replace(ledger.nodes[number], order=len(ran), grad=arrived)
+        node = ledger.nodes[number]
+        node.order, node.grad = len(ran), received[0] if received else None
         ran.append(number)
+        value = None
+        if leaf is not None:
+            value = _kept(leaf.grad, grad_outputs, received, before)
+            ledger.hold_grad(leaf, value)
         ledger.steps.append(
             Step(
                 index=len(ledger.steps),
@@ -84,11 +95,18 @@ class Watcher:
                 stack=self._where(),
                 received=received,
                 passed=tuple(passed),
-                before=self._before.pop(number, None),
-                after=None if leaf is None else _kept(leaf.grad, grad_outputs, received),
+                before=before,
+                after=value,
                 run=run,
                 freed=not torch._C._autograd._get_current_graph_task_keep_graph(),
             )
+        )
+
+    def _received(self, number: int, grads: Grads) -> Received:
+        task = torch._C._current_graph_task_id()
+        return tuple(
+            None if grad is None else self._arrived((task, number, nr), grad)
+            for nr, grad in enumerate(grads)
         )
 
     def _arrived(self, way: tuple[int, int, int], grad: torch.Tensor) -> Value:
@@ -110,13 +128,18 @@ def _form(tensor: torch.Tensor) -> tuple[object, int] | None:
 
 
 def _kept(
-    grad: torch.Tensor | None, arrived: Grads, received: tuple[Value | None, ...]
+    grad: torch.Tensor | None, arrived: Grads, received: Received, before: Value | None
 ) -> Value | None:
-    """A leaf's `.grad` after its node: most often the very tensor that arrived."""
-    if grad is None or arrived[0] is None or received[0] is None:
+    """A leaf's `.grad` after its node: most often the very tensor that arrived, untouched."""
+    if grad is None or before is not None or not arrived or arrived[0] is None:
         return _maybe(grad)
     form = _form(grad)
-    return received[0] if form is not None and form == _form(arrived[0]) else snapshot(grad)
+    untouched = form is not None and form[1] == 0 and form == _form(arrived[0])
+    return received[0] if untouched else snapshot(grad)
+
+
+def _unwatched(node: Any, number: int, leaf: torch.Tensor | None) -> None:
+    """The recording has ended."""
 
 
 def _maybe(tensor: torch.Tensor | None) -> Value | None:

@@ -14,14 +14,18 @@ from torch.overrides import resolve_name
 __all__ = [
     "GETTERS",
     "QUIET",
+    "UNFILLED",
     "arguments_of",
     "is_getter",
+    "is_quiet",
+    "is_setter",
     "name_of",
     "place_of",
     "saved_by",
     "storage_of",
     "tensors_in",
     "version_of",
+    "written_by",
 ]
 
 GETTERS = {"T", "mT", "H", "mH", "data", "real", "imag", "grad"}
@@ -40,39 +44,38 @@ QUIET = {
         "is_contiguous",
     ),
     *(
-        "repr",
-        "str",
-        "format",
-        "len",
-        "bool",
-        "float",
-        "int",
-        "hash",
-        "iter_shape",
-        "is_floating_point",
-        "is_complex",
+        "__repr__",
+        "__str__",
+        "__format__",
+        "__len__",
+        "__bool__",
+        "__float__",
+        "__int__",
+        "__index__",
     ),
+    *("__hash__", "iter_shape", "is_floating_point", "is_complex", "requires_grad_", "retain_grad"),
     *(
-        "requires_grad_",
-        "retain_grad",
         "register_hook",
         "data_ptr",
         "untyped_storage",
         "is_same_size",
         "numpy",
-    ),
-    *(
-        "_set_grad_enabled",
-        "set_grad_enabled",
         "get_device",
         "is_tensor",
-        "equal",
-        "allclose",
-        "set",
-        "delete",
     ),
+    *("_set_grad_enabled", "set_grad_enabled", "equal", "allclose"),
 }
-"""Calls that give no tensor of the run and change none; they are passed through unread."""
+"""Calls, as Python names them, that give no tensor of the run and change none; they are passed through unread."""
+
+UNFILLED = {
+    "empty",
+    "empty_like",
+    "empty_strided",
+    "empty_permuted",
+    "new_empty",
+    "new_empty_strided",
+}
+"""Calls that give memory as it was left by others: what stands in it means nothing."""
 
 PLAIN = (
     bool,
@@ -90,9 +93,28 @@ PLAIN = (
 """Arguments of these types are written out when they are short; of others only a sign stands there."""
 
 
+@cache
 def is_getter(func: Callable[..., Any]) -> bool:
     """Whether a torch function is the reading of an attribute, such as `w.grad`."""
     return getattr(func, "__name__", "") == "__get__"
+
+
+@cache
+def is_setter(func: Callable[..., Any]) -> bool:
+    """Whether a torch function sets or deletes an attribute, as `w.grad = None` does."""
+    return getattr(func, "__name__", "") in ("__set__", "__delete__")
+
+
+@cache
+def is_quiet(func: Callable[..., Any]) -> bool:
+    """Whether a call is passed through unread: `float(x)` gives a number, `x.float()` a tensor.
+
+    >>> is_quiet(torch.Tensor.__float__), is_quiet(torch.Tensor.float)
+    (True, False)
+    """
+    if is_getter(func):
+        return name_of(func) not in GETTERS
+    return getattr(func, "__name__", "") in QUIET
 
 
 @cache
@@ -104,7 +126,7 @@ def name_of(func: Callable[..., Any]) -> str:
     """
     path = (resolve_name(func) or getattr(func, "__name__", type(func).__name__)).split(".")
     if path[-1] in ("__get__", "__set__", "__delete__") and len(path) > 1:
-        return path[-2] if path[-1] == "__get__" else path[-1].strip("_")
+        return path[-2]
     last = path[-1]
     return last.strip("_") if last.startswith("__") else last
 
@@ -166,6 +188,25 @@ def storage_of(tensor: torch.Tensor) -> Any:
     return tensor.untyped_storage()
 
 
+def written_by(
+    func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
+) -> list[torch.Tensor]:
+    """The inference tensors that a call has changed in place; they have no version counter that would tell.
+
+    >>> with torch.inference_mode():
+    ...     x = torch.ones(2)
+    ...     len(written_by(torch.Tensor.add_, (x, 1), {}, x.add_(1)))
+    1
+    """
+    given = [tensor for tensor in tensors_in((args, kwargs)) if tensor.is_inference()]
+    if not given:
+        return []
+    name = name_of(func)
+    target = args[0] if name == "setitem" or (name.endswith("_") and args) else None
+    written = {id(tensor) for tensor in tensors_in((target, kwargs.get("out"), output))}
+    return [tensor for tensor in given if id(tensor) in written]
+
+
 def place_of(tensor: torch.Tensor) -> tuple[Any, ...] | None:
     """Which memory a tensor shows, in which form: equal for two tensors that are the same numbers."""
     storage = storage_of(tensor)
@@ -187,15 +228,16 @@ def saved_by(node: Any) -> list[tuple[str, torch.Tensor]]:
     >>> [(name, tuple(tensor.shape)) for name, tensor in saved_by(y.grad_fn)]
     [('result', (2,))]
     """
-    if isinstance(node, torch.autograd.function.BackwardCFunction):
-        return [
-            (f"saved_tensors[{i}]", t) for i, t in enumerate(node.saved_tensors) if t is not None
-        ]
-    found = []
-    for attribute in _attributes(type(node)):
-        found += [
-            (attribute.removeprefix("_saved_"), t) for t in tensors_in(getattr(node, attribute))
-        ]
+    found: list[tuple[str, torch.Tensor]] = []
+    try:
+        if isinstance(node, torch.autograd.function.BackwardCFunction):
+            kept = [(f"saved_tensors[{i}]", t) for i, t in enumerate(node.saved_tensors)]
+            return [(name, tensor) for name, tensor in kept if tensor is not None]
+        for attribute in _attributes(type(node)):
+            name = attribute.removeprefix("_saved_")
+            found += [(name, tensor) for tensor in tensors_in(getattr(node, attribute))]
+    except RuntimeError:  # already freed, or changed in place since it was saved
+        pass
     return found
 
 

@@ -100,43 +100,48 @@ def deal(trace: Trace) -> tuple[list[Card], list[Link]]:
     cards = _leaf_cards(trace, back) + _op_cards(trace, back) + _older_cards(trace, back)
     by_node = {card.node: card for card in cards if card.node is not None}
     links, chips = _edge_links(trace, by_node, back)
-    links += _data_links(trace, {card.id: card for card in cards})
+    uses: dict[str, list[Link]] = {}
+    for link in links:
+        if "u" in link.tail:
+            uses.setdefault(link.tail.split("u")[0], []).append(link)
+    links += _data_links(trace, {card.id: card for card in cards}, uses)
     used = {link.tail for link in links}
     for card in cards:
         card.output = card.kind in ("op", "plain", "older") and card.id not in used
-    shared = {chip.id.split("u")[0] for chip in chips}
-    return [card for card in cards if card.id not in shared] + chips, links
+    return [card for card in cards if card.id not in uses] + chips, links
 
 
 def _leaf_cards(trace: Trace, back: _Backward) -> list[Card]:
     """A card for each leaf; more than one where PyTorch has given the leaf a new `AccumulateGrad` on the way."""
-    later: dict[int, list[Tensor]] = {}
-    for tensor in trace.tensors:
-        if tensor.origin is not None:
-            later.setdefault(tensor.origin, []).append(tensor)
     cards = []
     for tensor in trace.leaves:
-        versions = later.get(tensor.index, [])
-        born = op_step(trace, tensor.op) if tensor.op is not None else 0
+        family = trace.family(tensor.index)
+        born = op_step(trace, tensor.op) if tensor.op is not None else tensor.since
         values = [State(0, brief(tensor.value, WIDTH))]
-        for version in versions:
+        for version in family[1:]:
             if version.op is not None:
                 values.append(State(op_step(trace, version.op), brief(version.value, WIDTH)))
-        for node in dict.fromkeys(t.node for t in (tensor, *versions) if t.node is not None) or [
-            None
-        ]:
+        nodes = list(dict.fromkeys(t.node for t in family if t.node is not None))
+        for node in nodes or [None]:
             name = f"t{tensor.index}" if node is None else f"n{node}"
-            card = Card(name, tensor.kind, tensor_label(trace, tensor.index), born, node)
+            kind = next(t.kind for t in family if t.node == node)
+            card = Card(name, kind, tensor_label(trace, tensor.index), born, node)
             card.values = values
             if node is not None:
                 card.function = "AccumulateGrad"
-                card.grads, card.runs = _leaf_grads(trace, back.runs.get(node, []))
+                card.runs = [step.index + 1 for step in back.runs.get(node, [])]
+                card.grads = _leaf_grads(trace, tensor.index, back.runs.get(node, []))
             cards.append(card)
     return cards
 
 
-def _leaf_id(tensor: Tensor) -> str:
-    return f"t{tensor.index}" if tensor.node is None else f"n{tensor.node}"
+def _leaf_id(trace: Trace, tensor: Tensor) -> str:
+    """The card of a leaf: the one of its own node, or of the node that it had or will have."""
+    if tensor.node is not None:
+        return f"n{tensor.node}"
+    first = trace.first(tensor.index)
+    node = next((t.node for t in trace.family(first) if t.node is not None), None)
+    return f"t{first}" if node is None else f"n{node}"
 
 
 def _op_cards(trace: Trace, back: _Backward) -> list[Card]:
@@ -148,13 +153,9 @@ def _op_cards(trace: Trace, back: _Backward) -> list[Card]:
         outputs = [trace.tensors[i] for i in op.outputs]
         names = ", ".join(dict.fromkeys(t.name for t in outputs if t.name))
         title = f"{names} = {op.name}" if names else f"{op.name}#{born}"
-        values = "; ".join(
-            brief(t.value, WIDTH if len(outputs) == 1 else WIDTH // 2) for t in outputs
-        )
+        values = _values([t.value for t in outputs])
         main = trace.main_node(op.index)
-        card = Card(
-            f"o{op.index}", "plain", title[:WIDTH], born, None, op.index, [State(0, values[:WIDTH])]
-        )
+        card = Card(f"o{op.index}", "plain", _clip(title), born, None, op.index, [State(0, values)])
         if main is None:
             card.function = "no grad_fn"
         else:
@@ -220,11 +221,28 @@ def _node_grads(trace: Trace, node: int, back: _Backward) -> tuple[list[State], 
         if states[-1].since == step.index + 1:
             states.pop()  # two edges from one node arrive in one step
         states.append(State(step.index + 1, text))
-    for step in ran:  # the node that a backward pass starts from: nothing travels to it
-        got = [value for value in step.received if value is not None]
-        if got and not any(key[0] == step.run for key in parts):
-            states.append(State(step.index + 1, _clip(f"grad {brief(got[0], WIDTH - 5)}")))
+    for step in ran:  # what it received was more, or other, than what travelled along its edges
+        text = _received(step, parts)
+        if text is not None:
+            states.append(State(step.index + 1, _clip(f"grad {text}")))
     return sorted(states, key=lambda state: state.since), [step.index + 1 for step in ran]
+
+
+def _received(step: Step, parts: dict[tuple[int, int], list[Value]]) -> str | None:
+    """What a node received, where its edges have not brought just that: backward began here, or a hook changed it."""
+    brought = [
+        None if value is None else parts.get((step.run, nr))
+        for nr, value in enumerate(step.received)
+    ]
+    got = [(nr, value) for nr, value in enumerate(step.received) if value is not None]
+    if all(_is_sum(brought[nr], value) for nr, value in got):
+        return None
+    width = WIDTH - 5 if len(got) == 1 else 8
+    return "; ".join(brief(value, width) for _, value in got)
+
+
+def _is_sum(parts: list[Value] | None, value: Value) -> bool:
+    return bool(parts) and brief(total(parts or []), WIDTH) == brief(value, WIDTH)
 
 
 def _joined(parts: list[Value]) -> str:
@@ -240,17 +258,42 @@ def _made(parts: list[Value]) -> str:
     return text if len(text) <= WIDTH else _clip(f"grad {made}")
 
 
-def _leaf_grads(trace: Trace, ran: list[Step]) -> tuple[list[State], list[int]]:
+def _leaf_grads(trace: Trace, leaf: int, ran: list[Step]) -> list[State]:
     """A leaf's row shows `.grad`: None until its `AccumulateGrad` runs, then the sum that it makes."""
-    states = [State(0, ".grad not yet")] if trace.steps else []
-    for step in ran:
-        got = [value for value in step.received if value is not None]
-        text = f".grad {brief(step.after, WIDTH - 6)}"
-        if step.before is not None and got:
-            full = f"{_joined([step.before, *got])} = {brief(step.after, WIDTH)}"
-            text = full if len(full) <= WIDTH else text
-        states.append(State(step.index + 1, _clip(text)))
-    return states, [step.index + 1 for step in ran]
+    if not trace.steps:
+        return []
+    sums = {step.index + 1: _leaf_sum(step) for step in ran}
+    history = trace.grads_of(leaf)
+    states = [] if history and history[0][0] == 0 else [State(0, ".grad not yet")]
+    for since, value in history:
+        text = ".grad None" if value is None else f".grad {brief(value, WIDTH - 6)}"
+        states.append(State(since, _clip(sums.get(since) or text)))
+    return states
+
+
+def _leaf_sum(step: Step) -> str | None:
+    """The sum that a leaf's node makes, `1 + 2 = 3`; None where there is none, or it is no plain sum, or too long."""
+    got = [value for value in step.received if value is not None]
+    if (
+        step.before is None
+        or not got
+        or not _is_sum([step.before, *got], step.after or step.before)
+    ):
+        return None
+    text = f"{_joined([step.before, *got])} = {brief(step.after, WIDTH)}"
+    return text if len(text) <= WIDTH else None
+
+
+def _values(values: list[Value]) -> str:
+    """The values of an operation's outputs: as many as fit on a card, and a sign where there are more."""
+    parts = [brief(value, WIDTH if len(values) == 1 else WIDTH // 2) for value in values]
+    shown = parts[:1]
+    for part in parts[1:]:
+        more = len(shown) + 1 < len(parts)
+        if len("; ".join([*shown, part])) + 3 * more > WIDTH:
+            break
+        shown.append(part)
+    return "; ".join(shown) + ("; …" if len(shown) < len(parts) else "")
 
 
 def _clip(text: str) -> str:
@@ -279,7 +322,7 @@ def _edge_links(
     return links, chips
 
 
-def _data_links(trace: Trace, cards: dict[str, Card]) -> list[Link]:
+def _data_links(trace: Trace, cards: dict[str, Card], uses: dict[str, list[Link]]) -> list[Link]:
     """Inputs that an operation read but that no edge leads back to: constants, detached and non-differentiable ones."""
     links: list[Link] = []
     for op in trace.ops:
@@ -293,7 +336,8 @@ def _data_links(trace: Trace, cards: dict[str, Card]) -> list[Link]:
                 continue
             tail = _card_of(trace, tensor)
             if tail in cards and head in cards and tail != head:
-                links.append(Link(f"d{len(links)}", tail, head, cards[head].born))
+                born = cards[head].born
+                links.append(Link(f"d{len(links)}", _chip(tail, uses, born), head, born))
     for tensor in trace.leaves:
         made = tensor.op is not None and not trace.ops[tensor.op].factory
         if made and f"o{tensor.op}" in cards:
@@ -301,17 +345,24 @@ def _data_links(trace: Trace, cards: dict[str, Card]) -> list[Link]:
                 Link(
                     f"d{len(links)}",
                     f"o{tensor.op}",
-                    _leaf_id(tensor),
+                    _chip(_leaf_id(trace, tensor), uses, 0),
                     op_step(trace, tensor.op or 0),
                 )
             )
     return links
 
 
+def _chip(card: str, uses: dict[str, list[Link]], step: int) -> str:
+    """The card, or where it is drawn once for each use, the chip of the last use before a step."""
+    links = uses.get(card)
+    if not links:
+        return card
+    return next((link.tail for link in reversed(links) if link.born <= step), links[0].tail)
+
+
 def _card_of(trace: Trace, tensor: Tensor) -> str:
     if tensor.node is not None:
         return f"n{tensor.node}"
     if tensor.kind != "result":
-        first = tensor if tensor.origin is None else trace.tensors[tensor.origin]
-        return _leaf_id(first)
+        return _leaf_id(trace, tensor)
     return f"o{tensor.op}"

@@ -7,19 +7,19 @@ are new and to whom they belong, what they keep. The ledger watches nothing; it 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
-from .calls import place_of, saved_by, storage_of, version_of
+from .calls import UNFILLED, place_of, saved_by, storage_of, version_of
 from .naming import Names
-from .snapshot import snapshot
+from .snapshot import dtype_of, snapshot
 from .source import Sources
-from .trace import Edge, Node, Op, Saved, Step, Tensor, Trace, Value
-from .walk import Graph, kind_of, node_of
+from .trace import Edge, Grad, Node, Op, Saved, Step, Tensor, Trace, Value
+from .walk import Graph, is_leaf, kind_of, leaf_of, node_of
 
-__all__ = ["Entry", "Ledger", "Stack"]
+__all__ = ["Entry", "Ledger", "Live", "Stack"]
 
 Stack = tuple[tuple[int, int], ...]
 Watch = Callable[[Any, int, torch.Tensor | None], None]
@@ -41,7 +41,19 @@ class Entry:
     args: list[int | str] = field(default_factory=list)
 
 
-@dataclass
+@dataclass(slots=True)
+class Live:
+    """A node while it is being recorded; `trace.Node` is its frozen form."""
+
+    name: str
+    op: int | None
+    leaf: int | None = None
+    order: int | None = None
+    grad: Value | None = None
+    saved: tuple[Saved, ...] = ()
+
+
+@dataclass(slots=True)
 class _Version:
     """A version of a tensor while it is being recorded; `trace.Tensor` is its frozen form."""
 
@@ -52,6 +64,8 @@ class _Version:
     node: int | None
     output_nr: int
     origin: int | None
+    since: int
+    used: bool = False
 
 
 class Ledger:
@@ -61,22 +75,28 @@ class Ledger:
     """
 
     def __init__(self, watch: Watch) -> None:
-        self.names, self.graph, self._watch = Names(), Graph(), watch
+        self.names, self.graph, self.watch = Names(), Graph(), watch
         self.ops: list[Entry] = []
-        self.nodes: list[Node] = []
+        self.nodes: list[Live] = []
         self.steps: list[Step] = []
+        self.grads: list[Grad] = []
         self.edge_grads: dict[int, Value] = {}
         self._versions: list[_Version] = []
         self._current: dict[int, int] = {}  # by id of a tensor: its newest version here
         self._counter: dict[int, int] = {}  # by id of a tensor: PyTorch's version counter then
         self._stale: set[int] = set()  # ids of tensors whose memory was changed through another
+        self._touched: list[int] = []  # the versions that this has made stale just now
         self._sharing: dict[int, set[int]] = {}  # by storage: ids of the tensors on it
         self._places: dict[Any, int] = {}  # by place in memory: the newest version that shows it
         self._storages: dict[int, int] = {}
+        self._unfilled: set[int] = set()  # storages in which nothing has been written yet
+        self._grad_now: dict[int, Value | None] = {}  # by leaf: what its `.grad` is known to hold
+        self._owners: dict[int, torch.Tensor] = {}  # by storage of a `.grad`: the leaf
+        self._read_grads: set[int] = set()  # ids of tensors that the run has read as a `.grad`
         self._edge_at: dict[tuple[int, int], int] = {}
         self._unread: list[tuple[int, Any]] = []
         self._held: list[Any] = []
-        with torch.enable_grad():
+        with torch._C.DisableTorchFunction(), torch.inference_mode(False), torch.enable_grad():
             self._first = (torch.zeros((), requires_grad=True) + 0).grad_fn._sequence_nr()
 
     # ---- operations ----
@@ -86,7 +106,14 @@ class Ledger:
         number = len(self.ops)
         self.ops.append(op)
         self._discover(results, number)
+        if op.name in UNFILLED:
+            self._unfilled.update(s._cdata for s in map(storage_of, results) if s is not None)
         op.outputs = [self._enter(tensor, number) for tensor in results]
+        touched, self._touched = self._touched, []
+        for index in touched:  # `w.data.mul_(2)` changes the leaf w in this very step
+            version = self._versions[index]
+            if version.kind in ("leaf", "parameter") and id(version.object) in self._stale:
+                self._enter(version.object, number)
         self._read_saved()
         self.steps.append(Step(len(self.steps), "forward", op=number, stack=op.stack))
 
@@ -97,42 +124,94 @@ class Ledger:
     def changed(self, tensor: torch.Tensor) -> None:
         """An in-place change reaches every tensor on the same memory, with or without a version counter."""
         storage = storage_of(tensor)
-        if storage is not None:
-            self._stale |= self._sharing.get(storage._cdata, set()) - {id(tensor)}
+        if storage is None:
+            return
+        self._unfilled.discard(storage._cdata)
+        others = self._sharing.get(storage._cdata, set()) - {id(tensor)}
+        self._stale |= others
+        self._touched += sorted(map(self._current.__getitem__, others))
+        owner = self._owners.get(storage._cdata)
+        if owner is not None:
+            self.note_grad(owner)
+
+    def replaced(self, tensor: torch.Tensor) -> None:
+        """`w.data = …` puts other memory under a tensor, which no version counter tells."""
+        self._stale.add(id(tensor))
 
     def edge_at(self, node: int, slot: int) -> int | None:
         """The number of the edge at one place of a node's `next_functions`."""
         return self._edge_at.get((node, slot))
 
+    # ---- what leaves hold in `.grad` ----
+
+    def read_grad(self, grad: torch.Tensor) -> None:
+        """The run reads a leaf's `.grad`: that tensor is there from now on, not from the start."""
+        self._read_grads.add(id(grad))
+        self._held.append(grad)
+
+    def note_grad(self, leaf: torch.Tensor) -> None:
+        """Something else than its own node may have changed a leaf's `.grad`: note what it holds now."""
+        known = self._current.get(id(leaf))
+        if known is None:
+            return
+        first, value = self._first_of(known), None if leaf.grad is None else snapshot(leaf.grad)
+        if value != self._grad_now.get(first):
+            self.grads.append(Grad(first, len(self.steps) + 1, value))
+        self.hold_grad(leaf, value)
+
+    def hold_grad(self, leaf: torch.Tensor, value: Value | None) -> None:
+        """Remember what a leaf's `.grad` holds and where it lies."""
+        known = self._current.get(id(leaf))
+        if known is not None:
+            self._grad_now[self._first_of(known)] = value
+            storage = None if leaf.grad is None else storage_of(leaf.grad)
+            if storage is not None:
+                self._owners[storage._cdata] = leaf
+
+    def _first_of(self, index: int) -> int:
+        origin = self._versions[index].origin
+        return index if origin is None else origin
+
     # ---- tensors ----
 
     def tensor(self, tensor: torch.Tensor) -> int:
         """The number of a tensor that is used now, which may be the first that is seen of it."""
-        key = id(tensor)
-        known = self._current.get(key)
-        if known is not None and self._unchanged(known, tensor):
-            return known
+        known = self._current.get(id(tensor))
+        if known is None or not self._unchanged(known, tensor):
+            known = self._meet_again(known, tensor)
+        self._versions[known].used = True
+        return known
+
+    def _meet_again(self, known: int | None, tensor: torch.Tensor) -> int:
+        """The number of a tensor that is new here, or that has changed since it was last seen."""
         edge = node_of(tensor)
         if known is None:
-            if edge is None or tensor.is_leaf or edge[0] in self.graph:
+            if edge is None or is_leaf(tensor) or edge[0] in self.graph:
                 return self._enter(tensor, None)
             return self._unseen(tensor, edge[0], [])
         version = self._versions[known]
-        fresh = not self.is_new(tensor) and key not in self._stale
+        fresh = not self.is_new(tensor) and id(tensor) not in self._stale
         if fresh and (version.node is None) == (edge is None):
             return known
-        if fresh and tensor.is_leaf:
+        if fresh and is_leaf(tensor) and not version.used:
             return self._change_kind(known, tensor)
-        if edge is not None and not tensor.is_leaf and edge[0] not in self.graph:
+        if edge is not None and not is_leaf(tensor) and edge[0] not in self.graph:
             if isinstance(edge[0], torch.autograd.function.BackwardCFunction):
                 return self._unseen(tensor, edge[0], [known])
             self._discover([tensor], version.op)
+        if self.is_new(tensor):
+            self._fill(tensor)
         index = self._enter(tensor, version.op)
         self._read_saved()
         return index
 
+    def _fill(self, tensor: torch.Tensor) -> None:
+        storage = storage_of(tensor)
+        if storage is not None:
+            self._unfilled.discard(storage._cdata)
+
     def _unchanged(self, known: int, tensor: torch.Tensor) -> bool:
-        """Whether a tensor is still what it was when it was last seen: the same numbers, the same wish for a gradient."""
+        """Whether a tensor is still what it was when it was last seen: the same numbers, asking or not as then."""
         asked = self._versions[known].node is not None
         return (
             asked == tensor.requires_grad
@@ -143,19 +222,19 @@ class Ledger:
     def find_results(self, variables: list[Any]) -> None:
         """Enter results that are in variables but that no call has shown: custom `Function`s at the end."""
         for thing in variables:
-            if isinstance(thing, torch.Tensor) and not thing.is_leaf:
+            if isinstance(thing, torch.Tensor) and not is_leaf(thing):
                 edge = node_of(thing)
                 if edge and edge[0] not in self.graph and not self._older(edge[0]):
                     self.tensor(thing)
 
     def _change_kind(self, index: int, tensor: torch.Tensor) -> int:
-        """`requires_grad_()` on a leaf: the same tensor asks for a gradient from here on, or no longer."""
+        """`requires_grad_()` on a leaf that nothing has used yet: the same tensor asks for a gradient, or no longer."""
         version, edge = self._versions[index], node_of(tensor)
         version.kind, version.node = kind_of(tensor), None
         if edge is not None:
             self._discover([tensor], None)
             version.node = self.graph.index[edge[0]]
-            self.nodes[version.node] = replace(self.nodes[version.node], leaf=index)
+            self.nodes[version.node].leaf = index
         return index
 
     def _unseen(self, tensor: torch.Tensor, node: Any, inner: list[int]) -> int:
@@ -174,23 +253,31 @@ class Ledger:
         if edge is not None and edge[0] not in self.graph:
             self._discover([tensor], op)
         node, output_nr = (self.graph.index[edge[0]], edge[1]) if edge is not None else (None, 0)
-        asks_as_leaf = tensor.is_leaf and edge is not None
+        leaf = is_leaf(tensor)
+        asks_as_leaf = leaf and edge is not None
         made = op is not None and not self.ops[op].factory and not asks_as_leaf
-        kind = "result" if made or not tensor.is_leaf else kind_of(tensor)
+        kind = "result" if made or not leaf else kind_of(tensor)
         earlier, origin = self._current.get(key), None
         if earlier is not None and kind != "result" and self._versions[earlier].kind != "result":
             origin = self._versions[earlier].origin
             origin = earlier if origin is None else origin
-        value = snapshot(tensor)
-        self._versions.append(_Version(tensor, kind, value, op, node, output_nr, origin))
+        storage = storage_of(tensor)
+        empty = storage is not None and storage._cdata in self._unfilled
+        value = Value(tuple(tensor.shape), dtype_of(tensor)) if empty else snapshot(tensor)
+        since = len(self.steps) if key in self._read_grads else 0
+        self._versions.append(_Version(tensor, kind, value, op, node, output_nr, origin, since))
         self._current[key], self._counter[key] = index, version_of(tensor)
         self._stale.discard(key)
-        self._places[place_of(tensor)] = index
-        storage = storage_of(tensor)
         if storage is not None:
+            self._places[place_of(tensor)] = index
             self._sharing.setdefault(storage._cdata, set()).add(key)
-        if node is not None and kind != "result" and self.nodes[node].leaf is None:
-            self.nodes[node] = replace(self.nodes[node], leaf=index)
+        if node is not None and kind != "result":
+            if self.nodes[node].leaf is None:
+                self.nodes[node].leaf = index
+            if origin is None and tensor.grad is not None:
+                value = snapshot(tensor.grad)
+                self.grads.append(Grad(index, 0, value))
+                self.hold_grad(tensor, value)
         return index
 
     # ---- nodes ----
@@ -203,14 +290,19 @@ class Ledger:
         """Find the nodes that these tensors hang from; new ones belong to this operation."""
         roots = [edge[0] for edge in map(node_of, tensors) if edge is not None]
         bases = [tensor._base for tensor in tensors if tensor._is_view()]
-        roots += [base.grad_fn for base in bases if base.grad_fn is not None]
+        roots += [
+            edge[0] for edge in (node_of(b) for b in bases if not is_leaf(b)) if edge is not None
+        ]
         first = len(self.graph.edges)
         for node in self.graph.add(roots):
-            number, leaf = self.graph.index[node], getattr(node, "variable", None)
+            number, leaf = self.graph.index[node], leaf_of(node)
             maker = None if leaf is not None or self._older(node) else op
-            self.nodes.append(Node(number, node.name(), maker))
-            self._watch(node, number, leaf)
-            self._unread.append((number, node))
+            self.nodes.append(Live(node.name(), maker))
+            self.watch(node, number, leaf)
+            if (
+                maker is not None
+            ):  # what older nodes keep is not read: a learner's hooks may stand before it
+                self._unread.append((number, node))
             if leaf is not None and not any(leaf is tensor for tensor in tensors):
                 self._meet(leaf, number)
         for index in range(first, len(self.graph.edges)):
@@ -226,7 +318,7 @@ class Ledger:
             self._versions[known].node = node
             self._versions[known].kind = kind_of(leaf)
         if self.nodes[node].leaf is None:
-            self.nodes[node] = replace(self.nodes[node], leaf=known)
+            self.nodes[node].leaf = known
 
     def _read_saved(self) -> None:
         """Note what the new nodes keep; nothing is read where saved-tensor hooks stand between."""
@@ -242,7 +334,7 @@ class Ledger:
                     ordinal = self._storages.setdefault(storage._cdata, len(self._storages))
                     known = self._places.get(place_of(tensor))
                     kept.append(Saved(name, ordinal, storage.nbytes(), known))
-            self.nodes[number] = replace(self.nodes[number], saved=tuple(kept))
+            self.nodes[number].saved = tuple(kept)
 
     # ---- the end ----
 
@@ -251,17 +343,21 @@ class Ledger:
         for version in self._versions:  # a leaf's node may have become known with a later version
             if version.origin is not None and version.node is not None:
                 first = self._versions[version.origin]
-                if first.node is None:
-                    first.node, first.kind = version.node, version.kind
+                if first.node is None and first.kind == version.kind:
+                    first.node = version.node
         return Trace(
             tensors=tuple(self._frozen_tensor(i, t) for i, t in enumerate(self._versions)),
             ops=tuple(_frozen_op(i, op, sources) for i, op in enumerate(self.ops)),
-            nodes=tuple(self.nodes),
+            nodes=tuple(
+                Node(i, n.name, n.op, n.order, n.grad, n.leaf, n.saved)
+                for i, n in enumerate(self.nodes)
+            ),
             edges=tuple(
                 Edge(i, *e, self.edge_grads.get(i)) for i, e in enumerate(self.graph.edges)
             ),
             steps=tuple(self.steps),
             sources=tuple(sources.pieces),
+            grads=tuple(self.grads),
             error=error,
         )
 
@@ -276,6 +372,7 @@ class Ledger:
             version.node,
             version.output_nr,
             version.origin,
+            version.since,
         )
 
 

@@ -7,6 +7,7 @@ torch, of this package and of other installed libraries do not count as the lear
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 import sysconfig
 from collections.abc import Iterable
@@ -17,11 +18,11 @@ from typing import Any
 
 import torch
 
-__all__ = ["Names", "user_frames"]
+__all__ = ["Names", "is_library", "user_frames"]
 
-_OURS = str(Path(__file__).parent)
+_OURS = str(Path(__file__).parent) + os.sep
 _LIBRARIES = tuple(
-    {sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib")}
+    {sysconfig.get_path(key) + os.sep for key in ("stdlib", "platstdlib", "purelib", "platlib")}
 )
 OWN_REFERENCES = 4
 
@@ -30,7 +31,8 @@ MOST = 64
 
 
 @cache
-def _is_library(filename: str) -> bool:
+def is_library(filename: str) -> bool:
+    """Whether a file is torch's, this package's or another installed library's, and so not the learner's code."""
     if filename.startswith((_OURS, *_LIBRARIES)) or "site-packages" in filename:
         return True
     return filename.startswith("<frozen ")
@@ -41,7 +43,7 @@ def user_frames(stop: FrameType | None = None) -> list[FrameType]:
     frames: list[FrameType] = []
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        if frame is stop or not _is_library(frame.f_code.co_filename):
+        if frame is stop or not is_library(frame.f_code.co_filename):
             frames.append(frame)
         if frame is stop:
             break

@@ -21,7 +21,7 @@ from .memory import kept_after_steps
 from .svg import Picture
 from .text import canonical, size
 from .trace import Step, Trace
-from .words import sentence
+from .words import sentences
 
 __all__ = ["asset", "player", "still"]
 
@@ -104,6 +104,7 @@ def _steps(trace: Trace, cards: list[Card], links: list[Link]) -> list[dict[str,
     count = f"{len(trace.steps)} steps are ahead" if len(trace.steps) > 1 else "One step is ahead"
     begin = f"Start. {count}; nothing has run yet. Step with the buttons, or click here and use the arrow keys."
     steps = [{"t": begin, "c": [], "e": [], "l": [], "m": size(0), "b": 0}]
+    told = sentences(trace)
     for step, kept in zip(trace.steps, kept_after_steps(trace), strict=True):
         if step.phase == "forward":
             lit = by_op.get(step.op, [])
@@ -115,7 +116,7 @@ def _steps(trace: Trace, cards: list[Card], links: list[Link]) -> list[dict[str,
             lit = by_node.get(step.node, [])
         steps.append(
             {
-                "t": sentence(trace, step),
+                "t": told[step.index],
                 "c": [card for card in lit if card in ids],
                 "e": [by_edge[edge] for edge, _ in step.passed if edge in by_edge],
                 "l": _places(trace, step),

@@ -6,6 +6,7 @@ by hooks on the nodes themselves. Nothing is cloned, re-run or replaced: the lea
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -19,9 +20,19 @@ from torch.optim.optimizer import (
 from torch.overrides import TorchFunctionMode
 
 from .backward import Watcher
-from .calls import GETTERS, QUIET, arguments_of, is_getter, name_of, tensors_in, version_of
+from .calls import (
+    arguments_of,
+    is_getter,
+    is_quiet,
+    is_setter,
+    name_of,
+    tensors_in,
+    version_of,
+    written_by,
+)
 from .ledger import Entry, Stack
 from .naming import user_frames
+from .optimizing import Optimizing
 from .source import Sources
 from .trace import Trace
 
@@ -36,7 +47,7 @@ class Recorder(TorchFunctionMode):
         self._result: Trace | None = None
         self._scopes: list[str] = []
         self._call: Stack = ()
-        self._optimizing: tuple[Entry, list[torch.Tensor], list[int]] | None = None
+        self._optimizing: Optimizing | None = None
 
     def __enter__(self) -> Recorder:
         frames = user_frames()
@@ -59,13 +70,22 @@ class Recorder(TorchFunctionMode):
         for handle in self._handles:
             handle.remove()
         self._watcher.release()
-        self._look()
-        if self._frame is not None:
-            self._ledger.find_results(list(self._frame.f_locals.values()))
-            self._ledger.names.look([self._frame], globals_too=True)
         stopped_by = None if error is None else f"{type(error).__name__}: {error}"
-        self._result = self._ledger.freeze(self._sources, stopped_by)
-        del self._watcher, self._ledger, self._frame, self._handles  # a tape keeps nobody's memory
+        try:
+            with torch._C.DisableTorchFunction():
+                self._look()
+                if self._frame is not None:
+                    self._ledger.find_results(list(self._frame.f_locals.values()))
+                    self._ledger.names.look([self._frame], globals_too=True)
+        finally:
+            self._result = self._ledger.freeze(self._sources, stopped_by)
+            del (
+                self._watcher,
+                self._ledger,
+                self._frame,
+                self._sources,
+            )  # a tape keeps nobody's memory
+            del self._handles, self._optimizing
 
     @property
     def done(self) -> bool:
@@ -90,51 +110,65 @@ class Recorder(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        name, getter = name_of(func), is_getter(func)
-        if self._optimizing or name in QUIET or (getter and name not in GETTERS):
+        if is_quiet(func) or (self._optimizing and self._optimizing.at_work()):
             return func(*args, **kwargs)
-        stack = self._look()
-        if getter and name == "grad":
-            return self._read_grad(func, args, kwargs)
-        given = list(tensors_in((args, kwargs)))
-        inputs = [self._ledger.tensor(tensor) for tensor in given]
-        versions = [version_of(tensor) for tensor in given]
-        numbers = dict(zip(map(id, given), inputs, strict=True))
-        call = [a if isinstance(a, str) else numbers[id(a)] for a in arguments_of(args, kwargs)]
-        op = Entry(name, inputs, stack, args=call)
-        op.grad_enabled = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+        if self._optimizing and self._optimizing.gone:  # its step has raised
+            self._after_optimizer(self._optimizing.optimizer, None, None)
+        if is_setter(func):
+            return self._set(func, args, kwargs)
+        with torch._C.DisableTorchFunction():
+            stack = self._look()
+            if is_getter(func) and name_of(func) == "grad":
+                return self._read_grad(args[0])
+            given = list(tensors_in((args, kwargs)))
+            inputs = [self._ledger.tensor(tensor) for tensor in given]
+            versions = [version_of(tensor) for tensor in given]
+            numbers = dict(zip(map(id, given), inputs, strict=True))
+            call = [a if isinstance(a, str) else numbers[id(a)] for a in arguments_of(args, kwargs)]
+            op = Entry(name_of(func), inputs, stack, args=call)
+            op.grad_enabled = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
         outer, self._call = self._call, stack
         try:
             output = func(*args, **kwargs)
         finally:
             self._call = outer
-        self._record(op, given, versions, output)
+        with torch._C.DisableTorchFunction():
+            changed = [t for t, v in zip(given, versions, strict=True) if version_of(t) != v]
+            self._record(op, changed + written_by(func, args, kwargs, output), output, not given)
         return output
 
     def _record(
-        self, op: Entry, given: list[torch.Tensor], versions: list[int], output: Any
+        self, op: Entry, changed: list[torch.Tensor], output: Any, from_nothing: bool = False
     ) -> None:
         """Enter an operation if it made or changed any tensor."""
-        changed = [t for t, v in zip(given, versions, strict=True) if version_of(t) != v]
         new = [tensor for tensor in tensors_in(output) if self._ledger.is_new(tensor)]
         results = list({id(tensor): tensor for tensor in [*new, *changed]}.values())
         if not results:
             return
         op.scope = self._scopes[-1] if self._scopes else ""
-        op.inplace, op.factory = bool(changed), not given
+        op.inplace, op.factory = bool(changed), from_nothing
         for tensor in changed:
             self._ledger.changed(tensor)
         self._ledger.add(op, results)
 
-    def _read_grad(
-        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
+    def _read_grad(self, leaf: torch.Tensor) -> torch.Tensor | None:
         """`w.grad` computes nothing: it names the tensor that autograd has put there."""
-        grad = func(*args, **kwargs)
-        owner = self._ledger.names.of(args[0])
-        if isinstance(grad, torch.Tensor) and owner is not None:
-            self._ledger.names.give(grad, f"{owner}.grad")
+        grad, owner = leaf.grad, self._ledger.names.of(leaf)
+        if grad is not None:
+            self._ledger.read_grad(grad)
+            if owner is not None:
+                self._ledger.names.give(grad, f"{owner}.grad")
         return grad
+
+    def _set(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """`w.grad = None` and `w.data = x` change a tensor without any operation."""
+        output = func(*args, **kwargs)
+        with torch._C.DisableTorchFunction():
+            if name_of(func) == "grad":
+                self._ledger.note_grad(args[0])
+            elif name_of(func) == "data":
+                self._ledger.replaced(args[0])
+        return output
 
     def _look(self) -> Stack:
         """Read the learner's frames for names; give the places in the code where they are."""
@@ -156,16 +190,15 @@ class Recorder(TorchFunctionMode):
             self._scopes.pop()
 
     def _before_optimizer(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
-        stack = self._look()
-        given = [p for group in optimizer.param_groups for p in group["params"]]
         with torch._C.DisableTorchFunction():
+            stack = self._look()
+            given = [p for group in optimizer.param_groups for p in group["params"]]
             inputs = [self._ledger.tensor(p) for p in given]
-        op = Entry(f"{type(optimizer).__name__}.step", inputs, stack, grad_enabled=False)
-        self._optimizing = (op, given, [version_of(p) for p in given])
+            op = Entry(f"{type(optimizer).__name__}.step", inputs, stack, grad_enabled=False)
+            self._optimizing = Optimizing(optimizer, op, given, sys._getframe(1))
 
     def _after_optimizer(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
-        if self._optimizing is not None:
-            op, given, versions = self._optimizing
-            self._optimizing = None
+        running, self._optimizing = self._optimizing, None
+        if running is not None and running.optimizer is optimizer:
             with torch._C.DisableTorchFunction():
-                self._record(op, given, versions, None)
+                self._record(running.op, running.changed(), None)

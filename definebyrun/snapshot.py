@@ -7,13 +7,15 @@ tensors inside `torch.func` transforms) keeps its shape and dtype only.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from functools import cache
 
 import torch
+from torch.utils._python_dispatch import _disable_current_modes
 
-from .trace import Numbers, Value
+from .trace import Number, Numbers, Value
 
-__all__ = ["KEEP", "snapshot"]
+__all__ = ["KEEP", "dtype_of", "snapshot"]
 
 KEEP = 4096
 """Tensors of at most this many elements are kept whole; of larger ones only the range is kept."""
@@ -31,26 +33,48 @@ def snapshot(tensor: torch.Tensor) -> Value:
     >>> snapshot(torch.tensor([1.0, -2.0, 3.0]))
     Value(shape=(3,), dtype='float32', data=(1.0, -2.0, 3.0), low=-2.0, high=3.0)
     """
-    shape, dtype = tuple(tensor.shape), _name(tensor.dtype)
-    readable = tensor.layout is torch.strided and not tensor.is_meta and not tensor.is_quantized
-    if not readable or torch._C._functorch.is_functorch_wrapped_tensor(tensor):
-        return Value(shape, dtype)
     with torch._C.DisableTorchFunction():
-        plain = tensor.detach()
-        count = plain.numel()
-        data = None
-        if count <= KEEP:
-            data = _bytes(plain) if count > FEW and type(tensor) in PLAIN else None
-            data = tuple(plain.reshape(-1).tolist()) if data is None else data
-        if count == 0 or plain.is_complex():
-            return Value(shape, dtype, data)
-        if count == 1 and data is not None:
-            return Value(shape, dtype, data, float(data[0]), float(data[0]))
+        shape, dtype = _shape(tensor), _name(tensor.dtype)
+        readable = tensor.layout is torch.strided and not tensor.is_meta and not tensor.is_quantized
+        if not readable or torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+            return Value(shape, dtype)
         try:
-            low, high = plain.aminmax()
-        except NotImplementedError:  # float8 and the wider unsigned integers
-            low, high = (plain.float() if plain.is_floating_point() else plain.long()).aminmax()
-        return Value(shape, dtype, data, float(low), float(high))
+            if not torch._C._len_torch_dispatch_stack():
+                return _content(tensor, shape, dtype)
+            with _disable_current_modes():  # a mode of the learner's would see what is done here
+                return _content(tensor, shape, dtype)
+        except (RuntimeError, TypeError):  # fake, masked and nested tensors
+            return Value(shape, dtype)
+
+
+def _shape(tensor: torch.Tensor) -> tuple[int, ...]:
+    try:
+        return tuple(int(size) for size in tensor.shape)
+    except (RuntimeError, AttributeError):  # a nested tensor has rows of different length
+        return ()
+
+
+def _content(tensor: torch.Tensor, shape: tuple[int, ...], dtype: str) -> Value:
+    plain = tensor.detach()
+    count = plain.numel()
+    data: Sequence[Number] | None = None
+    if count <= KEEP:
+        data = _bytes(plain) if count > FEW and type(tensor) in PLAIN else None
+        data = tuple(plain.reshape(-1).tolist()) if data is None else data
+    if count == 0 or plain.is_complex():
+        return Value(shape, dtype, data)
+    if count == 1 and data is not None:
+        return Value(shape, dtype, data, float(data[0]), float(data[0]))  # type: ignore[arg-type]
+    try:
+        low, high = plain.aminmax()
+    except NotImplementedError:  # float8 and the wider unsigned integers
+        low, high = (plain.float() if plain.is_floating_point() else plain.long()).aminmax()
+    return Value(shape, dtype, data, float(low), float(high))
+
+
+def dtype_of(tensor: torch.Tensor) -> str:
+    """A tensor's dtype without `torch.`: `float32`."""
+    return _name(tensor.dtype)
 
 
 @cache

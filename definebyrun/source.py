@@ -47,7 +47,9 @@ class Sources:
         first, lines = found
         self._index[code] = len(self.pieces)
         self.pieces.append(
-            Source(title, first, tuple(textwrap.dedent("".join(lines)).splitlines()))
+            Source(
+                title, first, tuple(textwrap.dedent("".join(lines)).removesuffix("\n").split("\n"))
+            )
         )
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from html import escape
 
-from .text import brief, op_call, op_step, short, size, tensor_label
-from .trace import Trace
+from .text import brief, grad_text, op_call, op_step, short, size, tensor_label
+from .trace import Node, Trace
 
 __all__ = ["Table", "tabulate"]
 
@@ -54,7 +54,7 @@ def tabulate(trace: Trace) -> Table:
     rows = []
     for tensor in trace.leaves:
         if tensor.op is None:
-            grad = _leaf_grad(trace, tensor.node)
+            grad = _leaf_grad(trace, tensor.index)
             shape, value = _shape(tensor.value.shape), brief(tensor.value)
             fn = "None" if tensor.node is None else "None (AccumulateGrad)"
             rows.append(
@@ -74,9 +74,9 @@ def tabulate(trace: Trace) -> Table:
         main = trace.main_node(op.index)
         first = trace.tensors[op.outputs[0]]
         kept = [s for i in trace.nodes_of(op.index) for s in trace.nodes[i].saved]
-        grad = "–" if main is None else brief(trace.nodes[main].grad)
-        if main is None and first.node is not None:
-            grad = _leaf_grad(trace, first.node)
+        grad = "–" if main is None else _grad(trace.nodes[main])
+        if main is None and first.kind != "result":
+            grad = _leaf_grad(trace, trace.first(first.index))
         rows.append(
             (
                 str(op_step(trace, op.index)),
@@ -98,8 +98,11 @@ def _shape(shape: tuple[int, ...]) -> str:
     return "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
 
 
-def _leaf_grad(trace: Trace, node: int | None) -> str:
-    if node is None:
-        return "–"
-    after = [step.after for step in trace.steps if step.node == node and step.after is not None]
-    return brief(after[-1] if after else None)
+def _grad(node: Node) -> str:
+    """What arrived at the first output of an operation; a node that ran may have got something for others only."""
+    return "none" if node.order is not None and node.grad is None else brief(node.grad)
+
+
+def _leaf_grad(trace: Trace, leaf: int) -> str:
+    asks = any(tensor.node is not None for tensor in trace.family(leaf))
+    return grad_text(trace, leaf, 22) if asks else "–"

@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from .trace import Edge, Node, Op, Step, Tensor, Trace, Value
 
-__all__ = ["brief", "canonical", "number", "op_call", "op_step", "short", "size", "tensor_label"]
+__all__ = [
+    "brief",
+    "canonical",
+    "grad_text",
+    "number",
+    "op_call",
+    "op_step",
+    "short",
+    "size",
+    "tensor_label",
+]
 
 
 def number(value: complex | float | int | bool) -> str:
@@ -153,13 +163,19 @@ def _named(trace: Trace, node: Node) -> str:
 
 
 def _leaf(trace: Trace, tensor: Tensor) -> str:
-    text = f"{tensor_label(trace, tensor.index)}: {tensor.kind} {brief(tensor.value, 60)}"
-    if tensor.node is None or not trace.steps:
+    kinds = dict.fromkeys(t.kind for t in trace.family(tensor.index) if t.kind != "result")
+    text = f"{tensor_label(trace, tensor.index)}: {', then '.join(kinds)} {brief(tensor.value, 60)}"
+    if not trace.steps or all(t.node is None for t in trace.family(tensor.index)):
         return text
-    after = [
-        step.after for step in trace.steps if step.node == tensor.node and step.after is not None
-    ]
-    return f"{text}, grad {brief(after[-1], 60) if after else 'not yet'}"
+    return f"{text}, grad {grad_text(trace, tensor.index)}"
+
+
+def grad_text(trace: Trace, leaf: int, width: int = 60) -> str:
+    """What a leaf's `.grad` holds in the end: `not yet` when nothing ever came, `None` when it was taken away."""
+    history = trace.grads_of(leaf)
+    if not history:
+        return "not yet"
+    return "None" if history[-1][1] is None else brief(history[-1][1], width)
 
 
 def _forward(trace: Trace, step: Step) -> list[str]:
@@ -209,7 +225,8 @@ def _backward(trace: Trace, step: Step) -> list[str]:
     lines = [f"{short(node.name)} receives {got}"]
     if node.leaf is not None:
         before = "not yet" if step.before is None else brief(step.before, 60)
-        lines.append(f"{tensor_label(trace, node.leaf)}.grad: {before} → {brief(step.after, 60)}")
+        after = "None" if step.after is None else brief(step.after, 60)
+        lines.append(f"{tensor_label(trace, node.leaf)}.grad: {before} → {after}")
     for index, value in step.passed:
         lines.append(f"passes {brief(value, 60)} to {_target(trace, trace.edges[index])}")
     return lines

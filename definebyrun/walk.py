@@ -15,29 +15,43 @@ from .naming import Names, user_frames
 from .snapshot import snapshot
 from .trace import Edge, Node, Tensor, Trace
 
-__all__ = ["Graph", "kind_of", "node_of", "walk"]
+__all__ = ["Graph", "is_leaf", "kind_of", "leaf_of", "node_of", "walk"]
 
 
 def node_of(tensor: torch.Tensor) -> tuple[Any, int] | None:
     """The node that a tensor's gradient arrives at, with the output number; None when it asks for none.
 
-    None also for the few leaves that PyTorch cannot be asked about: sparse ones, parameters of lazy modules before
-    their first call, tensors inside the forward of a custom `Function`.
+    None also for the few tensors that PyTorch cannot be asked about: sparse and nested leaves, parameters of lazy
+    modules before their first call, tensors inside the forward of a custom `Function`, and views that an in-place
+    change of their base has made unusable.
     """
-    if not tensor.requires_grad:
-        return None
-    if not tensor.is_leaf:
-        return tensor.grad_fn, tensor.output_nr
     try:
-        with torch.inference_mode(False):
+        if not tensor.requires_grad:
+            return None
+        if not tensor.is_leaf:
+            return tensor.grad_fn, tensor.output_nr
+        with torch._C.DisableTorchFunction(), torch.inference_mode(False):
             return torch.autograd.graph.get_gradient_edge(tensor).node, 0
-    except (NotImplementedError, ValueError, AssertionError):
+    except (RuntimeError, ValueError, AssertionError, AttributeError):
         return None
+
+
+def is_leaf(tensor: torch.Tensor) -> bool:
+    """`tensor.is_leaf`; True for a view that can no longer be asked, since no node leads to it."""
+    try:
+        return tensor.is_leaf
+    except RuntimeError:
+        return True
+
+
+def leaf_of(node: Any) -> torch.Tensor | None:
+    """The leaf that an `AccumulateGrad` fills; None for every other node."""
+    return node.variable if node.name() == "torch::autograd::AccumulateGrad" else None
 
 
 def kind_of(tensor: torch.Tensor) -> str:
     """`parameter`, `leaf`, `constant` or `result`, as `trace.Tensor.kind` means them."""
-    if tensor.requires_grad and not tensor.is_leaf:
+    if tensor.requires_grad and not is_leaf(tensor):
         return "result"
     if isinstance(tensor, torch.nn.Parameter):
         return "parameter" if tensor.requires_grad else "constant"
@@ -85,6 +99,11 @@ def walk(tensor: torch.Tensor) -> Trace:
     if not isinstance(tensor, torch.Tensor):
         raise TypeError(f"draw takes a torch.Tensor, not {type(tensor).__name__}")
     start = node_of(tensor)
+    if start is None and tensor.requires_grad:
+        raise ValueError(
+            "PyTorch shows no node for this tensor (a sparse leaf, say, or a lazy parameter before its first call): "
+            "draw a result that was computed from it"
+        )
     if start is None:
         raise ValueError(
             "this tensor has no graph: requires_grad is False, so autograd recorded nothing for it"
@@ -95,7 +114,7 @@ def walk(tensor: torch.Tensor) -> Trace:
     tensors: list[Tensor] = []
     nodes: list[Node] = []
     for node in found:
-        leaf = getattr(node, "variable", None)
+        leaf = leaf_of(node)
         if leaf is not None:
             index, number = len(tensors), graph.index[node]
             tensors.append(
@@ -106,7 +125,7 @@ def walk(tensor: torch.Tensor) -> Trace:
             nodes.append(Node(graph.index[node], node.name()))
     names.give(tensor, "")
     for result in names.tensors():
-        edge = None if result.is_leaf else node_of(result)
+        edge = None if is_leaf(result) else node_of(result)
         if edge is not None and edge[0] in graph:
             index, name = len(tensors), names.of(result) or None
             tensors.append(

@@ -6,22 +6,51 @@ rules are those of PyTorch's derivatives.yaml; operations without a rule here sa
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from .text import brief, short, size, tensor_label
 from .trace import Edge, Node, Op, Step, Trace, Value, total
 
-__all__ = ["sentence"]
+__all__ = ["sentences"]
 
-Rule = Callable[[Trace, Op, int, Value], str]
+Rule = Callable[[Trace, Op, int, Value], str | None]
 WIDE = 40
 
 
-def sentence(trace: Trace, step: Step) -> str:
-    """What happened in one step, in words and numbers."""
-    same = [other for other in trace.steps if other.phase == step.phase]
-    head = f"{step.phase.capitalize()} {same.index(step) + 1} of {len(same)}. "
-    return head + (_forward(trace, step) if step.phase == "forward" else _backward(trace, step))
+def sentences(trace: Trace) -> list[str]:
+    """What happened in each step, in words and numbers."""
+    run = _Run.of(trace)
+    counts = Counter(step.phase for step in trace.steps)
+    so_far: Counter[str] = Counter()
+    told = []
+    for step in trace.steps:
+        so_far[step.phase] += 1
+        head = f"{step.phase.capitalize()} {so_far[step.phase]} of {counts[step.phase]}. "
+        forward = step.phase == "forward"
+        told.append(head + (_forward(trace, step) if forward else _backward(trace, step, run)))
+    return told
+
+
+Way = tuple[int, int, int]
+
+
+@dataclass
+class _Run:
+    """What travelled to each output of each node in each backward run: (step, edge, gradient), in order."""
+
+    arrivals: dict[Way, list[tuple[int, int, Value]]]
+
+    @classmethod
+    def of(cls, trace: Trace) -> _Run:
+        found: dict[Way, list[tuple[int, int, Value]]] = {}
+        for step in trace.steps:
+            for index, value in step.passed:
+                edge = trace.edges[index]
+                way = (step.run, edge.target, edge.input_nr)
+                found.setdefault(way, []).append((step.index, index, value))
+        return cls(found)
 
 
 def _list(words: list[str]) -> str:
@@ -78,20 +107,43 @@ def _kept_name(trace: Trace, op: Op, tensor: int | None, attribute: str) -> str:
     return tensor_label(trace, tensor)
 
 
-def _backward(trace: Trace, step: Step) -> str:
+def _backward(trace: Trace, step: Step, run: _Run) -> str:
     node = trace.nodes[step.node or 0]
     got = [brief(v, WIDE) for v in step.received if v is not None]
     text = f"{short(node.name)} receives {_list(got) if got else 'nothing'}."
+    text += _difference(step, run)
     if node.leaf is not None:
-        name = f"{tensor_label(trace, node.leaf)}.grad"
-        if step.before is None:
-            return f"{text} {name} was None and is now {brief(step.after, WIDE)}."
-        return f"{text} It adds that to {name}: {_sum([step.before, *(v for v in step.received if v)], step.after)}."
+        return f"{text} {_filled(trace, node.leaf, step)}"
     for index, value in step.passed:
         edge = trace.edges[index]
         text += f"\nTo {_receiver(trace, edge)} it passes {_local(trace, node, edge, step, value)}."
-        text += _arrival(trace, step, edge)
+        text += _arrival(step, edge, run)
     return text
+
+
+def _difference(step: Step, run: _Run) -> str:
+    """A word where a node received something else than what its edges brought."""
+    for nr, value in enumerate(step.received):
+        parts = [v for _, _, v in run.arrivals.get((step.run, step.node or 0, nr), [])]
+        if value is not None and parts and brief(total(parts), WIDE) != brief(value, WIDE):
+            return (
+                f" Its edges brought {brief(total(parts), WIDE)}: a hook, or a gradient with which backward began, "
+                "has made the difference."
+            )
+    return ""
+
+
+def _filled(trace: Trace, leaf: int, step: Step) -> str:
+    """What a leaf's node did to its `.grad`."""
+    name = f"{tensor_label(trace, leaf)}.grad"
+    if step.after is None:
+        return f"{name} is None afterwards: a hook took it away."
+    if step.before is None:
+        return f"{name} was None and is now {brief(step.after, WIDE)}."
+    parts = [step.before, *(value for value in step.received if value is not None)]
+    if brief(total(parts), WIDE) == brief(step.after, WIDE):
+        return f"It adds that to {name}: {_sum(parts, step.after)}."
+    return f"It adds that to {name}, which was {brief(step.before, WIDE)} and is now {brief(step.after, WIDE)}."
 
 
 def _sum(parts: list[Value], total: Value | None) -> str:
@@ -105,20 +157,19 @@ def _receiver(trace: Trace, edge: Edge) -> str:
     if node.op is None or trace.main_node(node.op) != node.index:
         return short(node.name)
     output = next(
-        (i for i in trace.ops[node.op].outputs if trace.tensors[i].node == node.index), None
+        (
+            i
+            for i in trace.ops[node.op].outputs
+            if (trace.tensors[i].node, trace.tensors[i].output_nr) == (node.index, edge.input_nr)
+        ),
+        None,
     )
     return short(node.name) if output is None else tensor_label(trace, output)
 
 
-def _arrival(trace: Trace, step: Step, edge: Edge) -> str:
+def _arrival(step: Step, edge: Edge, run: _Run) -> str:
     """Where several gradients meet: the sum as far as it is made by now."""
-    meeting = [
-        (other.index, index, value)
-        for other in trace.steps
-        if other.run == step.run
-        for index, value in other.passed
-        if trace.edges[index].target == edge.target and trace.edges[index].input_nr == edge.input_nr
-    ]
+    meeting = run.arrivals[step.run, edge.target, edge.input_nr]
     if len(meeting) < 2:
         return ""
     place = next(i for i, part in enumerate(meeting) if part[:2] == (step.index, edge.index))
@@ -130,16 +181,32 @@ def _arrival(trace: Trace, step: Step, edge: Edge) -> str:
 
 def _local(trace: Trace, node: Node, edge: Edge, step: Step, value: Value) -> str:
     grad = next((v for v in step.received if v is not None), None)
-    rule = RULES.get(short(node.name))
     result = brief(value, WIDE)
-    if rule is None or grad is None or node.op is None:
+    if grad is None or node.op is None or "complex" in grad.dtype + value.dtype:
         return result
-    words = rule(trace, trace.ops[node.op], edge.slot, grad)
+    op = trace.ops[node.op]
+    rule = _rule(trace, node, op)
+    words = None if rule is None else rule(trace, op, edge.slot, grad)
+    if words is None or any(arg in SCALED for arg in _keywords(op)):
+        return result
     if words in PLAIN and grad.shape == value.shape and not _equal(grad, value, PLAIN[words]):
         return result
     if rule in ELEMENTWISE and grad.shape != value.shape:
         words = f"{words or 'grad'}, summed to the shape of {_receiver(trace, edge)},"
     return f"{words} = {result}" if words else f"{result}, unchanged"
+
+
+def _rule(trace: Trace, node: Node, op: Op) -> Rule | None:
+    """The rule of a node; one that speaks of the call's operands only where the node is that call's own."""
+    name = short(node.name)
+    if name in CALLS:
+        own = trace.main_node(op.index) == node.index and op.name in CALLS[name]
+        return RULES[name] if own and not op.opaque else None
+    return RULES.get(name)
+
+
+def _keywords(op: Op) -> list[str]:
+    return [arg.partition("=")[0] for arg in op.args if isinstance(arg, str) and "=" in arg]
 
 
 def _equal(grad: Value, value: Value, sign: int) -> bool:
@@ -176,8 +243,25 @@ def _same(trace: Trace, op: Op, slot: int, grad: Value) -> str:
     return ""
 
 
-def _mul(trace: Trace, op: Op, slot: int, grad: Value) -> str:
-    return _times(_input(trace, op, 1 - slot), grad)
+def _mul(trace: Trace, op: Op, slot: int, grad: Value) -> str | None:
+    place = 1 - slot
+    if len(op.inputs) == 2 and (place >= len(op.args) or not _is_factor(trace, op, place, slot)):
+        return None
+    return _times(_input(trace, op, place), grad)
+
+
+def _is_factor(trace: Trace, op: Op, place: int, slot: int) -> bool:
+    """Whether the operand at a place is the other factor: keywords may have been given in another order."""
+    other, own = op.args[place], op.args[slot]
+    node = trace.main_node(op.index)
+    edge = next((e for e in trace.edges_of([node or 0]) if e.slot == slot), None)
+    if isinstance(other, str) or isinstance(own, str) or edge is None:
+        return True
+    return trace.tensors[own].node == edge.target or trace.tensors[own].node is None
+
+
+def _dot(trace: Trace, op: Op, slot: int, grad: Value) -> str | None:
+    return _mul(trace, op, slot, grad)
 
 
 def _sub(trace: Trace, op: Op, slot: int, grad: Value) -> str:
@@ -213,6 +297,13 @@ def _mean(trace: Trace, op: Op, slot: int, grad: Value) -> str:
     return f"grad ÷ {count}, once for each element"
 
 
+def _by_slot(*words: str) -> Rule:
+    def rule(trace: Trace, op: Op, slot: int, grad: Value) -> str | None:
+        return words[slot] if slot < len(words) else None
+
+    return rule
+
+
 def _square(trace: Trace, op: Op, slot: int, grad: Value) -> str:
     name = tensor_label(trace, op.inputs[0])
     return f"grad × exponent × {name}^(exponent − 1)"
@@ -237,9 +328,13 @@ RULES: dict[str, Rule] = {
     "PowBackward0": _square,
     "SinBackward0": _fixed("grad × cos(its input)"),
     "CosBackward0": _fixed("−grad × sin(its input)"),
-    "MmBackward0": _fixed("grad times the other matrix, transposed"),
-    "MvBackward0": _fixed("grad times the other factor, transposed"),
-    "DotBackward0": _mul,
+    "MmBackward0": _by_slot(
+        "grad times the second matrix, transposed", "the first matrix, transposed, times grad"
+    ),
+    "MvBackward0": _by_slot(
+        "the outer product of grad and the vector", "the matrix, transposed, times grad"
+    ),
+    "DotBackward0": _dot,
     "TBackward0": _fixed("grad, transposed"),
     "TransposeBackward0": _fixed("grad, transposed back"),
     "ViewBackward0": _fixed("grad, in the old shape"),
@@ -254,7 +349,7 @@ RULES: dict[str, Rule] = {
 }
 
 
-def _addmm(trace: Trace, op: Op, slot: int, grad: Value) -> str:
+def _addmm(trace: Trace, op: Op, slot: int, grad: Value) -> str | None:
     return (
         "grad, summed over the rows that shared the bias",
         "grad times the second matrix, transposed",
@@ -263,5 +358,17 @@ def _addmm(trace: Trace, op: Op, slot: int, grad: Value) -> str:
 
 
 RULES["AddmmBackward0"] = _addmm
+CALLS = {
+    "AddmmBackward0": {"linear"},
+    "MulBackward0": {"mul", "rmul", "imul", "mul_", "multiply", "multiply_"},
+    "SubBackward0": {"sub", "isub", "sub_", "subtract", "subtract_"},
+    "RsubBackward1": {"rsub"},
+    "ReluBackward0": {"relu", "relu_"},
+    "MeanBackward0": {"mean"},
+    "PowBackward0": {"pow", "ipow", "pow_", "square"},
+    "DotBackward0": {"dot", "matmul", "inner"},
+}
+"""Rules that speak of the call's operands, and the calls for which they are true: inside others a node has its own."""
+SCALED = {"alpha", "beta"}
 ELEMENTWISE = {_same, _mul, _sub, _div}
 PLAIN = {"": 1, "−grad": -1}

@@ -1,0 +1,568 @@
+"""Corners in which a recorder is easily wrong: what it says there, and that the learner's run is not disturbed."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import pickle
+import re
+import subprocess
+import sys
+import weakref
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+import definebyrun as dbr
+from definebyrun.words import sentences
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def leaf(*numbers: float) -> torch.Tensor:
+    return torch.tensor(numbers, dtype=torch.float32, requires_grad=True)
+
+
+def told(tape: dbr.Tape) -> str:
+    return "\n".join(sentences(tape.trace))
+
+
+def shown(tape: dbr.Tape) -> None:
+    """Every form of the tape can be made."""
+    for form in (tape.text, tape.dot, tape.svg, tape.html, tape.json, tape.table):
+        assert str(form())
+
+
+# ---- the learner's run goes on as without a recording ----
+
+
+def write_to_a_view() -> torch.Tensor:
+    w = leaf(1.0, 2.0)
+    with torch.no_grad():
+        w[0] += 5.0
+        w[1:].fill_(3.0)
+        nn.init.zeros_(w[:1])
+    return w
+
+
+def write_under_views() -> torch.Tensor:
+    y = leaf(1.0, 2.0, 3.0) * 1
+    parts = y.split([1, 2])
+    y[0] = 5.0
+    assert len(parts) == 2
+    return y
+
+
+def use_a_freed_graph() -> torch.Tensor:
+    return FREED * 2
+
+
+def use_a_changed_graph() -> torch.Tensor:
+    return CHANGED * 2
+
+
+def inside_inference_mode() -> torch.Tensor:
+    with torch.inference_mode():
+        return leaf(1.0) * 2
+
+
+class Mine(torch.Tensor):
+    pass
+
+
+def use_a_subclass() -> torch.Tensor:
+    return (nn.Parameter(Mine([1.0, 2.0])) * 2).sum()
+
+
+class Keeps(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.variable = "a word"
+        return x * 2
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad * 2
+
+
+def use_a_function_with_a_variable() -> torch.Tensor:
+    return Keeps.apply(leaf(1.0)).sum()
+
+
+def use_a_nested_tensor() -> torch.Tensor:
+    nested = torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=torch.jagged)
+    return (nested * 2).values()
+
+
+_w = leaf(1.0, 2.0)
+FREED = (_w * _w).sum()
+FREED.backward()
+_a = _w * 2
+CHANGED = _a * _a
+with torch.no_grad():
+    _a.add_(1)
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        write_to_a_view,
+        write_under_views,
+        use_a_freed_graph,
+        use_a_changed_graph,
+        inside_inference_mode,
+        use_a_subclass,
+        use_a_function_with_a_variable,
+        use_a_nested_tensor,
+    ],
+    ids=lambda run: run.__name__,
+)
+def test_what_runs_without_a_recording_runs_with_one(run) -> None:
+    plain = run()
+    with dbr.record() as tape:
+        recorded = run()
+    assert torch.equal(plain, recorded)
+    shown(tape)
+
+
+def test_inference_mode_around_the_recording() -> None:
+    w = leaf(1.0, 2.0)
+    with torch.inference_mode(), dbr.record() as tape:
+        a = w * 2
+        a.add_(1)
+        b = a + 1
+    assert b.tolist() == [4.0, 6.0]
+    assert [tape.tensors[op.outputs[0]].value.tolist() for op in tape.ops] == [
+        [2, 4],
+        [3, 5],
+        [4, 6],
+    ]
+    assert all(node.leaf is not None for node in tape.nodes)
+
+
+def test_fake_tensors_have_a_shape_and_no_content() -> None:
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode():
+        x = torch.ones(3)
+        with dbr.record() as tape:
+            y = x * 2
+    assert y.shape == (3,)
+    assert tape.tensors[tape.ops[0].outputs[0]].value.data is None
+
+
+def test_nothing_older_is_unpacked_or_computed_again() -> None:
+    calls = []
+
+    def f(x: torch.Tensor) -> torch.Tensor:
+        calls.append(1)
+        return x.exp().sin()
+
+    y = checkpoint(f, leaf(1.0), use_reentrant=False)
+    with dbr.record():
+        y * 2
+    assert len(calls) == 1
+
+
+def test_an_error_of_the_learner_leaves_the_block_as_it_is() -> None:
+    def run() -> None:
+        write_under_views()
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"), dbr.record() as tape:
+        run()
+    assert tape.error == "KeyError: 'mine'"
+    shown(tape)
+
+
+def test_an_optimizer_that_raises_does_not_end_the_recording() -> None:
+    w = leaf(1.0)
+    optimizer = torch.optim.SGD([w], lr=0.1)
+    with dbr.record() as tape:
+        with contextlib.suppress(ZeroDivisionError):
+            optimizer.step(lambda: 1 / 0)
+        loss = (w * 2).sum()
+        loss.backward()
+    assert [op.name for op in tape.ops] == ["mul", "sum"]
+    assert not any(op.opaque for op in tape.ops)
+
+
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.LBFGS])
+def test_what_a_closure_does_is_recorded(kind) -> None:
+    w = leaf(1.0)
+    optimizer = kind([w], lr=0.1)
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = (w * w).sum()
+        loss.backward()
+        return loss
+
+    with dbr.record() as tape:
+        optimizer.step(closure)
+    names = [op.name for op in tape.ops]
+    assert names[:2] == ["mul", "sum"]
+    assert names[-1] == f"{kind.__name__}.step"
+    assert sum(node.order is not None for node in tape.nodes) >= 3
+
+
+def test_a_nested_recording_shows_the_learners_operations_only() -> None:
+    w = leaf(1.0)
+    with dbr.record() as outer, dbr.record() as inner:
+        y = w * 2
+    assert [op.name for op in outer.ops] == [op.name for op in inner.ops] == ["mul"]
+    assert len(outer.nodes) == len(inner.nodes) == 2
+    assert y.item() == 2
+
+
+def test_memory_is_freed_without_the_garbage_collector() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        with dbr.record():
+            w = leaf(1.0, 2.0)
+            y = w * 2
+            y.sum().backward()
+        watched = [weakref.ref(w), weakref.ref(y)]
+        del w, y
+        assert [ref() for ref in watched] == [None, None]
+    finally:
+        gc.enable()
+
+
+def test_a_tape_can_be_pickled() -> None:
+    with dbr.record() as tape:
+        (leaf(1.0, 2.0) * 2).sum().backward()
+    assert pickle.loads(pickle.dumps(tape)).text() == tape.text()
+
+
+# ---- what it says is so ----
+
+
+def test_conversions_are_operations() -> None:
+    x = leaf(1.0, -2.0)
+    with dbr.record() as tape:
+        y = x * (x > 0).float()
+        number = float(y.detach().sum())
+    assert number == 1.0
+    assert [op.name for op in tape.ops] == ["gt", "float", "mul", "detach", "sum"]
+
+
+def test_a_gradient_of_one_output_goes_to_that_output() -> None:
+    x = leaf(1.0, 2.0)
+    with dbr.record() as tape:
+        a, b = x.unbind()
+        (b * 2).backward()
+    assert a.item() == 1
+    assert "To b it passes grad × 2 = 1 × 2 = 2" in told(tape)
+    unbind = next(node for node in tape.nodes if node.name == "UnbindBackward0")
+    assert unbind.grad is None
+    row = next(row for row in tape.table().rows if row[2].endswith("unbind"))
+    assert row[-1] == "none"
+
+
+def test_the_row_of_a_leaf_is_its_grad() -> None:
+    w = leaf(1.0)
+    w.grad = torch.tensor([3.0])
+    optimizer = torch.optim.SGD([w], lr=0.1)
+    with dbr.record() as tape:
+        (w * 5).sum().backward()
+        nn.utils.clip_grad_norm_([w], 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+    history = [
+        None if v is None else v.tolist() for _, v in tape.trace.grads_of(tape.leaves[0].index)
+    ]
+    assert history[:2] == [[3.0], [8.0]]
+    assert history[2] == pytest.approx([1.0])
+    assert history[-1] is None
+    assert "w: leaf [1], grad None" in tape.text()
+    assert ".grad None" in tape.svg()
+    assert next(row for row in tape.table().rows if row[0] == "–")[-1] == "None"
+
+
+def test_a_grad_that_the_run_reads_is_there_from_then_on() -> None:
+    w = leaf(1.0)
+    with dbr.record() as tape:
+        (w * 5).sum().backward()
+        g = w.grad * 2
+    grad = next(t for t in tape.tensors if t.name == "w.grad")
+    assert g.item() == 10
+    assert grad.since == 5
+
+
+def test_a_hook_and_a_second_root_are_told() -> None:
+    w = leaf(1.0)
+    with dbr.record() as tape:
+        y = w * 2
+        y.register_hook(lambda grad: grad * 10)
+        z = (y * 5).sum()
+        z.backward()
+    assert "MulBackward0 receives [50]. Its edges brought [5]: a hook" in told(tape)
+    assert "grad [50]" in tape.svg()
+
+    with dbr.record() as tape:
+        y = (w * 2).sum()
+        z = y * 5
+        torch.autograd.backward([y, z])
+    assert "SumBackward0 receives 6. Its edges brought 5" in told(tape)
+
+
+def test_a_leafs_node_is_read_before_hooks_change_what_it_did() -> None:
+    w = leaf(1.0)
+
+    def double(parameter: torch.Tensor) -> None:
+        parameter.grad.mul_(2)
+
+    w.register_post_accumulate_grad_hook(double)
+    with dbr.record() as tape:
+        (w * 1).sum().backward()
+        (w * 1).sum().backward()
+    steps = [step for step in tape.steps if step.after is not None]
+    assert [step.received[0].tolist() for step in steps] == [[1.0], [1.0]]
+    assert [step.after.tolist() for step in steps] == [[2.0], [6.0]]
+    assert "2 + 1 = 6" not in told(tape) + tape.svg()
+
+
+def test_a_hook_may_take_a_grad_away() -> None:
+    w = leaf(1.0)
+
+    def take(parameter: torch.Tensor) -> None:
+        parameter.grad = None
+
+    w.register_post_accumulate_grad_hook(take)
+    with dbr.record() as tape:
+        (w * 1).sum().backward()
+    assert "w.grad: not yet → None" in tape.text()
+    assert "a hook took it away" in told(tape)
+
+
+def test_a_custom_backward_may_change_its_gradient_in_place() -> None:
+    class Greedy(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 1
+
+        @staticmethod
+        def backward(ctx, grad):
+            return grad.mul_(5)
+
+    w = leaf(1.0)
+    with dbr.record() as tape:
+        y = Greedy.apply(w)
+        (y * 3).sum().backward()
+    node = next(node for node in tape.nodes if node.name == "GreedyBackward")
+    assert node.grad.tolist() == [3.0]
+    assert w.grad.tolist() == [15.0]
+
+
+RULES_THAT_DO_NOT_HOLD = {
+    "dropout": lambda x, b: F.dropout(x, 0.5),
+    "einsum": lambda x, b: torch.einsum("i,i->i", x, b),
+    "cosine": lambda x, b: F.cosine_similarity(x, b, dim=0),
+    "alpha": lambda x, b: torch.add(x, b[:1], alpha=2),
+    "sub alpha": lambda x, b: torch.sub(x, b[:1], alpha=2),
+    "keywords": lambda x, b: torch.mul(other=b, input=x),
+    "addmm": lambda x, b: torch.addmm(b, x[None], torch.eye(2), beta=0.5, alpha=2),
+    "double backward": lambda x, b: torch.autograd.grad((x**3).sum(), x, create_graph=True)[0] ** 2,
+    "rnn": lambda x, b: nn.RNN(2, 2, nonlinearity="relu")(x[None])[0],
+    "gru": lambda x, b: nn.GRUCell(2, 2)(x[None]),
+}
+
+
+@pytest.mark.parametrize("name", RULES_THAT_DO_NOT_HOLD)
+def test_a_rule_is_told_only_where_its_product_is_the_gradient(name: str) -> None:
+    """Every "a × b = c" of a sentence is computed again from the numbers in it."""
+    torch.manual_seed(0)
+    x, b = leaf(2.0, 3.0), leaf(5.0, 7.0)
+    with dbr.record() as tape:
+        y = RULES_THAT_DO_NOT_HOLD[name](x, b)
+        y.sum().backward()
+    shown(tape)
+    text = told(tape)
+    for line in text.splitlines():
+        found = PRODUCT.search(line)
+        if found and "summed" not in line:
+            left, right, result = (numbers(part) for part in found.groups())
+            count = max(len(left), len(right))
+            product = [
+                p * q for p, q in zip(spread(left, count), spread(right, count), strict=True)
+            ]
+            assert product == pytest.approx(result, rel=1e-2), line
+    if name in ("alpha", "sub alpha", "addmm"):
+        assert "summed" not in text
+
+
+PRODUCT = re.compile(r"= (\[[^\]]*\]|[-\d.]+) × (\[[^\]]*\]|[-\d.]+) = (\[[^\]]*\]|[-\d.e]+)\.?")
+
+
+def numbers(text: str) -> list[float]:
+    return [float(part) for part in re.findall(r"-?\d+\.?\d*(?:e-?\d+)?", text)]
+
+
+def spread(values: list[float], count: int) -> list[float]:
+    return values * count if len(values) == 1 else values
+
+
+def test_complex_gradients_get_no_rule_of_real_ones() -> None:
+    x = torch.tensor([1 + 1j, 2 - 1j], requires_grad=True)
+    with dbr.record() as tape:
+        (x * torch.tensor([0 + 2j, 1j])).abs().sum().backward()
+    assert " × " not in told(tape)
+
+
+def test_matrix_rules_name_the_side() -> None:
+    a, b, v = (
+        torch.ones(2, 2, requires_grad=True),
+        torch.ones(2, 2, requires_grad=True),
+        leaf(1.0, 2.0),
+    )
+    with dbr.record() as tape:
+        (a @ b @ v).sum().backward()
+    assert "To b it passes the first matrix, transposed, times grad" in told(tape)
+    assert "To v it passes the matrix, transposed, times grad" in told(tape)
+
+
+def test_a_dot_product_sums_nothing() -> None:
+    a, b = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    with dbr.record() as tape:
+        (a @ b).backward()
+    assert "To a it passes grad × b = 1 × [3, 4] = [3, 4]." in told(tape)
+
+
+def test_a_leaf_that_is_frozen_on_the_way_was_a_leaf() -> None:
+    n = leaf(1.0)
+    with dbr.record() as tape:
+        y = n * 2
+        n.requires_grad_(False)
+        z = n * 3
+        y.sum().backward()
+    assert z.item() == 3
+    shown(tape)
+    assert "n: leaf, then constant [1]" in tape.text()
+
+    with dbr.record() as tape:
+        w = torch.tensor([1.0])
+        a = w * 2
+        w.requires_grad_()
+        b = w * 3
+        b.sum().backward()
+    shown(tape)
+    assert a.item() == 2
+    assert "No input asks for a gradient" in told(tape)
+    assert "No gradient flows through it" not in told(tape)
+
+
+def test_a_chip_has_its_dashed_arrow() -> None:
+    w = leaf(1.0)
+    with dbr.record() as tape:
+        y = w
+        for _ in range(5):
+            y = y * w
+        mask = w > 1
+    assert not mask.item()
+    drawn = set(re.findall(r'data-c="([^"]+)"', tape.html()))
+    tails = set(re.findall(r'^\s*"?(\w+)"? -> ', tape.dot(), re.M))
+    assert tails <= drawn
+
+
+def test_numbers_are_never_cut_in_the_middle() -> None:
+    with dbr.record() as tape:
+        q = torch.tensor([1.2345, 2.3456, 3.4567, 4.5678], requires_grad=True).unbind()
+    assert len(q) == 4
+    assert ">1.235; 2.346; 3.457; …</text>" in tape.svg()
+
+
+PROGRAM = """
+import torch, definebyrun as dbr
+torch.manual_seed(0)
+with dbr.record() as tape:
+    m = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4))
+    e = torch.empty(5)
+    y = m(torch.ones(2, 3)).sum()
+    y.backward()
+print(tape.text())
+"""
+
+
+def test_memory_that_nobody_has_filled_has_no_content() -> None:
+    texts = set()
+    for junk in ("1", "77", "200"):
+        environment = {
+            **os.environ,
+            "MALLOC_PERTURB_": junk,
+            "PYTHONHASHSEED": junk,
+            "PYTHONPATH": str(ROOT),
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        texts.add(done.stdout)
+    assert len(texts) == 1
+
+
+def test_a_change_through_data_is_shown_in_its_step() -> None:
+    w = leaf(1.0, 2.0)
+    with dbr.record() as tape:
+        y = w * 1
+        w.data.mul_(10)
+    assert y.tolist() == [1.0, 2.0]
+    assert tape.trace.family(tape.leaves[0].index)[-1].value.tolist() == [10.0, 20.0]
+    assert "[10, 20]" in tape.svg()
+
+
+def test_draw_says_why_a_leaf_has_no_node() -> None:
+    with pytest.raises(ValueError, match="PyTorch shows no node for this tensor"):
+        dbr.draw(torch.eye(2).to_sparse().requires_grad_())
+
+
+def test_a_form_feed_in_the_source_moves_no_line(tmp_path) -> None:
+    (tmp_path / "fed.py").write_text(
+        "import torch, definebyrun as dbr\n"
+        "w = torch.ones(1, requires_grad=True)\n"
+        "with dbr.record() as tape:\n"
+        "    s = 'a\fb\u2028c'\n"
+        "    y = w * 2\n",
+        encoding="utf-8",
+    )
+    space: dict = {}
+    exec(
+        compile(
+            (tmp_path / "fed.py").read_text(encoding="utf-8"), str(tmp_path / "fed.py"), "exec"
+        ),
+        space,
+    )
+    assert space["tape"].ops[0].code == "y = w * 2"
+
+
+def test_a_learners_dispatch_mode_sees_nothing_of_the_recording() -> None:
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Counting(TorchDispatchMode):
+        def __init__(self) -> None:
+            super().__init__()
+            self.seen: list[str] = []
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            self.seen.append(func.__name__)
+            return func(*args, **(kwargs or {}))
+
+    def run() -> list[str]:
+        w = leaf(*range(20))
+        with Counting() as mode:
+            (w * 2).sum().backward()
+        return mode.seen
+
+    plain = run()
+    with dbr.record():
+        recorded = run()
+    assert recorded == plain
