@@ -153,6 +153,7 @@ def _op_cards(trace: Trace, back: _Backward) -> list[Card]:
         outputs = [trace.tensors[i] for i in op.outputs]
         names = ", ".join(dict.fromkeys(t.name for t in outputs if t.name))
         title = f"{names} = {op.name}" if names else f"{op.name}#{born}"
+        title += {"backward": ", in backward", "recompute": ", recomputed"}.get(op.during, "")
         values = _values([t.value for t in outputs])
         main = trace.main_node(op.index)
         card = Card(f"o{op.index}", "plain", _clip(title), born, None, op.index, [State(0, values)])

@@ -39,6 +39,8 @@ class Entry:
     opaque: bool = False
     factory: bool = False
     args: list[int | str] = field(default_factory=list)
+    within: int | None = None
+    during: str = ""
 
 
 @dataclass(slots=True)
@@ -392,4 +394,6 @@ def _frozen_op(index: int, op: Entry, sources: Sources) -> Op:
         factory=op.factory,
         stack=op.stack,
         args=tuple(op.args or op.inputs),
+        within=op.within,
+        during=op.during,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from threading import get_ident
 from types import FrameType
 from typing import Any
 
@@ -30,6 +31,7 @@ from .calls import (
     version_of,
     written_by,
 )
+from .during import Engine, running_node, what_runs
 from .ledger import Entry, Stack
 from .naming import user_frames
 from .optimizing import Optimizing
@@ -56,6 +58,9 @@ class Recorder(TorchFunctionMode):
         self._watcher = Watcher(lambda: self._call)
         self._ledger = self._watcher.ledger
         self._ledger.names.look(frames[:1])
+        self._thread = get_ident()
+        self._engine = Engine(self)
+        self._engine.on()
         self._handles = [
             register_module_forward_pre_hook(self._enter_module),
             register_module_forward_hook(self._leave_module, always_call=True),
@@ -67,6 +72,7 @@ class Recorder(TorchFunctionMode):
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         super().__exit__(kind, error, trace)
+        self._engine.off()
         for handle in self._handles:
             handle.remove()
         self._watcher.release()
@@ -85,7 +91,7 @@ class Recorder(TorchFunctionMode):
                 self._frame,
                 self._sources,
             )  # a tape keeps nobody's memory
-            del self._handles, self._optimizing
+            del self._handles, self._optimizing, self._engine
 
     @property
     def done(self) -> bool:
@@ -127,6 +133,9 @@ class Recorder(TorchFunctionMode):
             call = [a if isinstance(a, str) else numbers[id(a)] for a in arguments_of(args, kwargs)]
             op = Entry(name_of(func), inputs, stack, args=call)
             op.grad_enabled = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+            node = running_node()
+            if node is not None:
+                op.within, op.during = self._ledger.graph.index.get(node), what_runs()
         outer, self._call = self._call, stack
         try:
             output = func(*args, **kwargs)
@@ -179,6 +188,8 @@ class Recorder(TorchFunctionMode):
     # ---- modules and optimizers ----
 
     def _enter_module(self, module: torch.nn.Module, args: Any) -> None:
+        if get_ident() != self._thread:
+            return
         names = self._ledger.names
         if names.of(module) is None:
             self._look()
@@ -186,10 +197,14 @@ class Recorder(TorchFunctionMode):
         self._scopes.append(names.of(module) or "")
 
     def _leave_module(self, module: torch.nn.Module, args: Any, output: Any) -> None:
-        if self._scopes:  # empty when the recording began inside this module
+        if (
+            self._scopes and get_ident() == self._thread
+        ):  # empty when the recording began inside this module
             self._scopes.pop()
 
     def _before_optimizer(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        if get_ident() != self._thread:
+            return
         with torch._C.DisableTorchFunction():
             stack = self._look()
             given = [p for group in optimizer.param_groups for p in group["params"]]
@@ -198,6 +213,8 @@ class Recorder(TorchFunctionMode):
             self._optimizing = Optimizing(optimizer, op, given, sys._getframe(1))
 
     def _after_optimizer(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        if get_ident() != self._thread:
+            return
         running, self._optimizing = self._optimizing, None
         if running is not None and running.optimizer is optimizer:
             with torch._C.DisableTorchFunction():

@@ -119,6 +119,14 @@ def op_call(trace: Trace, op: Op) -> str:
     return f"{left}{op.name}({', '.join(args)})"
 
 
+def during(trace: Trace, op: Op) -> str:
+    """In which backward an operation ran, in words; empty for one that ran forward."""
+    node = "a hook" if op.within is None else short(trace.nodes[op.within].name)
+    return {"backward": f"in the backward of {node}", "recompute": f"recomputed for {node}"}.get(
+        op.during, ""
+    )
+
+
 def canonical(trace: Trace) -> str:
     """The whole trace as text, one fact a line."""
     counts = {
@@ -187,6 +195,7 @@ def _forward(trace: Trace, step: Step) -> list[str]:
             ("in place", op.inplace),
             ("opaque", op.opaque),
             ("no grad", not op.grad_enabled),
+            (during(trace, op), op.during),
         )
         if on
     ]

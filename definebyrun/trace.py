@@ -161,6 +161,8 @@ class Op:
     `inputs` and `outputs` are indices into `Trace.tensors`; `stack` the lines of the learner's code that led
     here, innermost first, as (index into `Trace.sources`, line). `args` is the call as written: indices for
     tensors, text for everything else. An `opaque` operation was not seen, only found; a `factory` makes a leaf.
+    `during` is `backward` for an operation of a hook or a custom backward, `recompute` for one of a checkpoint that
+    is computed again, and empty otherwise; `within` is the node that was running then.
     """
 
     index: int
@@ -176,6 +178,8 @@ class Op:
     factory: bool = False
     stack: tuple[tuple[int, int], ...] = ()
     args: tuple[int | str, ...] = ()
+    within: int | None = None
+    during: str = ""
 
 
 @dataclass(frozen=True, slots=True)

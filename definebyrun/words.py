@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .text import brief, short, size, tensor_label
+from .text import brief, during, short, size, tensor_label
 from .trace import Edge, Node, Op, Step, Trace, Value, total
 
 __all__ = ["sentences"]
@@ -69,6 +69,7 @@ def _forward(trace: Trace, step: Step) -> str:
         return f"{op.name} makes {made}: {values}. What happens inside cannot be seen from here."
     if op.name.endswith(".step"):
         return f"{op.name} changes {made} in place, outside the graph."
+    when = during(trace, op)
     if op.inplace:
         text = f"{op.name} changes {made} in place: {values}."
     else:
@@ -76,7 +77,7 @@ def _forward(trace: Trace, step: Step) -> str:
             dict.fromkeys(a if isinstance(a, str) else tensor_label(trace, a) for a in op.args)
         )
         text = f"{op.name} makes {made}" + (f" from {_list(args)}" if args else "") + f": {values}."
-    return text + _graph(trace, op)
+    return (f"{when[:1].upper()}{when[1:]}: " if when else "") + text + _graph(trace, op)
 
 
 def _graph(trace: Trace, op: Op) -> str:

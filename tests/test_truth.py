@@ -9,6 +9,7 @@ import pickle
 import re
 import subprocess
 import sys
+import threading
 import weakref
 from pathlib import Path
 
@@ -566,3 +567,99 @@ def test_a_learners_dispatch_mode_sees_nothing_of_the_recording() -> None:
     with dbr.record():
         recorded = run()
     assert recorded == plain
+
+
+# ---- what runs during a backward pass ----
+
+
+class Cube(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * x * x
+
+    @staticmethod
+    def backward(ctx, grad):
+        (x,) = ctx.saved_tensors
+        return grad * 3 * x * x
+
+
+BACKWARDS = [
+    lambda loss, w: loss.backward(),
+    lambda loss, w: torch.autograd.backward(loss),
+    lambda loss, w: torch.autograd.grad(loss, w),
+]
+
+
+@pytest.mark.parametrize("backward", BACKWARDS)
+def test_operations_of_a_custom_backward_are_seen_as_such(backward) -> None:
+    w = leaf(2.0)
+    with dbr.record() as tape:
+        backward(Cube.apply(w).sum(), w)
+    inside = [op for op in tape.ops if op.during]
+    assert [op.name for op in inside] == ["mul", "mul", "mul"]
+    assert {op.during for op in inside} == {"backward"}
+    assert {tape.nodes[op.within].name for op in inside} == {"CubeBackward"}
+    assert "in the backward of CubeBackward)" in tape.text()
+    assert "In the backward of CubeBackward: mul makes" in told(tape)
+    shown(tape)
+
+
+def test_operations_of_a_hook_are_seen_as_such() -> None:
+    w = leaf(2.0)
+    y = w * 3
+    y.register_hook(lambda grad: grad * 10)
+    with dbr.record() as tape:
+        y.sum().backward()
+    assert [(op.name, op.during) for op in tape.ops] == [("sum", ""), ("mul", "backward")]
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_a_checkpoint_is_seen_to_be_recomputed(reentrant: bool) -> None:
+    def f(x: torch.Tensor) -> torch.Tensor:
+        return x.sin().exp()
+
+    def run() -> torch.Tensor:
+        w = leaf(2.0)
+        checkpoint(f, w, use_reentrant=reentrant).sum().backward()
+        return w.grad
+
+    plain = run()
+    with dbr.record() as tape:
+        recorded = run()
+    assert torch.equal(plain, recorded)
+    again = [op for op in tape.ops if op.during == "recompute"]
+    done = [op.name for op in again if op.name in ("sin", "exp")]
+    assert done == (
+        ["sin", "exp"] if reentrant else ["sin"]
+    )  # the newer kind stops when all is there again
+    assert sum(op.name == "sin" for op in tape.ops) == 2
+    assert ", recomputed" in tape.svg()
+    shown(tape)
+
+
+def test_the_engine_is_put_back() -> None:
+    engine = torch.autograd._engine_run_backward
+    with contextlib.suppress(KeyError), dbr.record(), dbr.record():
+        assert torch.autograd._engine_run_backward is not engine
+        raise KeyError
+    assert torch.autograd._engine_run_backward is engine
+
+
+def test_other_threads_do_not_leak_in() -> None:
+    layer, w = nn.Linear(2, 2), leaf(1.0, 2.0)
+
+    def elsewhere() -> None:
+        y = layer(torch.ones(1, 2))
+        y.sum().backward()
+        torch.optim.SGD(layer.parameters(), lr=0.1).step()
+
+    with dbr.record() as tape:
+        y = w * 2
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+        y.sum().backward()
+    assert [op.name for op in tape.ops] == ["mul", "sum"]
+    assert [op.scope for op in tape.ops] == ["", ""]
+    assert len(tape.leaves) == 1
