@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 import torch
+from torch.nn.parameter import is_lazy
 from torch.overrides import resolve_name
 
 __all__ = [
@@ -142,11 +143,14 @@ def tensors_in(things: Any) -> Iterator[torch.Tensor]:
     while waiting:
         thing = waiting.pop()
         if isinstance(thing, torch.Tensor):
-            if not torch.nn.parameter.is_lazy(thing):  # has neither shape nor content yet
+            if type(thing) is torch.Tensor or not is_lazy(
+                thing
+            ):  # that has neither shape nor content yet
                 yield thing
         elif isinstance(thing, (list, tuple)):
-            waiting.extend(reversed(thing))
-        elif isinstance(thing, dict):
+            if thing:
+                waiting.extend(thing[::-1])
+        elif isinstance(thing, dict) and thing:
             waiting.extend(reversed(list(thing.values())))
 
 
@@ -174,7 +178,10 @@ def _literal(thing: Any) -> str:
 
 def version_of(tensor: torch.Tensor) -> int:
     """The version counter; 0 for inference tensors, which have none."""
-    return 0 if tensor.is_inference() else tensor._version
+    try:
+        return tensor._version
+    except RuntimeError:
+        return 0
 
 
 def storage_of(tensor: torch.Tensor) -> Any:

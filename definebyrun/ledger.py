@@ -22,6 +22,7 @@ from .walk import Graph, is_leaf, kind_of, leaf_of, node_of
 __all__ = ["Entry", "Ledger", "Live", "Stack"]
 
 Stack = tuple[tuple[int, int], ...]
+Way = tuple[Any, int]
 Watch = Callable[[Any, int, torch.Tensor | None], None]
 
 
@@ -107,10 +108,11 @@ class Ledger:
         """Enter an operation with the tensors that it made or changed, and its step."""
         number = len(self.ops)
         self.ops.append(op)
-        self._discover(results, number)
+        edges = [node_of(tensor) for tensor in results]
+        self._discover(results, number, edges)
         if op.name in UNFILLED:
             self._unfilled.update(s._cdata for s in map(storage_of, results) if s is not None)
-        op.outputs = [self._enter(tensor, number) for tensor in results]
+        op.outputs = [self._enter(t, number, e) for t, e in zip(results, edges, strict=True)]
         touched, self._touched = self._touched, []
         for index in touched:  # `w.data.mul_(2)` changes the leaf w in this very step
             version = self._versions[index]
@@ -189,7 +191,7 @@ class Ledger:
         edge = node_of(tensor)
         if known is None:
             if edge is None or is_leaf(tensor) or edge[0] in self.graph:
-                return self._enter(tensor, None)
+                return self._enter(tensor, None, edge)
             return self._unseen(tensor, edge[0], [])
         version = self._versions[known]
         fresh = not self.is_new(tensor) and id(tensor) not in self._stale
@@ -249,11 +251,11 @@ class Ledger:
         self.add(op, [tensor])
         return op.outputs[0]
 
-    def _enter(self, tensor: torch.Tensor, op: int | None) -> int:
+    def _enter(self, tensor: torch.Tensor, op: int | None, edge: Way | None = None) -> int:
         """Number a version of a tensor that an operation has made, or that is seen for the first time."""
-        index, key, edge = len(self._versions), id(tensor), node_of(tensor)
+        index, key, edge = len(self._versions), id(tensor), edge or node_of(tensor)
         if edge is not None and edge[0] not in self.graph:
-            self._discover([tensor], op)
+            self._discover([tensor], op, [edge])
         node, output_nr = (self.graph.index[edge[0]], edge[1]) if edge is not None else (None, 0)
         leaf = is_leaf(tensor)
         asks_as_leaf = leaf and edge is not None
@@ -288,9 +290,11 @@ class Ledger:
         """Whether a node was there before the recording; an `AccumulateGrad` never counts as older."""
         return node._sequence_nr() < self._first
 
-    def _discover(self, tensors: list[torch.Tensor], op: int | None) -> None:
+    def _discover(
+        self, tensors: list[torch.Tensor], op: int | None, edges: list[Way | None] | None = None
+    ) -> None:
         """Find the nodes that these tensors hang from; new ones belong to this operation."""
-        roots = [edge[0] for edge in map(node_of, tensors) if edge is not None]
+        roots = [edge[0] for edge in edges or map(node_of, tensors) if edge is not None]
         bases = [tensor._base for tensor in tensors if tensor._is_view()]
         roots += [
             edge[0] for edge in (node_of(b) for b in bases if not is_leaf(b)) if edge is not None
