@@ -13,7 +13,7 @@ import sysconfig
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from types import FrameType
+from types import BuiltinFunctionType, FrameType, FunctionType, ModuleType
 from typing import Any
 
 import torch
@@ -28,6 +28,21 @@ OWN_REFERENCES = 4
 
 MOST = 64
 """Lists, tuples and dicts of at most this many entries are searched for tensors: `weights[0]`."""
+
+
+_NAMELESS = {
+    int,
+    float,
+    str,
+    bool,
+    type(None),
+    type,
+    FunctionType,
+    BuiltinFunctionType,
+    ModuleType,
+    range,
+}
+"""Things of these types are neither tensors nor hold any; most of what a cell's variables hold is of them."""
 
 
 @cache
@@ -94,9 +109,11 @@ class Names:
             self._held.append(thing)
 
     def _read(self, variables: dict[str, Any]) -> None:
-        containers = []
+        containers, known = [], self._names
         for name, thing in list(variables.items()):
-            if name.startswith("_") or name in ("self", "In", "Out"):
+            if type(thing) in _NAMELESS or id(thing) in known:
+                continue
+            if name[0] == "_" or name in ("self", "In", "Out"):
                 continue
             if isinstance(thing, torch.Tensor):
                 self.give(thing, name)
