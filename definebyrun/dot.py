@@ -7,14 +7,19 @@ the colours here are those of the light theme, for whoever renders this DOT with
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import graphviz
 
 from .cards import Card, Link
+from .frames import Frame
 
-__all__ = ["BADGED", "FILL", "LINE", "PAD", "ROW", "card_size", "to_dot"]
+__all__ = ["AGAIN", "BADGED", "FILL", "LINE", "PAD", "ROW", "badge_of", "card_size", "to_dot"]
 
 CHAR, ROW, PAD, SMALL = 7.3, 16.0, 10.0, 0.87
 """Points: the width of a character, the height of a row, the room around the text; small print relative to that."""
+AGAIN = "next time"
+"""The word on an arrow that leads from one repetition to the next."""
 BADGED = ("leaf", "parameter", "constant")
 """Kinds that a card names in its upper right corner."""
 FILL = {
@@ -35,9 +40,14 @@ LINE = {
 }
 
 
+def badge_of(card: Card) -> str:
+    """The word in the upper right corner of a card: the kind of a leaf, the class of a folded module."""
+    return card.kind if card.kind in BADGED else card.badge
+
+
 def card_size(card: Card) -> tuple[float, float]:
     """Width and height of a card in points, wide enough for the longest text that any of its states shows."""
-    badge = len(card.kind) + 2 if card.kind in BADGED else 0
+    badge = len(badge_of(card)) + 2 if badge_of(card) else 0
     mark = max((len(state.text) for state in card.keeps), default=-2) + 2
     texts = [len(state.text) for row in card.rows() for state in row]
     longest = max(
@@ -46,7 +56,9 @@ def card_size(card: Card) -> tuple[float, float]:
     return round(longest * CHAR + 2 * PAD, 1), (1 + len(card.rows())) * ROW + PAD
 
 
-def to_dot(cards: list[Card], links: list[Link], labels: bool = True) -> str:
+def to_dot(
+    cards: list[Card], links: list[Link], labels: bool = True, frames: Sequence[Frame] = ()
+) -> str:
     """The picture as DOT, data flowing from top to bottom; without labels it is only what a layout needs."""
     nodes = (
         _NODE if labels else {**_NODE, "label": ""}
@@ -66,11 +78,51 @@ def to_dot(cards: list[Card], links: list[Link], labels: bool = True) -> str:
             fillcolor=FILL.get(card.kind, "#ffffff"),
             color=LINE.get(card.kind, "#77776f"),
         )
+    _add_frames(dot, frames, labels)
     for link in links:
         style = {} if link.edge is not None else {"style": "dashed", "color": "#77776f"}
+        if link.back:
+            word = AGAIN if labels else _room(len(AGAIN), "n")
+            style |= {
+                "style": "dashed",
+                "constraint": "false",
+                "label": word,
+                "fontsize": "10" if labels else "4",
+            }
         kind = "edge" if link.edge is not None else "data"
         dot.edge(link.tail, link.head, id=link.id, **{"class": kind}, **style)
     return dot.source
+
+
+def _add_frames(dot: graphviz.Digraph, frames: Sequence[Frame], labels: bool) -> None:
+    """Frames as clusters, inner ones first; for a layout a label is only the room that it needs."""
+    clusters: dict[str, graphviz.Digraph] = {}
+    for frame in frames:
+        cluster = clusters[frame.id] = graphviz.Digraph(f"cluster_{frame.id}")
+        style = "filled,rounded" if frame.rolled else "rounded"
+        look = {
+            "style": style,
+            "fillcolor": "#f6f9fd",
+            "color": LINE["inner"],
+            "fontname": "monospace",
+            "fontsize": "11",
+        }
+        text = graphviz.escape(frame.label) if labels else _room(len(frame.label))
+        cluster.attr(label=text, id=frame.id, labeljust="l", margin="9", **look)
+        for card in frame.cards:
+            cluster.node(card)
+    for frame in reversed(frames):
+        around = dot if frame.outer is None else clusters[frame.outer]
+        around.subgraph(clusters[frame.id])
+
+
+def _room(characters: int, mark: str = "") -> str:
+    """A label that takes the room of small print of our own; `mark` shows where its middle lies."""
+    width = round(characters * CHAR * SMALL) + 8
+    return (
+        f'<<TABLE BORDER="0" CELLPADDING="0" CELLSPACING="0" FIXEDSIZE="TRUE" WIDTH="{width}" HEIGHT="12">'
+        f"<TR><TD>{mark}</TD></TR></TABLE>>"
+    )
 
 
 _GRAPH = {

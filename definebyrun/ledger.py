@@ -16,7 +16,7 @@ from .calls import place_of, saved_by, storage_of, version_of
 from .naming import Names
 from .snapshot import snapshot
 from .source import Sources
-from .trace import Edge, Node, Op, Saved, Step, Tensor, Trace, Value
+from .trace import Call, Edge, Node, Op, Saved, Step, Tensor, Trace, Value
 from .walk import Graph, kind_of, node_of
 
 __all__ = ["Entry", "Ledger", "Stack"]
@@ -33,6 +33,7 @@ class Entry:
     inputs: list[int]
     stack: Stack = ()
     scope: str = ""
+    call: int | None = None
     outputs: list[int] = field(default_factory=list)
     inplace: bool = False
     grad_enabled: bool = True
@@ -65,6 +66,7 @@ class Ledger:
         self.ops: list[Entry] = []
         self.nodes: list[Node] = []
         self.steps: list[Step] = []
+        self.calls: list[Call] = []
         self.edge_grads: dict[int, Value] = {}
         self._versions: list[_Version] = []
         self._current: dict[int, int] = {}  # by id of a tensor: its newest version here
@@ -250,6 +252,7 @@ class Ledger:
             ),
             steps=tuple(self.steps),
             sources=tuple(sources.pieces),
+            calls=tuple(self.calls),
             error=error,
         )
 
@@ -283,4 +286,5 @@ def _frozen_op(index: int, op: Entry, sources: Sources) -> Op:
         factory=op.factory,
         stack=op.stack,
         args=tuple(op.args or op.inputs),
+        call=op.call,
     )

@@ -23,7 +23,7 @@ from .calls import GETTERS, QUIET, arguments_of, is_getter, name_of, tensors_in,
 from .ledger import Entry, Stack
 from .naming import user_frames
 from .source import Sources
-from .trace import Trace
+from .trace import Call, Trace
 
 __all__ = ["Recorder"]
 
@@ -34,7 +34,7 @@ class Recorder(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self._result: Trace | None = None
-        self._scopes: list[str] = []
+        self._calls: list[int] = []  # the module calls that are going on, outermost first
         self._call: Stack = ()
         self._optimizing: tuple[Entry, list[torch.Tensor], list[int]] | None = None
 
@@ -120,7 +120,8 @@ class Recorder(TorchFunctionMode):
         results = list({id(tensor): tensor for tensor in [*new, *changed]}.values())
         if not results:
             return
-        op.scope = self._scopes[-1] if self._scopes else ""
+        op.call = self._calls[-1] if self._calls else None
+        op.scope = "" if op.call is None else self._ledger.calls[op.call].path
         op.inplace, op.factory = bool(changed), not given
         for tensor in changed:
             self._ledger.changed(tensor)
@@ -149,11 +150,13 @@ class Recorder(TorchFunctionMode):
         if names.of(module) is None:
             self._look()
             names.give_module(module, type(module).__name__)
-        self._scopes.append(names.of(module) or "")
+        calls, outer = self._ledger.calls, self._calls[-1] if self._calls else None
+        self._calls.append(len(calls))
+        calls.append(Call(len(calls), names.of(module) or "", type(module).__name__, outer))
 
     def _leave_module(self, module: torch.nn.Module, args: Any, output: Any) -> None:
-        if self._scopes:  # empty when the recording began inside this module
-            self._scopes.pop()
+        if self._calls:  # empty when the recording began inside this module
+            self._calls.pop()
 
     def _before_optimizer(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         stack = self._look()

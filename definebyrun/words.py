@@ -7,8 +7,9 @@ rules are those of PyTorch's derivatives.yaml; operations without a rule here sa
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import takewhile
 
-from .text import brief, short, size, tensor_label
+from .text import brief, read_label, short, size, tensor_label
 from .trace import Edge, Node, Op, Step, Trace, Value, total
 
 __all__ = ["sentence"]
@@ -19,8 +20,7 @@ WIDE = 40
 
 def sentence(trace: Trace, step: Step) -> str:
     """What happened in one step, in words and numbers."""
-    same = [other for other in trace.steps if other.phase == step.phase]
-    head = f"{step.phase.capitalize()} {same.index(step) + 1} of {len(same)}. "
+    head = f"{step.phase.capitalize()} {trace.place_of(step)} of {trace.count(step.phase)}. "
     return head + (_forward(trace, step) if step.phase == "forward" else _backward(trace, step))
 
 
@@ -44,10 +44,33 @@ def _forward(trace: Trace, step: Step) -> str:
         text = f"{op.name} changes {made} in place: {values}."
     else:
         args = list(
-            dict.fromkeys(a if isinstance(a, str) else tensor_label(trace, a) for a in op.args)
+            dict.fromkeys(a if isinstance(a, str) else read_label(trace, op, a) for a in op.args)
         )
-        text = f"{op.name} makes {made}" + (f" from {_list(args)}" if args else "") + f": {values}."
-    return text + _graph(trace, op)
+        what = f"{op.name} ({op.module}, {_operations(op.holds)})" if op.module else op.name
+        text = f"{what} makes {made}" + (f" from {_list(args)}" if args else "") + f": {values}."
+    return text + _graph(trace, op) + _repeated(trace, op)
+
+
+def _operations(number_of: int) -> str:
+    return f"{number_of:,} operation{'s' if number_of > 1 else ''}"
+
+
+def _parameters(number_of: int) -> str:
+    return f"{number_of:,} parameters lie" if number_of > 1 else "One parameter lies"
+
+
+def _repeated(trace: Trace, op: Op) -> str:
+    """How often an operation of a rolled-up block ran; for the first of a block, what that means."""
+    if op.times == 1:
+        return ""
+    if op.index and trace.ops[op.index - 1].block == op.block:
+        return f" That is the last of {op.times:,} times."
+    following = (other.block == op.block for other in trace.ops[op.index :])
+    same = sum(1 for _ in takewhile(bool, following))
+    ran = f"This operation ran {op.times:,} times"
+    if same > 1:
+        ran = f"The same {same} operations ran {op.times:,} times"
+    return f" {ran}; the values are those of the last time."
 
 
 def _graph(trace: Trace, op: Op) -> str:
@@ -61,6 +84,11 @@ def _graph(trace: Trace, op: Op) -> str:
         return " No input asks for a gradient: no node is made."
     kept = {s.storage: s for node in nodes for s in node.saved}
     text = f" It leaves {_list([short(node.name) for node in nodes])} in the graph"
+    if op.module or op.times > 1:
+        each = " each time" if op.times > 1 else ""
+        much = f"{size(sum(s.nbytes for s in kept.values()))} in all" if kept else "nothing"
+        inside = f" {_parameters(op.parameters)} in it." if op.parameters else ""
+        return f"{text}{each}, keeping {much} for backward.{inside}"
     if not kept:
         return text + ", which keeps nothing."
     names = list(dict.fromkeys(_kept_name(trace, op, s.tensor, s.name) for s in kept.values()))
@@ -81,7 +109,10 @@ def _kept_name(trace: Trace, op: Op, tensor: int | None, attribute: str) -> str:
 def _backward(trace: Trace, step: Step) -> str:
     node = trace.nodes[step.node or 0]
     got = [brief(v, WIDE) for v in step.received if v is not None]
-    text = f"{short(node.name)} receives {_list(got) if got else 'nothing'}."
+    receives = f"receive{'' if node.holds > 1 else 's'} {_list(got) if got else 'nothing'}."
+    text = f"{_subject(trace, node)} {receives}"
+    if node.times > 1:
+        text = f"{_subject(trace, node)}, one of {node.times:,} alike, {receives}"
     if node.leaf is not None:
         name = f"{tensor_label(trace, node.leaf)}.grad"
         if step.before is None:
@@ -89,9 +120,17 @@ def _backward(trace: Trace, step: Step) -> str:
         return f"{text} It adds that to {name}: {_sum([step.before, *(v for v in step.received if v)], step.after)}."
     for index, value in step.passed:
         edge = trace.edges[index]
-        text += f"\nTo {_receiver(trace, edge)} it passes {_local(trace, node, edge, step, value)}."
+        to = _receiver(trace, edge) + (" of an earlier time" if edge.again else "")
+        text += f"\nTo {to} it passes {_local(trace, node, edge, step, value)}."
         text += _arrival(trace, step, edge)
     return text
+
+
+def _subject(trace: Trace, node: Node) -> str:
+    """A node by its name; that of a folded module also by the module's."""
+    op = None if node.op is None else trace.ops[node.op]
+    inside = f" of {op.name}" if op is not None and op.module else ""
+    return f"{'The ' if node.holds > 1 else ''}{short(node.name)}{inside}"
 
 
 def _sum(parts: list[Value], total: Value | None) -> str:
@@ -113,13 +152,11 @@ def _receiver(trace: Trace, edge: Edge) -> str:
 def _arrival(trace: Trace, step: Step, edge: Edge) -> str:
     """Where several gradients meet: the sum as far as it is made by now."""
     meeting = [
-        (other.index, index, value)
-        for other in trace.steps
-        if other.run == step.run
-        for index, value in other.passed
-        if trace.edges[index].target == edge.target and trace.edges[index].input_nr == edge.input_nr
+        (other.index, met.index, value)
+        for other, met, value in trace.arrivals_at(edge.target)
+        if other.run == step.run and met.input_nr == edge.input_nr
     ]
-    if len(meeting) < 2:
+    if len(meeting) < 2 or edge.again:
         return ""
     place = next(i for i, part in enumerate(meeting) if part[:2] == (step.index, edge.index))
     if place + 1 < len(meeting):
@@ -132,6 +169,10 @@ def _local(trace: Trace, node: Node, edge: Edge, step: Step, value: Value) -> st
     grad = next((v for v in step.received if v is not None), None)
     rule = RULES.get(short(node.name))
     result = brief(value, WIDE)
+    if node.op is not None and (trace.ops[node.op].module or node.times > 1):
+        # what it received may belong to another time than what it passes, and a module has no rule
+        summed = edge.times > trace.nodes[edge.target].times and not edge.again
+        return f"{result}, the sum of all times" if summed and node.times > 1 else result
     if rule is None or grad is None or node.op is None:
         return result
     words = rule(trace, trace.ops[node.op], edge.slot, grad)

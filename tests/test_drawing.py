@@ -200,7 +200,7 @@ def test_a_leaf_with_many_uses_is_a_chip_for_each_and_long_loops_are_laid_out_qu
     chips = [card for card in cards if card.node == w_node]
     assert len(chips) == 60 > SHARED
     assert chips[0].title == "w (use 1 of 60)"
-    assert tape.svg().count("data-c=") == len(cards)
+    assert tape.unfolded().svg().count("data-c=") == len(cards)
 
 
 def test_above_the_limit_a_sentence_says_so_and_the_text_is_there(
