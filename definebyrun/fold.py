@@ -121,21 +121,30 @@ def _fold_calls(trace: Trace, chosen: list[int | None]) -> Trace:
             groups.setdefault(into, []).append(index)
     plan, spans = Plan.of(trace), _Spans(trace)
     for call, ops in groups.items():
-        only = trace.ops[ops[0]] if len(ops) == 1 else None
-        if only is not None and (only.module or not spans.leaves_in(ops[0], ops[0])):
-            continue  # folded before, or nothing to fold
-        _fold_call(trace, plan, spans, call, ops)
+        block = _common_block(trace, [trace.ops[i] for i in ops])
+        leaves = spans.leaves_in(ops[0], ops[-1])
+        if block is not None:  # leaves that all repetitions share stay outside
+            leaves = [i for i in leaves if block in _around(trace, trace.tensors[i].block)]
+        if len(ops) > 1 or (leaves and not trace.ops[ops[0]].module):
+            _fold_call(trace, plan, spans, call, ops, block, leaves)
     return merge(trace, plan) if plan.ops else trace
 
 
-def _fold_call(trace: Trace, plan: Plan, spans: _Spans, number: int, ops: list[int]) -> None:
-    first, last = ops[0], ops[-1]
+def _fold_call(
+    trace: Trace,
+    plan: Plan,
+    spans: _Spans,
+    number: int,
+    ops: list[int],
+    block: int | None,
+    leaves: list[int],
+) -> None:
+    """Let the last operation of a call stand for all of them."""
+    last = ops[-1]
     members = [trace.ops[i] for i in ops]
     call = trace.calls[number]
-    block = _common_block(trace, members)
     times = _times(trace, block)
     inside = {i for op in members for i in op.outputs}
-    leaves = spans.leaves_in(first, last)
     gone = {i for leaf in leaves for i in spans.versions[leaf]}
     read = dict.fromkeys(
         i for op in members for i in op.inputs if i not in inside and i not in gone

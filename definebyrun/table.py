@@ -87,7 +87,9 @@ def tabulate(trace: Trace) -> Table:
                 _shape(first.value.shape),
                 brief(first.value),
                 "None" if main is None else short(trace.nodes[main].name),
-                ", ".join(f"{s.name} {size(s.nbytes)}" for s in kept) or "–",
+                f"{size(sum(s.nbytes for s in kept))} in all"
+                if kept and op.holds * op.times > 1
+                else ", ".join(f"{s.name} {size(s.nbytes)}" for s in kept) or "–",
                 grad,
             )
         )
