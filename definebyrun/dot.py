@@ -64,34 +64,39 @@ def to_dot(
         _NODE if labels else {**_NODE, "label": ""}
     )  # as a default: given to each, it is forgotten
     dot = graphviz.Digraph("definebyrun", graph_attr=_GRAPH, node_attr=nodes, edge_attr=_EDGE)
-    for card in cards:
-        width, height = card_size(card)
-        rows = [card.title, *(row[-1].text for row in card.rows())]
-        dot.node(
-            card.id,
-            label="".join(graphviz.escape(row) + "\\l" for row in rows) if labels else None,
-            id=card.id,
-            **{"class": f"card {card.kind}"},
-            width=f"{width / 72:.3f}",
-            height=f"{height / 72:.3f}",
-            style="filled,rounded" if card.kind in ("leaf", "parameter") else "filled",
-            fillcolor=FILL.get(card.kind, "#ffffff"),
-            color=LINE.get(card.kind, "#77776f"),
-        )
+    dot.body += [_node(card, labels) for card in cards]
     _add_frames(dot, frames, labels)
-    for link in links:
-        style = {} if link.edge is not None else {"style": "dashed", "color": "#77776f"}
-        if link.back:
-            word = AGAIN if labels else _room(len(AGAIN), "n")
-            style |= {
-                "style": "dashed",
-                "constraint": "false",
-                "label": word,
-                "fontsize": "10" if labels else "4",
-            }
-        kind = "edge" if link.edge is not None else "data"
-        dot.edge(link.tail, link.head, id=link.id, **{"class": kind}, **style)
+    dot.body += [_edge(link, labels) for link in links]
     return dot.source
+
+
+def _node(card: Card, labels: bool) -> str:
+    """A line of DOT; written out, because ids and numbers need no quoting and there are many of them."""
+    width, height = card_size(card)
+    room = f"height={height / 72:.3f} id={card.id}"
+    if not labels:
+        return f"\t{card.id} [{room} width={width / 72:.3f}]\n"
+    rows = [card.title, *(row[-1].text for row in card.rows())]
+    label = graphviz.quoting.quote("".join(graphviz.escape(row) + "\\l" for row in rows))
+    colour, fill = LINE.get(card.kind, "#77776f"), FILL.get(card.kind, "#ffffff")
+    style = '"filled,rounded"' if card.kind in ("leaf", "parameter") else "filled"
+    return (
+        f'\t{card.id} [label={label} class="card {card.kind}" color="{colour}" fillcolor="{fill}" '
+        f"{room} style={style} width={width / 72:.3f}]\n"
+    )
+
+
+def _edge(link: Link, labels: bool) -> str:
+    kind = 'class="edge"' if link.edge is not None else 'class=data color="#77776f"'
+    if link.back and labels:
+        look = f'label="{AGAIN}" {kind} constraint=false fontsize=10 id={link.id} style=dashed'
+    elif link.back:
+        look = f"label={_room(len(AGAIN))} constraint=false id={link.id}"
+    elif labels:
+        look = f"{kind} id={link.id}" + ("" if link.edge is not None else " style=dashed")
+    else:
+        look = f"id={link.id}"
+    return f"\t{link.tail} -> {link.head} [{look}]\n"
 
 
 def _add_frames(dot: graphviz.Digraph, frames: Sequence[Frame], labels: bool) -> None:
@@ -116,12 +121,15 @@ def _add_frames(dot: graphviz.Digraph, frames: Sequence[Frame], labels: bool) ->
         around.subgraph(clusters[frame.id])
 
 
-def _room(characters: int, mark: str = "") -> str:
-    """A label that takes the room of small print of our own; `mark` shows where its middle lies."""
+def _room(characters: int) -> str:
+    """A label that takes the room of our own small print. Without text, so that no font is looked up.
+
+    Its colour makes Graphviz draw it, which shows where it lies.
+    """
     width = round(characters * CHAR * SMALL) + 8
     return (
-        f'<<TABLE BORDER="0" CELLPADDING="0" CELLSPACING="0" FIXEDSIZE="TRUE" WIDTH="{width}" HEIGHT="12">'
-        f"<TR><TD>{mark}</TD></TR></TABLE>>"
+        '<<TABLE BGCOLOR="white" BORDER="0" CELLPADDING="0" CELLSPACING="0" FIXEDSIZE="TRUE" '
+        f'WIDTH="{width}" HEIGHT="12"><TR><TD></TD></TR></TABLE>>'
     )
 
 

@@ -24,6 +24,12 @@ __all__ = ["Picture", "draw"]
 
 _NS = "{http://www.w3.org/2000/svg}"
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+_LONG = re.compile(r"-?\d+\.\d\d+")
+_WEIGHTS = [
+    ((1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3)
+    for t in (n / 8 for n in range(1, 9))
+]
+"""How much each point of a cubic curve counts, at eight places along it."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,10 @@ def draw(cards: list[Card], links: list[Link], label: str, frames: Sequence[Fram
 
 def _box(group: ElementTree.Element) -> tuple[float, float, float, float]:
     """Left, top, width and height of a node as Graphviz has placed it."""
-    shape = next(part for part in group if part.tag in (f"{_NS}polygon", f"{_NS}path"))
+    return _bounds(next(part for part in group if part.tag in (f"{_NS}polygon", f"{_NS}path")))
+
+
+def _bounds(shape: ElementTree.Element) -> tuple[float, float, float, float]:
     numbers = [float(n) for n in _NUMBER.findall(shape.get("points") or shape.get("d") or "")]
     xs, ys = numbers[::2], numbers[1::2]
     return min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)
@@ -91,10 +100,10 @@ def _link(link: Link, group: ElementTree.Element) -> list[str]:
         f'<polygon points="{_rounded(tip)}" fill="{colour}"/></g>'
     ]
     if link.back:
-        word = next((part for part in group.iter(f"{_NS}text")), None)
-        if word is not None:
-            x, y = float(word.get("x", 0)), float(word.get("y", 0))
-            parts.append(_text("dbr-k", x + 4, y + 2, AGAIN))
+        room = next((part for part in group if part.get("fill") == "white"), None)
+        if room is not None:
+            x, y, _, height = _bounds(room)
+            parts.append(_text("dbr-k", x + 4, y + height - 2, AGAIN))
     if not link.flows:
         return parts
     x, y = _middle(line)
@@ -107,7 +116,7 @@ def _link(link: Link, group: ElementTree.Element) -> list[str]:
 
 
 def _rounded(text: str) -> str:
-    return _NUMBER.sub(lambda match: f"{float(match[0]):.1f}".removesuffix(".0"), text)
+    return _LONG.sub(lambda match: f"{float(match[0]):.1f}".removesuffix(".0"), text)
 
 
 def _middle(line: str) -> tuple[float, float]:
@@ -115,7 +124,12 @@ def _middle(line: str) -> tuple[float, float]:
     numbers = [float(n) for n in _NUMBER.findall(line)]
     points = list(zip(numbers[::2], numbers[1::2], strict=True))
     curves = [points[i : i + 4] for i in range(0, len(points) - 1, 3)]
-    track = [points[0]] + [_on_curve(curve, t / 8) for curve in curves for t in range(1, 9)]
+    track = [points[0]]
+    for (ax, ay), (bx, by), (cx, cy), (dx, dy) in curves:
+        track += [
+            (a * ax + b * bx + c * cx + d * dx, a * ay + b * by + c * cy + d * dy)
+            for a, b, c, d in _WEIGHTS
+        ]
     steps = [hypot(b[0] - a[0], b[1] - a[1]) for a, b in pairwise(track)]
     way, half = 0.0, sum(steps) / 2
     for place, step in zip(track, steps, strict=False):
@@ -123,14 +137,6 @@ def _middle(line: str) -> tuple[float, float]:
             return place
         way += step
     return track[-1]
-
-
-def _on_curve(curve: list[tuple[float, float]], t: float) -> tuple[float, float]:
-    weights = ((1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3)
-    x, y = (
-        sum(w * point[axis] for w, point in zip(weights, curve, strict=True)) for axis in (0, 1)
-    )
-    return x, y
 
 
 def _card(card: Card, box: tuple[float, float, float, float]) -> list[str]:

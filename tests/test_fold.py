@@ -166,7 +166,13 @@ RUNS: dict[str, Callable[[], dbr.Tape]] = {
     "residual": lambda: run(Residual(5), torch.randn(2, 32)),
     "recurrent": lambda: run(Recurrent(5), torch.randn(2, 32)),
 }
-WAYS = [{"modules": 0}, {"modules": True}, {"repeats": True}, {"modules": 0, "repeats": True}, {"modules": 1, "repeats": True}]  # fmt: skip
+WAYS = [
+    {"modules": 0},
+    {"modules": True},
+    {"repeats": True},
+    {"modules": 0, "repeats": True},
+    {"modules": 1, "repeats": True},
+]
 
 
 def accounts(trace: Trace) -> tuple[int, int, int]:
