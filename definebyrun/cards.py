@@ -103,12 +103,13 @@ def deal(trace: Trace) -> tuple[list[Card], list[Link]]:
     cards = _leaf_cards(trace, back) + _op_cards(trace, back) + _older_cards(trace, back)
     by_node = {card.node: card for card in cards if card.node is not None}
     links, chips = _edge_links(trace, by_node, back)
-    links += _data_links(trace, {card.id: card for card in cards})
+    last_use = {chip.id.partition("u")[0]: chip.id for chip in chips}
+    for link in _data_links(trace, {card.id: card for card in cards}):
+        links.append(replace(link, tail=last_use.get(link.tail, link.tail)))
     used = {link.tail for link in links if not link.back}
     for card in cards:
         card.output = card.kind in ("op", "plain", "older") and card.id not in used
-    shared = {chip.id.split("u")[0] for chip in chips}
-    return [card for card in cards if card.id not in shared] + chips, links
+    return [card for card in cards if card.id not in last_use] + chips, links
 
 
 def count(trace: Trace) -> int:

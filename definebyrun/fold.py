@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from itertools import pairwise
 
 from .merge import Plan, merge
 from .repeats import Run, find_runs
@@ -316,6 +317,7 @@ def _roll(trace: Trace, runs: list[Run]) -> Trace:
                 top = _around(trace, block)[-1]
                 blocks[top] = replace(blocks[top], outer=number)
         _roll_run(trace, plan, spans, run, number)
+        _roll_backward(trace, plan, run)
     plan.blocks = tuple(blocks)
     return _without_unused_blocks(merge(trace, plan))
 
@@ -348,6 +350,21 @@ def _roll_run(trace: Trace, plan: Plan, spans: _Spans, run: Run, number: int) ->
             times=shown.times * run.times,
             block=number if shown.block is None else shown.block,
         )
+
+
+def _roll_backward(trace: Trace, plan: Plan, run: Run) -> None:
+    """Where every repetition runs backward itself, let the last one's backward runs stand for the others'."""
+    starts = [trace.step_of(run.start + i * run.period).index for i in range(run.times)]
+    after = run.start + run.times * run.period
+    starts.append(trace.step_of(after).index if after < len(trace.ops) else len(trace.steps))
+    within: list[list[int]] = []
+    for first, end in pairwise(starts):
+        steps = (trace.steps[i] for i in range(first, end))
+        within.append(list(dict.fromkeys(step.run for step in steps if step.node is not None)))
+    each = len(within[0])
+    if all(len(runs) == each for runs in within[:-1]) and each <= len(within[-1]):
+        for runs in within[:-1]:
+            plan.runs.update(zip(runs, within[-1], strict=False))
 
 
 def _stand_for(

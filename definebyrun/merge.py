@@ -21,7 +21,8 @@ class Plan:
     """By old index: which operation, node or tensor stands for it (itself, mostly); None: it is folded away.
 
     `ops` holds the representatives that change, still in old numbers; `home` the node in which a leaf's node has
-    been folded away; `place` the block and the repetition of a node that is rolled up; `inside` the block of a leaf.
+    been folded away; `place` the block and the repetition of a node that is rolled up; `inside` the block of a leaf;
+    `runs` the backward run of the last repetition that stands for one of an earlier repetition.
     """
 
     op: list[int]
@@ -32,6 +33,7 @@ class Plan:
     home: dict[int, int] = field(default_factory=dict)
     place: dict[int, tuple[int, int]] = field(default_factory=dict)
     inside: dict[int, int] = field(default_factory=dict)
+    runs: dict[int, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, trace: Trace) -> Plan:
@@ -205,7 +207,8 @@ class _Merger:
                 node = plan.node[step.node]
                 node = plan.home.get(step.node) if node is None else node
                 if node is not None:
-                    parts.setdefault((1, node, step.run), []).append(step)
+                    run = plan.runs.get(step.run, step.run)
+                    parts.setdefault((1, node, run), []).append(step)
                 received[step.node, step.run] = step.received
                 for index, _ in step.passed:
                     edge = trace.edges[index]
@@ -224,8 +227,10 @@ class _Merger:
                     Step(at, "forward", op=self.new_op[key], stack=op.stack, kept=bytes_kept)
                 )
                 continue
+            freed = any(step.freed for step in group)
+            group = [step for step in group if step.run == run] or [last]
             by_node = {step.node: step for step in group}
-            shown = by_node.get(self.shown[key], last)
+            shown = by_node.get(self.shown[key], group[-1])
             passed = self._passed(group, run, arrivals, received)
             got = shown.received
             if self._grouped(key):
@@ -243,7 +248,7 @@ class _Merger:
                     passed=passed,
                     before=shown.before if plan.node[shown.node or 0] == key else None,
                     after=shown.after if plan.node[shown.node or 0] == key else None,
-                    freed=any(step.freed for step in group),
+                    freed=freed,
                     kept=bytes_kept,
                 )
             )

@@ -144,6 +144,19 @@ def twice_backward() -> dbr.Tape:
     return tape
 
 
+def training() -> dbr.Tape:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 1))
+    optimizer, x = torch.optim.SGD(model.parameters(), 0.1), torch.randn(4, 3)
+    with dbr.record() as tape:
+        for _ in range(5):
+            optimizer.zero_grad()
+            loss = model(x).pow(2).mean()
+            loss.backward()
+            optimizer.step()
+    return tape
+
+
 def normed() -> dbr.Tape:
     torch.manual_seed(0)
     part = [
@@ -163,6 +176,7 @@ RUNS: dict[str, Callable[[], dbr.Tape]] = {
     "no grad": no_grad,
     "two backwards": twice_backward,
     "normed": normed,
+    "training": training,
     "residual": lambda: run(Residual(5), torch.randn(2, 32)),
     "recurrent": lambda: run(Recurrent(5), torch.randn(2, 32)),
 }
@@ -395,6 +409,20 @@ def test_loops_in_loops_are_blocks_in_blocks() -> None:
     assert [(op.name, op.times) for op in folded.ops if op.block is not None] == [
         *(("sin", 4), ("mul", 20), ("cos", 20)),
     ]
+
+
+def test_a_training_loop_is_its_last_step_forward_and_backward() -> None:
+    tape = training()
+    folded = fold(tape.trace, repeats=True)
+    assert [(op.name, op.times) for op in folded.ops] == [
+        (name, 5) for name in ("linear", "relu", "linear", "pow", "mean", "SGD.step")
+    ]
+    phases = "".join(step.phase[0] for step in folded.steps)
+    assert re.fullmatch("f{5}b{11}f", phases)
+    last = [step for step in tape.steps if step.phase == "backward"][-11:]
+    shown = [step for step in folded.steps if step.phase == "backward"]
+    assert [step.received for step in shown] == [step.received for step in last]
+    assert [(step.before, step.after) for step in shown] == [(s.before, s.after) for s in last]
 
 
 def test_modules_of_one_structure_roll_up_with_their_parameters() -> None:
