@@ -307,7 +307,9 @@ def _edge_links(
             chips.append(tail)
         flows = tuple(back.flows.get(edge.index, ()))
         reader, maker = trace.nodes[edge.source].op, trace.nodes[edge.target].op
-        again = edge.source == edge.target or (reader != maker and _again(trace, reader, maker))
+        again = edge.source == edge.target or (
+            edge.again if reader == maker else _again(trace, reader, maker)
+        )
         born = max(tail.born, head.born) if again else head.born
         links.append(Link(f"e{edge.index}", tail.id, head.id, born, edge.index, flows, again))
     return links, chips

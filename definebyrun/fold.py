@@ -207,11 +207,14 @@ class _Spans:
         self.versions: dict[int, list[int]] = {}
         self.nodes: dict[int, list[int]] = {}
         first, last = [far] * count, [-1] * count
+        self._place_of: dict[int, dict[int, int]] = {}
+        self._users: dict[int, dict[int, None]] = {}
         root = [t.index if t.origin is None else t.origin for t in trace.tensors]
 
         def use(tensor: int, op: int) -> None:
             leaf = root[tensor]
             first[leaf], last[leaf] = min(first[leaf], op), max(last[leaf], op)
+            self._users.setdefault(leaf, {})[op] = None
 
         made: dict[tuple[int, int], list[int]] = {}
         for tensor in trace.tensors:
@@ -245,11 +248,24 @@ class _Spans:
         op = self.trace.tensors[tensor].op
         return -1 if op is None else op
 
-    def only_in(self, tensor: int, first: int, last: int) -> bool:
-        """Whether a tensor is a leaf that nothing outside these operations uses."""
-        return (
-            tensor in self.versions and first <= self._first[tensor] <= self._last[tensor] <= last
-        )
+    def users_outside(self, leaf: int, first: int, last: int) -> tuple[int, ...]:
+        """The operations outside these that use a leaf."""
+        if first <= self._first[leaf] and self._last[leaf] <= last:
+            return ()
+        return tuple(sorted(op for op in self._users[leaf] if not first <= op <= last))
+
+    def changed(self, op: int, leaf: int) -> int | None:
+        """What an operation that changes all its inputs in place has made of a leaf."""
+        step = self.trace.ops[op]
+        if step.inplace and len(step.inputs) == len(step.outputs):
+            place = self._places(op).get(leaf)
+            return None if place is None else step.outputs[place]
+        return None
+
+    def _places(self, op: int) -> dict[int, int]:
+        if op not in self._place_of:
+            self._place_of[op] = {i: n for n, i in enumerate(self.trace.ops[op].inputs)}
+        return self._place_of[op]
 
     def leaves_in(self, first: int, last: int) -> list[int]:
         """The leaves that nothing outside these operations uses, in order."""
@@ -342,7 +358,7 @@ def _roll_run(trace: Trace, plan: Plan, spans: _Spans, run: Run, number: int) ->
             arg if isinstance(arg, int) or all(op.args[i] == arg for op in same) else "…"
             for i, arg in enumerate(shown.args)
         )
-        outside = [i for op in same for i in op.inputs if spans.made_by(i) < run.start]
+        outside = _entering(spans, run, shown, same)
         plan.ops[at] = replace(
             shown,
             inputs=tuple(dict.fromkeys((*shown.inputs, *outside))),
@@ -350,6 +366,18 @@ def _roll_run(trace: Trace, plan: Plan, spans: _Spans, run: Run, number: int) ->
             times=shown.times * run.times,
             block=number if shown.block is None else shown.block,
         )
+
+
+def _entering(spans: _Spans, run: Run, shown: Op, same: list[Op]) -> list[int]:
+    """What the repetitions of an operation read from before the block: one result for each operation that made some."""
+    made = {spans.made_by(i) for i in shown.inputs} - {-1}
+    found: list[int] = []
+    for index in dict.fromkeys(i for op in same for i in op.inputs):
+        maker = spans.made_by(index)
+        if maker < run.start and maker not in made:
+            found.append(index)
+            made |= {maker} - {-1}
+    return found
 
 
 def _roll_backward(trace: Trace, plan: Plan, run: Run) -> None:
@@ -384,13 +412,27 @@ def _stand_for(
 def _roll_leaves(
     trace: Trace, plan: Plan, spans: _Spans, run: Run, number: int, read: list[int]
 ) -> None:
-    """Leaves that stand at one place, each for one repetition only, become one."""
+    """Leaves that stand at one place, each for one repetition, become one.
+
+    Outside the block only those may use them that use all of them, as an optimizer does.
+    """
+    if read[0] == read[-1] or any(leaf not in spans.versions for leaf in read):
+        return
+    elsewhere: tuple[int, ...] = ()
     for time, leaf in enumerate(read):
         first = run.start + time * run.period
-        if not spans.only_in(leaf, first, first + run.period - 1):
+        others = spans.users_outside(leaf, first, first + run.period - 1)
+        if time and others != elsewhere:
             return
+        elsewhere = others
+    if any(run.start <= op < run.start + run.period * run.times for op in elsewhere):
+        return
     for time, leaf in enumerate(read):
         _stand_for(trace, plan, spans, leaf, read[-1], number, time)
+        for op in elsewhere:
+            one, shown = (spans.changed(op, i) for i in (leaf, read[-1]))
+            if one is not None and shown is not None:
+                plan.tensor[one] = shown
 
 
 def _without_unused_blocks(trace: Trace) -> Trace:

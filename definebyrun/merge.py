@@ -316,7 +316,8 @@ class _Merger:
         for old, new in self.new_op.items():
             op = self.plan.ops.get(old, self.trace.ops[old])
             inputs, args = self._inputs(op)
-            outputs = tuple(self.new_tensor[i] for i in op.outputs)
+            stay = (self.plan.tensor[i] for i in op.outputs)
+            outputs = tuple(dict.fromkeys(self.new_tensor[i] for i in stay if i is not None))
             yield replace(
                 op,
                 index=new,

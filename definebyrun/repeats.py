@@ -137,11 +137,30 @@ class _Search:
         return None
 
     def _natural(self, start: int, period: int, end: int) -> int:
-        """Where a repetition begins: at the line that comes first in the source, if no repetition is lost by that."""
-        spare = min(period, (end - start) % period + 1)
-        starts = [i for i in range(start, start + spare) if self.cut[i]]
-        stacks = [[place[1] for place in reversed(self.trace.ops[i].stack)] for i in starts]
-        return starts[stacks.index(min(stacks))]
+        """Where a repetition begins: where the outermost module is entered, at the line that comes first in the source.
+
+        One repetition may be lost by that, when the first was a little different and the search began within it.
+        """
+        last = min(start + period, end - period * (LEAST - 1) + 1)
+        starts = [i for i in range(start, max(last, start + 1)) if self.cut[i]]
+        return min(starts, key=lambda i: (self._depth(i), self._lines(i), i))
+
+    def _depth(self, at: int) -> int:
+        """How many module calls go on from the operation before to this one."""
+        calls, ops = self.trace.calls, self.trace.ops
+        one, two = (ops[at - 1].call if at else None), ops[at].call
+        while one != two:  # a call has a higher number than the one around it
+            if two is None or (one is not None and one > two):
+                one = calls[one].outer if one is not None else None
+            else:
+                two = calls[two].outer
+        depth = 0
+        while one is not None:
+            one, depth = calls[one].outer, depth + 1
+        return depth
+
+    def _lines(self, at: int) -> list[int]:
+        return [place[1] for place in reversed(self.trace.ops[at].stack)]
 
     def _same(self, at: int, period: int, start: int) -> bool:
         """Whether an operation reads what the one a period later reads, a period earlier."""
