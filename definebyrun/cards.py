@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 
 from .memory import freed_at
 from .text import brief, op_step, short, size, tensor_label
-from .trace import Edge, Step, Tensor, Trace, Value, total
+from .trace import Step, Tensor, Trace, Value, total
 
-__all__ = ["WIDTH", "Card", "Link", "State", "deal"]
+__all__ = ["WIDTH", "Card", "Link", "State", "count", "deal"]
 
 WIDTH = 24
 """The most characters a row of a card holds."""
@@ -36,7 +36,8 @@ class Card:
 
     `kind` is `leaf`, `parameter`, `constant`, `op` (has a node), `inner` (a further node of an operation),
     `plain` (an operation without a node) or `older` (a node from before the recording). `runs` are the backward
-    steps in which its node ran; `output` marks a result that nothing else uses.
+    steps in which its node ran; `output` marks a result that nothing else uses. `badge` is the word in the upper
+    right corner; `folded` says that the card is a whole module.
     """
 
     id: str
@@ -51,6 +52,8 @@ class Card:
     grads: list[State] = field(default_factory=list)
     runs: list[int] = field(default_factory=list)
     output: bool = False
+    badge: str = ""
+    folded: bool = False
 
     def rows(self) -> list[list[State]]:
         """The rows below the title, each with its states over time."""
@@ -62,7 +65,8 @@ class Card:
 class Link:
     """An arrow between two cards in the direction of the data. `edge` is None where no gradient flows back.
 
-    `flows` lists the backward steps in which a gradient went along it, with that gradient as text.
+    `flows` lists the backward steps in which a gradient went along it, with that gradient as text. `back` marks what
+    goes from one repetition of a block to the next: an arrow against the order of the cards.
     """
 
     id: str
@@ -71,6 +75,7 @@ class Link:
     born: int
     edge: int | None = None
     flows: tuple[State, ...] = ()
+    back: bool = False
 
 
 @dataclass
@@ -78,17 +83,15 @@ class _Backward:
     """What happened on the way back, by node and by edge."""
 
     runs: dict[int | None, list[Step]] = field(default_factory=dict)
-    arrivals: dict[int, list[tuple[Step, Edge, Value]]] = field(default_factory=dict)
+    freed: dict[int, int] = field(default_factory=dict)
     flows: dict[int, list[State]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, trace: Trace) -> _Backward:
-        found = cls()
+        found = cls(freed=freed_at(trace))
         for step in trace.steps:
             found.runs.setdefault(step.node, []).append(step)
             for index, value in step.passed:
-                edge = trace.edges[index]
-                found.arrivals.setdefault(edge.target, []).append((step, edge, value))
                 flow = State(step.index + 1, brief(value, 18))
                 found.flows.setdefault(index, []).append(flow)
         return found
@@ -105,10 +108,19 @@ def deal(trace: Trace) -> tuple[list[Card], list[Link]]:
         if "u" in link.tail:
             uses.setdefault(link.tail.split("u")[0], []).append(link)
     links += _data_links(trace, {card.id: card for card in cards}, uses)
-    used = {link.tail for link in links}
+    used = {link.tail for link in links if not link.back}
     for card in cards:
         card.output = card.kind in ("op", "plain", "older") and card.id not in used
     return [card for card in cards if card.id not in uses] + chips, links
+
+
+def count(trace: Trace) -> int:
+    """How many cards `deal` gives, without making them."""
+    uses = Counter(edge.target for edge in trace.edges)
+    chips = sum(n - 1 for i, n in uses.items() if n > SHARED and trace.nodes[i].leaf is not None)
+    leaves = sum(all(t.node is None for t in trace.family(leaf.index)) for leaf in trace.leaves)
+    plain = sum(not op.factory and not trace.nodes_of(op.index) for op in trace.ops)
+    return len(trace.nodes) + chips + leaves + plain
 
 
 def _leaf_cards(trace: Trace, back: _Backward) -> list[Card]:
@@ -152,16 +164,19 @@ def _op_cards(trace: Trace, back: _Backward) -> list[Card]:
         born = op_step(trace, op.index)
         outputs = [trace.tensors[i] for i in op.outputs]
         names = ", ".join(dict.fromkeys(t.name for t in outputs if t.name))
-        title = f"{names} = {op.name}" if names else f"{op.name}#{born}"
+        title = _title(names, op.name, born, bool(op.module))
         title += {"backward": ", in backward", "recompute": ", recomputed"}.get(op.during, "")
         values = _values([t.value for t in outputs])
         main = trace.main_node(op.index)
         card = Card(f"o{op.index}", "plain", _clip(title), born, None, op.index, [State(0, values)])
+        card.badge, card.folded = op.module[:WIDTH], bool(op.module)
         if main is None:
             card.function = "no grad_fn"
         else:
             card.id, card.kind, card.node = f"n{main}", "op", main
             _fill(trace, card, back)
+            if op.parameters:
+                card.function += f", {op.parameters} parameter{'s' if op.parameters > 1 else ''}"
         cards.append(card)
         for index in trace.nodes_of(op.index):
             if index != main:
@@ -171,13 +186,28 @@ def _op_cards(trace: Trace, back: _Backward) -> list[Card]:
     return cards
 
 
+def _title(names: str, name: str, step: int, module: bool) -> str:
+    """What a card is called: the end of a module's path says more than its beginning."""
+    title = f"{names} = {name}" if names else f"{name}#{step}"
+    if not module or len(title) <= WIDTH:
+        return title
+    path = names or name
+    if names and len(names) + len(name.rpartition(".")[2]) + 4 <= WIDTH:
+        return f"{names} = …{name[len(names) + 4 - WIDTH :]}"
+    return f"…{path[1 - WIDTH :]}"
+
+
 def _older_cards(trace: Trace, back: _Backward) -> list[Card]:
     cards = []
+    held: dict[int, Tensor] = {}
+    for tensor in trace.tensors:
+        if tensor.node is not None and tensor.op is None:
+            held.setdefault(tensor.node, tensor)
     for node in trace.nodes:
         if node.op is None and node.leaf is None:
             card = Card(f"n{node.index}", "older", "", 0, node.index)
-            tensor = next((t for t in trace.tensors if t.node == node.index and t.op is None), None)
             card.title = short(node.name)
+            tensor = held.get(node.index)
             if tensor is not None:
                 card.title = tensor.name or card.title
                 card.values = [State(0, brief(tensor.value, WIDTH))]
@@ -194,8 +224,8 @@ def _fill(trace: Trace, card: Card, back: _Backward) -> None:
     card.function = short(node.name)
     kept = sum({s.storage: s.nbytes for s in node.saved}.values())
     if kept:
-        card.keeps = [State(card.born, f"keeps {size(kept)}")]
-        freed = freed_at(trace, node.index)
+        card.keeps = [State(card.born, f"{'all keep' if node.times > 1 else 'keeps'} {size(kept)}")]
+        freed = back.freed.get(node.index)
         if freed is not None:
             card.keeps.append(State(freed, "freed"))
     card.grads, card.runs = _node_grads(trace, node.index, back)
@@ -204,7 +234,7 @@ def _fill(trace: Trace, card: Card, back: _Backward) -> None:
 def _node_grads(trace: Trace, node: int, back: _Backward) -> tuple[list[State], list[int]]:
     """What a card says of its gradient over time, and the steps in which its node ran."""
     states = [State(0, "grad not yet")] if trace.steps else []
-    ran, arrivals = back.runs.get(node, []), back.arrivals.get(node, [])
+    ran, arrivals = back.runs.get(node, []), trace.arrivals_at(node)
     expected = Counter((step.run, edge.input_nr) for step, edge, _ in arrivals)
     parts: dict[tuple[int, int], list[Value]] = {}
     several = len({edge.input_nr for _, edge, _ in arrivals}) > 1
@@ -319,8 +349,20 @@ def _edge_links(
             tail = replace(tail, id=name, title=title)
             chips.append(tail)
         flows = tuple(back.flows.get(edge.index, ()))
-        links.append(Link(f"e{edge.index}", tail.id, head.id, head.born, edge.index, flows))
+        reader, maker = trace.nodes[edge.source].op, trace.nodes[edge.target].op
+        again = edge.source == edge.target or (
+            edge.again if reader == maker else _again(trace, reader, maker)
+        )
+        born = max(tail.born, head.born) if again else head.born
+        links.append(Link(f"e{edge.index}", tail.id, head.id, born, edge.index, flows, again))
     return links, chips
+
+
+def _again(trace: Trace, reader: int | None, maker: int | None) -> bool:
+    """Whether an operation reads what comes after it: what an earlier repetition of a block has made."""
+    if reader is None or maker is None or reader > maker:
+        return False
+    return trace.ops[reader].block is not None
 
 
 def _data_links(trace: Trace, cards: dict[str, Card], uses: dict[str, list[Link]]) -> list[Link]:
@@ -336,9 +378,11 @@ def _data_links(trace: Trace, cards: dict[str, Card], uses: dict[str, list[Link]
             if tensor.node is not None and (tensor.node in targets or tensor.node in nodes):
                 continue
             tail = _card_of(trace, tensor)
-            if tail in cards and head in cards and tail != head:
-                born = cards[head].born
-                links.append(Link(f"d{len(links)}", _chip(tail, uses, born), head, born))
+            again = tensor.kind == "result" and _again(trace, op.index, tensor.op)
+            if tail in cards and head in cards and (tail != head or again):
+                born = max(cards[tail].born, cards[head].born) if again else cards[head].born
+                tail = tail if again else _chip(tail, uses, born)
+                links.append(Link(f"d{len(links)}", tail, head, born, back=again))
     for tensor in trace.leaves:
         made = tensor.op is not None and not trace.ops[tensor.op].factory
         if made and f"o{tensor.op}" in cards:

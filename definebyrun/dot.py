@@ -7,14 +7,19 @@ the colours here are those of the light theme, for whoever renders this DOT with
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import graphviz
 
 from .cards import Card, Link
+from .frames import Frame
 
-__all__ = ["BADGED", "FILL", "LINE", "PAD", "ROW", "card_size", "to_dot"]
+__all__ = ["AGAIN", "BADGED", "FILL", "LINE", "PAD", "ROW", "badge_of", "card_size", "to_dot"]
 
 CHAR, ROW, PAD, SMALL = 7.3, 16.0, 10.0, 0.87
 """Points: the width of a character, the height of a row, the room around the text; small print relative to that."""
+AGAIN = "next time"
+"""The word on an arrow that leads from one repetition to the next."""
 BADGED = ("leaf", "parameter", "constant")
 """Kinds that a card names in its upper right corner."""
 FILL = {
@@ -35,9 +40,14 @@ LINE = {
 }
 
 
+def badge_of(card: Card) -> str:
+    """The word in the upper right corner of a card: the kind of a leaf, the class of a folded module."""
+    return card.kind if card.kind in BADGED else card.badge
+
+
 def card_size(card: Card) -> tuple[float, float]:
     """Width and height of a card in points, wide enough for the longest text that any of its states shows."""
-    badge = len(card.kind) + 2 if card.kind in BADGED else 0
+    badge = len(badge_of(card)) + 2 if badge_of(card) else 0
     mark = max((len(state.text) for state in card.keeps), default=-2) + 2
     texts = [len(state.text) for row in card.rows() for state in row]
     longest = max(
@@ -46,31 +56,81 @@ def card_size(card: Card) -> tuple[float, float]:
     return round(longest * CHAR + 2 * PAD, 1), (1 + len(card.rows())) * ROW + PAD
 
 
-def to_dot(cards: list[Card], links: list[Link], labels: bool = True) -> str:
+def to_dot(
+    cards: list[Card], links: list[Link], labels: bool = True, frames: Sequence[Frame] = ()
+) -> str:
     """The picture as DOT, data flowing from top to bottom; without labels it is only what a layout needs."""
     nodes = (
         _NODE if labels else {**_NODE, "label": ""}
     )  # as a default: given to each, it is forgotten
     dot = graphviz.Digraph("definebyrun", graph_attr=_GRAPH, node_attr=nodes, edge_attr=_EDGE)
-    for card in cards:
-        width, height = card_size(card)
-        rows = [card.title, *(row[-1].text for row in card.rows())]
-        dot.node(
-            card.id,
-            label="".join(graphviz.escape(row) + "\\l" for row in rows) if labels else None,
-            id=card.id,
-            **{"class": f"card {card.kind}"},
-            width=f"{width / 72:.3f}",
-            height=f"{height / 72:.3f}",
-            style="filled,rounded" if card.kind in ("leaf", "parameter") else "filled",
-            fillcolor=FILL.get(card.kind, "#ffffff"),
-            color=LINE.get(card.kind, "#77776f"),
-        )
-    for link in links:
-        style = {} if link.edge is not None else {"style": "dashed", "color": "#77776f"}
-        kind = "edge" if link.edge is not None else "data"
-        dot.edge(link.tail, link.head, id=link.id, **{"class": kind}, **style)
+    dot.body += [_node(card, labels) for card in cards]
+    _add_frames(dot, frames, labels)
+    dot.body += [_edge(link, labels) for link in links]
     return dot.source
+
+
+def _node(card: Card, labels: bool) -> str:
+    """A line of DOT; written out, because ids and numbers need no quoting and there are many of them."""
+    width, height = card_size(card)
+    room = f"height={height / 72:.3f} id={card.id}"
+    if not labels:
+        return f"\t{card.id} [{room} width={width / 72:.3f}]\n"
+    rows = [card.title, *(row[-1].text for row in card.rows())]
+    label = graphviz.quoting.quote("".join(graphviz.escape(row) + "\\l" for row in rows))
+    colour, fill = LINE.get(card.kind, "#77776f"), FILL.get(card.kind, "#ffffff")
+    style = '"filled,rounded"' if card.kind in ("leaf", "parameter") else "filled"
+    return (
+        f'\t{card.id} [label={label} class="card {card.kind}" color="{colour}" fillcolor="{fill}" '
+        f"{room} style={style} width={width / 72:.3f}]\n"
+    )
+
+
+def _edge(link: Link, labels: bool) -> str:
+    kind = 'class="edge"' if link.edge is not None else 'class=data color="#77776f"'
+    if link.back and labels:
+        look = f'label="{AGAIN}" {kind} constraint=false fontsize=10 id={link.id} style=dashed'
+    elif link.back:
+        look = f"label={_room(len(AGAIN))} constraint=false id={link.id}"
+    elif labels:
+        look = f"{kind} id={link.id}" + ("" if link.edge is not None else " style=dashed")
+    else:
+        look = f"id={link.id}"
+    return f"\t{link.tail} -> {link.head} [{look}]\n"
+
+
+def _add_frames(dot: graphviz.Digraph, frames: Sequence[Frame], labels: bool) -> None:
+    """Frames as clusters, inner ones first; for a layout a label is only the room that it needs."""
+    clusters: dict[str, graphviz.Digraph] = {}
+    for frame in frames:
+        cluster = clusters[frame.id] = graphviz.Digraph(f"cluster_{frame.id}")
+        style = "filled,rounded" if frame.rolled else "rounded"
+        look = {
+            "style": style,
+            "fillcolor": "#f6f9fd",
+            "color": LINE["inner"],
+            "fontname": "monospace",
+            "fontsize": "11",
+        }
+        text = graphviz.escape(frame.label) if labels else _room(len(frame.label))
+        cluster.attr(label=text, id=frame.id, labeljust="l", margin="9", **look)
+        for card in frame.cards:
+            cluster.node(card)
+    for frame in reversed(frames):
+        around = dot if frame.outer is None else clusters[frame.outer]
+        around.subgraph(clusters[frame.id])
+
+
+def _room(characters: int) -> str:
+    """A label that takes the room of our own small print. Without text, so that no font is looked up.
+
+    Its colour makes Graphviz draw it, which shows where it lies.
+    """
+    width = round(characters * CHAR * SMALL) + 8
+    return (
+        '<<TABLE BGCOLOR="white" BORDER="0" CELLPADDING="0" CELLSPACING="0" FIXEDSIZE="TRUE" '
+        f'WIDTH="{width}" HEIGHT="12"><TR><TD></TD></TR></TABLE>>'
+    )
 
 
 _GRAPH = {

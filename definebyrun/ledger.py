@@ -16,7 +16,7 @@ from .calls import UNFILLED, place_of, saved_by, storage_of, version_of
 from .naming import Names
 from .snapshot import dtype_of, snapshot
 from .source import Sources
-from .trace import Edge, Grad, Node, Op, Saved, Step, Tensor, Trace, Value
+from .trace import Call, Edge, Grad, Node, Op, Saved, Step, Tensor, Trace, Value
 from .walk import Graph, is_leaf, kind_of, leaf_of, node_of
 
 __all__ = ["Entry", "Ledger", "Live", "Stack"]
@@ -34,6 +34,7 @@ class Entry:
     inputs: list[int]
     stack: Stack = ()
     scope: str = ""
+    call: int | None = None
     outputs: list[int] = field(default_factory=list)
     inplace: bool = False
     grad_enabled: bool = True
@@ -83,6 +84,7 @@ class Ledger:
         self.nodes: list[Live] = []
         self.steps: list[Step] = []
         self.grads: list[Grad] = []
+        self.calls: list[Call] = []
         self.edge_grads: dict[int, Value] = {}
         self._versions: list[_Version] = []
         self._current: dict[int, int] = {}  # by id of a tensor: its newest version here
@@ -364,6 +366,7 @@ class Ledger:
             steps=tuple(self.steps),
             sources=tuple(sources.pieces),
             grads=tuple(self.grads),
+            calls=tuple(self.calls),
             error=error,
         )
 
@@ -400,4 +403,5 @@ def _frozen_op(index: int, op: Entry, sources: Sources) -> Op:
         args=tuple(op.args or op.inputs),
         within=op.within,
         during=op.during,
+        call=op.call,
     )

@@ -21,7 +21,7 @@ from .memory import kept_after_steps
 from .svg import Picture
 from .text import canonical, size
 from .trace import Step, Trace
-from .words import sentences
+from .words import sentence
 
 __all__ = ["asset", "player", "still"]
 
@@ -49,19 +49,37 @@ def asset(name: str) -> str:
     return "".join(parts)
 
 
-def still(trace: Trace, picture: Picture) -> str:
+def style(picture: Picture) -> str:
+    """The style of a drawing; that of frames and folded cards only where there are any."""
+    framed = 'class="dbr-f' in picture.svg or 'class="dbr-stack' in picture.svg
+    return asset("drawing.css") + (asset("frames.css") if framed else "")
+
+
+def still(trace: Trace, picture: Picture, folding: str = "") -> str:
     """The picture as it is at the end, with the canonical text folded below it: HTML without scripts."""
     least = round(picture.width * 0.6)
     svg = picture.svg.replace("<svg ", f'<svg style="min-width:{least}px" ', 1)
     text = str(Markup.escape(canonical(trace)))
     return (
-        f'<div class="dbr"><style>{asset("drawing.css")}</style>'
-        f'<div class="dbr-graph" tabindex="0" role="region" aria-label="Graph">{svg}{BARE}</div>'
+        f'<div class="dbr"><style>{style(picture)}</style>'
+        f'<div class="dbr-graph" tabindex="0" role="region" aria-label="Graph">{svg}{BARE}</div>{_said(folding)}'
         f'<details class="dbr-text"><summary>The same as text</summary><pre tabindex="0">{text}</pre></details></div>'
     )
 
 
-def player(trace: Trace, cards: list[Card], links: list[Link], picture: Picture, label: str) -> str:
+def _said(folding: str) -> str:
+    """The sentence under a picture that was folded unasked."""
+    return str(Markup('<p class="dbr-said">{}</p>').format(folding)) if folding else ""
+
+
+def player(
+    trace: Trace,
+    cards: list[Card],
+    links: list[Link],
+    picture: Picture,
+    label: str,
+    folding: str = "",
+) -> str:
     """The player's HTML."""
     steps, memory = _steps(trace, cards, links), kept_after_steps(trace)
     most = max(memory, default=0) or 1
@@ -72,10 +90,11 @@ def player(trace: Trace, cards: list[Card], links: list[Link], picture: Picture,
     return environment.from_string(asset("player.html")).render(
         id=identity,
         label=label,
-        css=Markup(asset("drawing.css") + asset("player.css")),
+        css=Markup(style(picture) + asset("player.css")),
         js=Markup(asset("player.js").replace("{{ id }}", identity)),
         svg=Markup(svg),
         bare=Markup(BARE),
+        folding=Markup(_said(folding)),
         code=_code(trace),
         steps=steps,
         memory=["0", *(f"{part / most:.2f}" for part in memory)],
@@ -104,7 +123,6 @@ def _steps(trace: Trace, cards: list[Card], links: list[Link]) -> list[dict[str,
     count = f"{len(trace.steps)} steps are ahead" if len(trace.steps) > 1 else "One step is ahead"
     begin = f"Start. {count}; nothing has run yet. Step with the buttons, or click here and use the arrow keys."
     steps = [{"t": begin, "c": [], "e": [], "l": [], "m": size(0), "b": 0}]
-    told = sentences(trace)
     for step, kept in zip(trace.steps, kept_after_steps(trace), strict=True):
         if step.phase == "forward":
             lit = by_op.get(step.op, [])
@@ -116,7 +134,7 @@ def _steps(trace: Trace, cards: list[Card], links: list[Link]) -> list[dict[str,
             lit = by_node.get(step.node, [])
         steps.append(
             {
-                "t": told[step.index],
+                "t": sentence(trace, step),
                 "c": [card for card in lit if card in ids],
                 "e": [by_edge[edge] for edge, _ in step.passed if edge in by_edge],
                 "l": _places(trace, step),

@@ -36,7 +36,7 @@ from .ledger import Entry, Stack
 from .naming import user_frames
 from .optimizing import Optimizing
 from .source import Sources
-from .trace import Trace
+from .trace import Call, Trace
 
 __all__ = ["Recorder"]
 
@@ -47,7 +47,7 @@ class Recorder(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self._result: Trace | None = None
-        self._scopes: list[str] = []
+        self._calls: list[int] = []  # the module calls that are going on, outermost first
         self._call: Stack = ()
         self._optimizing: Optimizing | None = None
 
@@ -154,7 +154,8 @@ class Recorder(TorchFunctionMode):
         results = list({id(tensor): tensor for tensor in [*new, *changed]}.values())
         if not results:
             return
-        op.scope = self._scopes[-1] if self._scopes else ""
+        op.call = self._calls[-1] if self._calls else None
+        op.scope = "" if op.call is None else self._ledger.calls[op.call].path
         op.inplace, op.factory = bool(changed), from_nothing
         for tensor in changed:
             self._ledger.changed(tensor)
@@ -194,13 +195,14 @@ class Recorder(TorchFunctionMode):
         if names.of(module) is None:
             self._look()
             names.give_module(module, type(module).__name__)
-        self._scopes.append(names.of(module) or "")
+        calls, outer = self._ledger.calls, self._calls[-1] if self._calls else None
+        self._calls.append(len(calls))
+        calls.append(Call(len(calls), names.of(module) or "", type(module).__name__, outer))
 
     def _leave_module(self, module: torch.nn.Module, args: Any, output: Any) -> None:
-        if (
-            self._scopes and get_ident() == self._thread
-        ):  # empty when the recording began inside this module
-            self._scopes.pop()
+        # no calls are open when the recording began inside this module
+        if self._calls and get_ident() == self._thread:
+            self._calls.pop()
 
     def _before_optimizer(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         if get_ident() != self._thread:

@@ -8,6 +8,7 @@ the picture shows the end of the run: without scripts it is complete.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
@@ -15,13 +16,20 @@ from math import hypot
 from xml.etree import ElementTree
 
 from .cards import Card, Link, State
-from .dot import BADGED, FILL, LINE, PAD, ROW, to_dot
+from .dot import AGAIN, FILL, LINE, PAD, ROW, badge_of, to_dot
+from .frames import Frame
 from .layout import to_svg
 
 __all__ = ["Picture", "draw"]
 
 _NS = "{http://www.w3.org/2000/svg}"
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+_LONG = re.compile(r"-?\d+\.\d\d+")
+_WEIGHTS = [
+    ((1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3)
+    for t in (n / 8 for n in range(1, 9))
+]
+"""How much each point of a cubic curve counts, at eight places along it."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +41,9 @@ class Picture:
     height: float
 
 
-def draw(cards: list[Card], links: list[Link], label: str) -> Picture:
+def draw(cards: list[Card], links: list[Link], label: str, frames: Sequence[Frame] = ()) -> Picture:
     """Lay out and draw; `label` is the text alternative. Raises `layout.LayoutError` without an engine."""
-    root = ElementTree.fromstring(to_svg(to_dot(cards, links, labels=False)))
+    root = ElementTree.fromstring(to_svg(to_dot(cards, links, labels=False, frames=frames)))
     _, _, width, height = (float(n) for n in _NUMBER.findall(root.get("viewBox", "0 0 0 0")))
     graph = root.find(f"{_NS}g")
     shift = (
@@ -44,7 +52,12 @@ def draw(cards: list[Card], links: list[Link], label: str) -> Picture:
         else ["0", "0"]
     )
     groups = {group.get("id"): group for group in root.iter(f"{_NS}g")}
-    parts = [part for link in links for part in _link(link, groups[link.id])]
+    parts = [_frame(frame, _box(groups[frame.id])) for frame in frames]
+    parts += [part for link in links for part in _link(link, groups[link.id])]
+    for frame in frames:
+        x, y, _, _ = _box(groups[frame.id])
+        roll = " dbr-rolled" if frame.rolled else ""
+        parts.append(_text(f"dbr-k dbr-name{roll}", x + PAD, y + 15, frame.label))
     parts += [part for card in cards for part in _card(card, _box(groups[card.id]))]
     svg = (
         f'<svg class="dbr-svg" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" '
@@ -57,10 +70,21 @@ def draw(cards: list[Card], links: list[Link], label: str) -> Picture:
 
 def _box(group: ElementTree.Element) -> tuple[float, float, float, float]:
     """Left, top, width and height of a node as Graphviz has placed it."""
-    shape = next(part for part in group if part.tag in (f"{_NS}polygon", f"{_NS}path"))
+    return _bounds(next(part for part in group if part.tag in (f"{_NS}polygon", f"{_NS}path")))
+
+
+def _bounds(shape: ElementTree.Element) -> tuple[float, float, float, float]:
     numbers = [float(n) for n in _NUMBER.findall(shape.get("points") or shape.get("d") or "")]
     xs, ys = numbers[::2], numbers[1::2]
     return min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)
+
+
+def _frame(frame: Frame, box: tuple[float, float, float, float]) -> str:
+    x, y, width, height = box
+    return (
+        f'<g class="dbr-f{" dbr-roll" if frame.rolled else ""}"><rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" '
+        f'height="{height:.1f}" rx="8" fill="#f6f9fd" stroke="{LINE["inner"]}"/></g>'
+    )
 
 
 def _link(link: Link, group: ElementTree.Element) -> list[str]:
@@ -68,11 +92,20 @@ def _link(link: Link, group: ElementTree.Element) -> list[str]:
     tip = next((part.get("points") or "" for part in group if part.tag == f"{_NS}polygon"), "")
     kind, dash = ("edge", "") if link.edge is not None else ("data", ' stroke-dasharray="5 3"')
     colour = "#33527a" if link.edge is not None else "#77776f"
+    if link.back:
+        dash = ' stroke-dasharray="5 3"'
     parts = [
         f'<g class="dbr-e dbr-{kind}" data-e="{link.id}" data-b="{link.born}">'
         f'<path d="{_rounded(line)}" fill="none" stroke="{colour}" stroke-width="1.4"{dash}/>'
         f'<polygon points="{_rounded(tip)}" fill="{colour}"/></g>'
     ]
+    if link.back:
+        room = next((part for part in group if part.get("fill") == "white"), None)
+        if room is not None:
+            x, y, _, height = _bounds(room)
+            parts.append(_text("dbr-k", x + 4, y + height - 2, AGAIN))
+    if not link.flows:
+        return parts
     x, y = _middle(line)
     for flow in link.flows:
         parts.append(
@@ -83,7 +116,7 @@ def _link(link: Link, group: ElementTree.Element) -> list[str]:
 
 
 def _rounded(text: str) -> str:
-    return _NUMBER.sub(lambda match: f"{float(match[0]):.1f}".removesuffix(".0"), text)
+    return _LONG.sub(lambda match: f"{float(match[0]):.1f}".removesuffix(".0"), text)
 
 
 def _middle(line: str) -> tuple[float, float]:
@@ -91,7 +124,12 @@ def _middle(line: str) -> tuple[float, float]:
     numbers = [float(n) for n in _NUMBER.findall(line)]
     points = list(zip(numbers[::2], numbers[1::2], strict=True))
     curves = [points[i : i + 4] for i in range(0, len(points) - 1, 3)]
-    track = [points[0]] + [_on_curve(curve, t / 8) for curve in curves for t in range(1, 9)]
+    track = [points[0]]
+    for (ax, ay), (bx, by), (cx, cy), (dx, dy) in curves:
+        track += [
+            (a * ax + b * bx + c * cx + d * dx, a * ay + b * by + c * cy + d * dy)
+            for a, b, c, d in _WEIGHTS
+        ]
     steps = [hypot(b[0] - a[0], b[1] - a[1]) for a, b in pairwise(track)]
     way, half = 0.0, sum(steps) / 2
     for place, step in zip(track, steps, strict=False):
@@ -101,14 +139,6 @@ def _middle(line: str) -> tuple[float, float]:
     return track[-1]
 
 
-def _on_curve(curve: list[tuple[float, float]], t: float) -> tuple[float, float]:
-    weights = ((1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3)
-    x, y = (
-        sum(w * point[axis] for w, point in zip(weights, curve, strict=True)) for axis in (0, 1)
-    )
-    return x, y
-
-
 def _card(card: Card, box: tuple[float, float, float, float]) -> list[str]:
     x, y, width, height = box
     left, right, line = x + PAD, x + width - PAD, y + PAD / 2
@@ -116,7 +146,7 @@ def _card(card: Card, box: tuple[float, float, float, float]) -> list[str]:
     radius = 14 if card.kind in ("leaf", "parameter") else 3
     names = f"dbr-c dbr-{card.kind}" + (" dbr-out" if card.output else "")
     parts = [
-        f'<g class="{names}" data-c="{card.id}" data-b="{card.born}">'
+        f'<g class="{names}" data-c="{card.id}" data-b="{card.born}">{_stack(card, box, colour)}'
         f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" rx="{radius}" '
         f'fill="{fill}" stroke="{colour}"{_dash(card)}/>'
     ]
@@ -127,8 +157,8 @@ def _card(card: Card, box: tuple[float, float, float, float]) -> list[str]:
         )
     base = line + 12
     parts.append(_text("dbr-t", left, base, card.title))
-    if card.kind in BADGED:
-        parts.append(_text("dbr-k", right, base, card.kind, end=True))
+    if badge_of(card):
+        parts.append(_text("dbr-k", right, base, badge_of(card), end=True))
     parts += _states("dbr-v", left, base + ROW, card.values)
     base += ROW * (2 if card.values else 1)
     if card.function:
@@ -141,6 +171,15 @@ def _card(card: Card, box: tuple[float, float, float, float]) -> list[str]:
         base += ROW
     parts += _states("dbr-d", left, base, card.grads)
     return [*parts, "</g>"]
+
+
+def _stack(card: Card, box: tuple[float, float, float, float], colour: str) -> str:
+    """Two edges of further cards behind a folded one."""
+    if not card.folded:
+        return ""
+    x, y, width, height = box
+    line = "".join(f"M{x + d:.1f} {y + height + d:.1f}h{width:.1f}v{-height:.1f}" for d in (3, 6))
+    return f'<path class="dbr-stack" d="{line}" fill="none" stroke="{colour}"/>'
 
 
 def _dash(card: Card) -> str:

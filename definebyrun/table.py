@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from html import escape
 
-from .text import brief, grad_text, op_call, op_step, short, size, tensor_label
+from .text import brief, grad_text, op_call, op_step, read_label, short, size, tensor_label
 from .trace import Node, Trace
 
 __all__ = ["Table", "tabulate"]
@@ -82,12 +82,14 @@ def tabulate(trace: Trace) -> Table:
                 str(op_step(trace, op.index)),
                 "–" if op.line is None else str(op.line),
                 op_call(trace, op).partition("(")[0],
-                ", ".join(a if isinstance(a, str) else tensor_label(trace, a) for a in op.args)
+                ", ".join(a if isinstance(a, str) else read_label(trace, op, a) for a in op.args)
                 or "–",
                 _shape(first.value.shape),
                 brief(first.value),
                 "None" if main is None else short(trace.nodes[main].name),
-                ", ".join(f"{s.name} {size(s.nbytes)}" for s in kept) or "–",
+                f"{size(sum(s.nbytes for s in kept))} in all"
+                if kept and op.holds * op.times > 1
+                else ", ".join(f"{s.name} {size(s.nbytes)}" for s in kept) or "–",
                 grad,
             )
         )

@@ -1,20 +1,23 @@
 """What the user holds: a `Tape` is a `Trace` that can show itself; `record` and `draw` give one.
 
 A tape shows its whole graph when a notebook displays it, with the canonical text as `text/plain`. `play()` gives
-the step player. Where there is no layout engine, one sentence says what to install and the text stands in.
+the step player. A large graph is folded before it is shown, and a sentence says so. Where
+there is no layout engine, one sentence says what to install and the text stands in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from html import escape
 from typing import Any
 
 import torch
 
-from .cards import Card, Link, deal
+from .cards import Card, Link, count, deal
 from .dot import to_dot
+from .fold import fit, fold
+from .frames import Frame, framed
 from .layout import LayoutError
 from .memory import kept_after_steps
 from .player import player, still
@@ -28,8 +31,10 @@ from .walk import walk
 
 __all__ = ["Player", "Tape", "draw", "record"]
 
+READABLE = 60
+"""A graph of more cards than this is folded when it is shown, unless it is asked for as it is."""
 MOST = 600
-"""More cards than this are not laid out: the text is shown instead, and a sentence says so."""
+"""More cards than this are laid out only for `unfolded`: else the text is shown, and a sentence says so."""
 
 
 class Player:
@@ -53,9 +58,11 @@ class Tape:
     `RuntimeError`.
     """
 
-    def __init__(self, trace: Trace | Recorder) -> None:
+    def __init__(self, trace: Trace | Recorder, whole: Trace | None = None) -> None:
         self._given = trace
-        self._dealt: tuple[list[Card], list[Link]] | None = None
+        self._whole = whole
+        self._shown: Trace | None = None
+        self._dealt: tuple[list[Card], list[Link], list[Frame]] | None = None
         self._drawn: Picture | None = None
 
     @property
@@ -71,6 +78,25 @@ class Tape:
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *_FACE})
 
+    def fold(
+        self, modules: bool | int | str | Iterable[str] = False, repeats: bool = False
+    ) -> Tape:
+        """The same run, smaller: modules folded into one card for each call, repetitions rolled up into one.
+
+        `modules` is how many levels of modules stay open, or the paths of those to fold: with 0 every module that
+        your code calls is one card; with 1 or True those are open and the modules inside them are cards. `repeats`
+        rolls up what runs at least three times in a row. Every call starts from the whole run.
+
+        Raises `ValueError` for a path that no module of the run has, and for a negative number of levels.
+        """
+        whole = self.trace if self._whole is None else self._whole
+        return Tape(fold(whole, modules, repeats), whole)
+
+    def unfolded(self) -> Tape:
+        """The whole run, drawn as it is whatever its size; the layout of thousands of cards can take minutes."""
+        whole = self.trace if self._whole is None else self._whole
+        return Tape(whole, whole)
+
     def text(self) -> str:
         """The canonical text: every operation, node, edge and gradient, one fact a line."""
         return canonical(self.trace)
@@ -81,7 +107,8 @@ class Tape:
 
     def dot(self) -> str:
         """The picture as DOT, for Graphviz or any program that reads it."""
-        return to_dot(*self._cards())
+        cards, links, frames = self._cards()
+        return to_dot(cards, links, frames=frames)
 
     def svg(self) -> str:
         """The picture as SVG, as it is at the end of the run; raises `LayoutError` where no engine is there."""
@@ -92,8 +119,9 @@ class Tape:
         if not self.trace.steps:
             return self._repr_html_()
         try:
-            cards, links = self._cards()
-            return player(self.trace, cards, links, self._picture(), self._label())
+            cards, links, _ = self._cards()
+            picture = self._picture()
+            return player(self._drawable(), cards, links, picture, self._label(), self._folding())
         except LayoutError as error:
             return self._instead(error)
 
@@ -116,27 +144,53 @@ class Tape:
 
     def _repr_html_(self) -> str:
         try:
-            return still(self.trace, self._picture())
+            return still(self._drawable(), self._picture(), self._folding())
         except LayoutError as error:
             return self._instead(error)
 
-    def _cards(self) -> tuple[list[Card], list[Link]]:
+    def _drawable(self) -> Trace:
+        """What is drawn: the run, folded when it is large and nobody has said how to show it."""
+        if self._shown is None:
+            trace = self.trace
+            as_it_is = self._whole is not None
+            self._shown = trace if as_it_is else fit(trace, lambda t: count(t) <= READABLE)
+        return self._shown
+
+    def _folding(self) -> str:
+        """A sentence for a picture that was folded unasked."""
+        shown = self._drawable()
+        if shown is self.trace:
+            return ""
+        how = [
+            "repetitions are rolled up" if shown.blocks else "",
+            "modules are folded" if any(op.module for op in shown.ops) else "",
+        ]
+        return (
+            f"{count(shown)} cards stand for {count(self.trace)}: {' and '.join(part for part in how if part)}. "
+            "Add .unfolded() to the tape to see all of them, .fold(…) to choose."
+        )
+
+    def _cards(self) -> tuple[list[Card], list[Link], list[Frame]]:
         if self._dealt is None:
-            self._dealt = deal(self.trace)
+            trace = self._drawable()
+            cards, links = deal(trace)
+            self._dealt = cards, links, framed(trace, cards, links)
         return self._dealt
 
     def _picture(self) -> Picture:
         if self._drawn is None:
-            cards, links = self._cards()
-            if len(cards) > MOST:
+            forced = self._whole is self.trace
+            number = 0 if forced else count(self._drawable())
+            if number > MOST:
                 raise LayoutError(
-                    f"This graph has {len(cards)} cards; above {MOST} only the text is shown."
+                    f"This graph has {number} cards; above {MOST} only the text is shown."
                 )
-            self._drawn = draw_cards(cards, links, self._label())
+            cards, links, frames = self._cards()
+            self._drawn = draw_cards(cards, links, self._label(), frames)
         return self._drawn
 
     def _label(self) -> str:
-        trace = self.trace
+        trace = self._drawable()
         parts = [
             f"{len(trace.ops)} operations" if trace.ops else "",
             f"{len(trace.nodes)} backward nodes",

@@ -11,10 +11,12 @@ from .trace import Edge, Node, Op, Step, Tensor, Trace, Value
 __all__ = [
     "brief",
     "canonical",
+    "during",
     "grad_text",
     "number",
     "op_call",
     "op_step",
+    "read_label",
     "short",
     "size",
     "tensor_label",
@@ -111,11 +113,18 @@ def tensor_label(trace: Trace, index: int) -> str:
     )
 
 
+def read_label(trace: Trace, op: Op, index: int) -> str:
+    """A tensor as an operation reads it: in a rolled-up block that may be what the time before has made."""
+    maker = trace.tensors[index].op
+    before = op.times > 1 and maker is not None and maker >= op.index
+    return tensor_label(trace, index) + (" of the time before" if before else "")
+
+
 def op_call(trace: Trace, op: Op) -> str:
     """An operation as a call with its result: `y = mul(x, w)`."""
     names = [trace.tensors[i].name for i in op.outputs]
     left = ", ".join(name or "_" for name in names) + " = " if any(names) else ""
-    args = (arg if isinstance(arg, str) else tensor_label(trace, arg) for arg in op.args)
+    args = (arg if isinstance(arg, str) else read_label(trace, op, arg) for arg in op.args)
     return f"{left}{op.name}({', '.join(args)})"
 
 
@@ -196,6 +205,8 @@ def _forward(trace: Trace, step: Step) -> list[str]:
             ("opaque", op.opaque),
             ("no grad", not op.grad_enabled),
             (during(trace, op), op.during),
+            (f"{op.module}, {_count(op.holds, 'operations')}", op.module),
+            (f"the last of {op.times:,} times", op.times > 1),
         )
         if on
     ]
@@ -204,6 +215,8 @@ def _forward(trace: Trace, step: Step) -> list[str]:
     for index in trace.nodes_of(op.index):
         node = trace.nodes[index]
         kept = ", ".join(f"{s.name} {size(s.nbytes)}" for s in node.saved)
+        if kept and node.holds * node.times > 1:
+            kept = f"{size(sum(s.nbytes for s in node.saved))} in all"
         lines.append(
             f"{short(node.name)}{_next(trace, index)}" + (f" keeps {kept}" if kept else "")
         )
@@ -218,10 +231,11 @@ def _next(trace: Trace, node: int) -> str:
 
 def _target(trace: Trace, edge: Edge) -> str:
     node = trace.nodes[edge.target]
+    earlier = " of an earlier time" if edge.again else ""
     if node.leaf is not None:
-        return f"AccumulateGrad({tensor_label(trace, node.leaf)})"
+        return f"AccumulateGrad({tensor_label(trace, node.leaf)}){earlier}"
     made = "" if node.op is None else f"({_output(trace, node.op)})"
-    return f"{short(node.name)}{made}" + (f"[{edge.input_nr}]" if edge.input_nr else "")
+    return f"{short(node.name)}{made}" + (f"[{edge.input_nr}]" if edge.input_nr else "") + earlier
 
 
 def _output(trace: Trace, op: int) -> str:

@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 __all__ = [
+    "Block",
+    "Call",
     "Edge",
     "Grad",
     "Node",
@@ -136,6 +138,7 @@ class Tensor:
     operation that made it (None: it was there before), `node` its `grad_fn`, or for a leaf its `AccumulateGrad`;
     `output_nr` says which output of that node it is. `origin` is the first version of a leaf changed in place.
     `since` counts the steps before it was there, for a leaf's `.grad` that the run reads.
+    `block` is the repeated block that a leaf is made anew for, of which it then stands for all `times`.
     """
 
     index: int
@@ -147,6 +150,8 @@ class Tensor:
     output_nr: int = 0
     origin: int | None = None
     since: int = 0
+    times: int = 1
+    block: int | None = None
 
     @property
     def requires_grad(self) -> bool:
@@ -163,6 +168,11 @@ class Op:
     tensors, text for everything else. An `opaque` operation was not seen, only found; a `factory` makes a leaf.
     `during` is `backward` for an operation of a hook or a custom backward, `recompute` for one of a checkpoint that
     is computed again, and empty otherwise; `within` is the node that was running then.
+    `call` is the innermost module call that it ran in, an index into `Trace.calls`.
+
+    In a folded trace an operation stands for `holds` operations that ran `times` times: `holds * times` in all.
+    `module` is then the class of the module that it is, `parameters` how many leaves with a gradient lie in it
+    each time; `block` the repeated block that it is shown in.
     """
 
     index: int
@@ -180,6 +190,12 @@ class Op:
     args: tuple[int | str, ...] = ()
     within: int | None = None
     during: str = ""
+    call: int | None = None
+    holds: int = 1
+    times: int = 1
+    module: str = ""
+    parameters: int = 0
+    block: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +219,9 @@ class Node:
     `op` is the operation that made it (None: an `AccumulateGrad`, or older than the recording), `order` its
     place in the last backward run that reached it (None: not reached), `grad` what arrived at its first output
     in that run, `leaf` the tensor that an `AccumulateGrad` fills.
+
+    In a folded trace it stands for `holds * times` nodes (those of leaves not counted) and for `edges` edges
+    between them; `saved` is then what all of them keep, each storage once.
     """
 
     index: int
@@ -212,6 +231,9 @@ class Node:
     grad: Value | None = None
     leaf: int | None = None
     saved: tuple[Saved, ...] = ()
+    holds: int = 1
+    times: int = 1
+    edges: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +241,10 @@ class Edge:
     """One entry of `source`'s `next_functions`: gradients flow from `source` to input `input_nr` of `target`.
 
     `slot` is the entry's place in `next_functions`, `grad` what flowed in the last backward run, if any did.
+
+    In a folded trace it stands for `times` edges of a repeated block. Of those that lead out of the block, `grad` is
+    the sum, of the others that of the repetition shown. `again` marks an edge whose gradient arrives at another
+    repetition than the one that is shown: it is no part of the gradient that is shown there.
     """
 
     index: int
@@ -227,6 +253,8 @@ class Edge:
     input_nr: int
     slot: int
     grad: Value | None = None
+    times: int = 1
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +264,8 @@ class Step:
     Backward only: `received` holds what arrived at each output of the node (its `grad_outputs`), `passed` pairs of
     edge index and gradient, `before` and `after` a leaf's `.grad` around its accumulation, `run` the number of the
     backward run, `freed` whether the node let go of its saved tensors.
+
+    `kept` is what the graph kept alive after it, in bytes, in a folded trace, from which it cannot be counted.
     """
 
     index: int
@@ -249,6 +279,31 @@ class Step:
     after: Value | None = None
     run: int = 0
     freed: bool = False
+    kept: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a module: its path and class, and the call inside which it was made."""
+
+    index: int
+    path: str
+    kind: str
+    outer: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Operations that ran `times` times in a row (within each time of `outer`) and are shown once.
+
+    Values are those of the last time; gradients those of the last time that one arrived. `label` names the modules
+    where every time had its own: `layers.0 … layers.11`.
+    """
+
+    index: int
+    times: int
+    label: str = ""
+    outer: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +339,8 @@ class Trace:
     steps: tuple[Step, ...] = ()
     sources: tuple[Source, ...] = ()
     grads: tuple[Grad, ...] = ()
+    calls: tuple[Call, ...] = ()
+    blocks: tuple[Block, ...] = ()
     root: int | None = None
     error: str | None = None
     _nodes_by_op: dict[int | None, list[int]] = field(init=False, repr=False, compare=False)
@@ -293,6 +350,11 @@ class Trace:
     _grads_by_leaf: dict[int, list[tuple[int, Value | None]]] = field(
         init=False, repr=False, compare=False
     )
+    _arrivals: dict[int, list[tuple[Step, Edge, Value]]] = field(
+        init=False, repr=False, compare=False
+    )
+    _counts: dict[str, int] = field(init=False, repr=False, compare=False)
+    _places: list[int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         nodes: dict[int | None, list[int]] = {}
@@ -301,6 +363,19 @@ class Trace:
         edges: dict[int, list[Edge]] = {}
         for edge in self.edges:
             edges.setdefault(edge.source, []).append(edge)
+        arrivals: dict[int, list[tuple[Step, Edge, Value]]] = {}
+        counts: dict[str, int] = {}
+        places: list[int] = []
+        for step in self.steps:
+            counts[step.phase] = counts.get(step.phase, 0) + 1
+            places.append(counts[step.phase])
+            for index, value in step.passed:
+                edge = self.edges[index]
+                if not edge.again:
+                    arrivals.setdefault(edge.target, []).append((step, edge, value))
+        object.__setattr__(self, "_arrivals", arrivals)
+        object.__setattr__(self, "_counts", counts)
+        object.__setattr__(self, "_places", places)
         object.__setattr__(self, "_nodes_by_op", nodes)
         object.__setattr__(self, "_edges_by_source", edges)
         object.__setattr__(self, "_step_by_op", {step.op: step for step in self.steps})
@@ -348,6 +423,18 @@ class Trace:
         """The step in which an operation ran."""
         return self._step_by_op[op]
 
+    def place_of(self, step: Step) -> int:
+        """Which step of its phase it is, counted from 1."""
+        return self._places[step.index]
+
+    def count(self, phase: str) -> int:
+        """How many steps a phase has."""
+        return self._counts.get(phase, 0)
+
+    def arrivals_at(self, node: int) -> list[tuple[Step, Edge, Value]]:
+        """Every gradient that travelled to a node: the step, the edge and the gradient, in the order of the run."""
+        return self._arrivals.get(node, [])
+
     def main_node(self, op: int) -> int | None:
         """The node that is the `grad_fn` of an operation's first differentiable output; None without one."""
         made = set(self.nodes_of(op))
@@ -365,7 +452,10 @@ class Trace:
         """The trace as JSON: keys in a fixed order, complex numbers as `[real, imaginary]`."""
         parts = {
             name: [asdict(part) for part in getattr(self, name)]
-            for name in ("tensors", "ops", "nodes", "edges", "steps", "sources", "grads")
+            for name in (
+                *("tensors", "ops", "nodes", "edges", "steps"),
+                *("sources", "grads", "calls", "blocks"),
+            )
         }
         return json.dumps({**parts, "root": self.root, "error": self.error}, default=_plain)
 

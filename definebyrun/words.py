@@ -6,51 +6,22 @@ rules are those of PyTorch's derivatives.yaml; operations without a rule here sa
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from itertools import takewhile
 
-from .text import brief, during, short, size, tensor_label
+from .text import brief, during, read_label, short, size, tensor_label
 from .trace import Edge, Node, Op, Step, Trace, Value, total
 
-__all__ = ["sentences"]
+__all__ = ["sentence"]
 
 Rule = Callable[[Trace, Op, int, Value], str | None]
 WIDE = 40
 
 
-def sentences(trace: Trace) -> list[str]:
-    """What happened in each step, in words and numbers."""
-    run = _Run.of(trace)
-    counts = Counter(step.phase for step in trace.steps)
-    so_far: Counter[str] = Counter()
-    told = []
-    for step in trace.steps:
-        so_far[step.phase] += 1
-        head = f"{step.phase.capitalize()} {so_far[step.phase]} of {counts[step.phase]}. "
-        forward = step.phase == "forward"
-        told.append(head + (_forward(trace, step) if forward else _backward(trace, step, run)))
-    return told
-
-
-Way = tuple[int, int, int]
-
-
-@dataclass
-class _Run:
-    """What travelled to each output of each node in each backward run: (step, edge, gradient), in order."""
-
-    arrivals: dict[Way, list[tuple[int, int, Value]]]
-
-    @classmethod
-    def of(cls, trace: Trace) -> _Run:
-        found: dict[Way, list[tuple[int, int, Value]]] = {}
-        for step in trace.steps:
-            for index, value in step.passed:
-                edge = trace.edges[index]
-                way = (step.run, edge.target, edge.input_nr)
-                found.setdefault(way, []).append((step.index, index, value))
-        return cls(found)
+def sentence(trace: Trace, step: Step) -> str:
+    """What happened in one step, in words and numbers."""
+    head = f"{step.phase.capitalize()} {trace.place_of(step)} of {trace.count(step.phase)}. "
+    return head + (_forward(trace, step) if step.phase == "forward" else _backward(trace, step))
 
 
 def _list(words: list[str]) -> str:
@@ -74,10 +45,34 @@ def _forward(trace: Trace, step: Step) -> str:
         text = f"{op.name} changes {made} in place: {values}."
     else:
         args = list(
-            dict.fromkeys(a if isinstance(a, str) else tensor_label(trace, a) for a in op.args)
+            dict.fromkeys(a if isinstance(a, str) else read_label(trace, op, a) for a in op.args)
         )
-        text = f"{op.name} makes {made}" + (f" from {_list(args)}" if args else "") + f": {values}."
-    return (f"{when[:1].upper()}{when[1:]}: " if when else "") + text + _graph(trace, op)
+        what = f"{op.name} ({op.module}, {_operations(op.holds)})" if op.module else op.name
+        text = f"{what} makes {made}" + (f" from {_list(args)}" if args else "") + f": {values}."
+    start = f"{when[:1].upper()}{when[1:]}: " if when else ""
+    return start + text + _graph(trace, op) + _repeated(trace, op)
+
+
+def _operations(number_of: int) -> str:
+    return f"{number_of:,} operation{'s' if number_of > 1 else ''}"
+
+
+def _parameters(number_of: int) -> str:
+    return f"{number_of:,} parameters lie" if number_of > 1 else "One parameter lies"
+
+
+def _repeated(trace: Trace, op: Op) -> str:
+    """How often an operation of a rolled-up block ran; for the first of a block, what that means."""
+    if op.times == 1:
+        return ""
+    if op.index and trace.ops[op.index - 1].block == op.block:
+        return f" That is the last of {op.times:,} times."
+    following = (other.block == op.block for other in trace.ops[op.index :])
+    same = sum(1 for _ in takewhile(bool, following))
+    ran = f"This operation ran {op.times:,} times"
+    if same > 1:
+        ran = f"The same {same} operations ran {op.times:,} times"
+    return f" {ran}; the values are those of the last time."
 
 
 def _graph(trace: Trace, op: Op) -> str:
@@ -91,6 +86,11 @@ def _graph(trace: Trace, op: Op) -> str:
         return " No input asks for a gradient: no node is made."
     kept = {s.storage: s for node in nodes for s in node.saved}
     text = f" It leaves {_list([short(node.name) for node in nodes])} in the graph"
+    if op.module or op.times > 1:
+        each = " each time" if op.times > 1 else ""
+        much = f"{size(sum(s.nbytes for s in kept.values()))} in all" if kept else "nothing"
+        inside = f" {_parameters(op.parameters)} in it." if op.parameters else ""
+        return f"{text}{each}, keeping {much} for backward.{inside}"
     if not kept:
         return text + ", which keeps nothing."
     names = list(dict.fromkeys(_kept_name(trace, op, s.tensor, s.name) for s in kept.values()))
@@ -108,30 +108,45 @@ def _kept_name(trace: Trace, op: Op, tensor: int | None, attribute: str) -> str:
     return tensor_label(trace, tensor)
 
 
-def _backward(trace: Trace, step: Step, run: _Run) -> str:
+def _backward(trace: Trace, step: Step) -> str:
     node = trace.nodes[step.node or 0]
     got = [brief(v, WIDE) for v in step.received if v is not None]
-    text = f"{short(node.name)} receives {_list(got) if got else 'nothing'}."
-    text += _difference(step, run)
+    receives = f"receive{'' if node.holds > 1 else 's'} {_list(got) if got else 'nothing'}."
+    text = f"{_subject(trace, node)} {receives}"
+    if node.times > 1:
+        text = f"{_subject(trace, node)}, one of {node.times:,} alike, {receives}"
+    text += _difference(trace, step, node)
     if node.leaf is not None:
         return f"{text} {_filled(trace, node.leaf, step)}"
     for index, value in step.passed:
         edge = trace.edges[index]
-        text += f"\nTo {_receiver(trace, edge)} it passes {_local(trace, node, edge, step, value)}."
-        text += _arrival(step, edge, run)
+        to = _receiver(trace, edge) + (" of an earlier time" if edge.again else "")
+        text += f"\nTo {to} it passes {_local(trace, node, edge, step, value)}."
+        text += _arrival(trace, step, edge)
     return text
 
 
-def _difference(step: Step, run: _Run) -> str:
+def _difference(trace: Trace, step: Step, node: Node) -> str:
     """A word where a node received something else than what its edges brought."""
+    if node.times > 1:
+        return ""
     for nr, value in enumerate(step.received):
-        parts = [v for _, _, v in run.arrivals.get((step.run, step.node or 0, nr), [])]
+        parts = [v for _, v in _meeting(trace, step.run, node.index, nr)]
         if value is not None and parts and brief(total(parts), WIDE) != brief(value, WIDE):
             return (
                 f" Its edges brought {brief(total(parts), WIDE)}: a hook, or a gradient with which backward began, "
                 "has made the difference."
             )
     return ""
+
+
+def _meeting(trace: Trace, run: int, node: int, output: int) -> list[tuple[tuple[int, int], Value]]:
+    """What travelled to one output of a node in one backward run: ((step, edge), gradient), in order."""
+    return [
+        ((step.index, edge.index), value)
+        for step, edge, value in trace.arrivals_at(node)
+        if step.run == run and edge.input_nr == output
+    ]
 
 
 def _filled(trace: Trace, leaf: int, step: Step) -> str:
@@ -145,6 +160,13 @@ def _filled(trace: Trace, leaf: int, step: Step) -> str:
     if brief(total(parts), WIDE) == brief(step.after, WIDE):
         return f"It adds that to {name}: {_sum(parts, step.after)}."
     return f"It adds that to {name}, which was {brief(step.before, WIDE)} and is now {brief(step.after, WIDE)}."
+
+
+def _subject(trace: Trace, node: Node) -> str:
+    """A node by its name; that of a folded module also by the module's."""
+    op = None if node.op is None else trace.ops[node.op]
+    inside = f" of {op.name}" if op is not None and op.module else ""
+    return f"{'The ' if node.holds > 1 else ''}{short(node.name)}{inside}"
 
 
 def _sum(parts: list[Value], total: Value | None) -> str:
@@ -168,15 +190,15 @@ def _receiver(trace: Trace, edge: Edge) -> str:
     return short(node.name) if output is None else tensor_label(trace, output)
 
 
-def _arrival(step: Step, edge: Edge, run: _Run) -> str:
+def _arrival(trace: Trace, step: Step, edge: Edge) -> str:
     """Where several gradients meet: the sum as far as it is made by now."""
-    meeting = run.arrivals[step.run, edge.target, edge.input_nr]
-    if len(meeting) < 2:
+    meeting = _meeting(trace, step.run, edge.target, edge.input_nr)
+    if len(meeting) < 2 or edge.again:
         return ""
-    place = next(i for i, part in enumerate(meeting) if part[:2] == (step.index, edge.index))
+    place = next(i for i, part in enumerate(meeting) if part[0] == (step.index, edge.index))
     if place + 1 < len(meeting):
         return f" That is part {place + 1} of {len(meeting)} of its gradient."
-    parts = [value for _, _, value in meeting]
+    parts = [value for _, value in meeting]
     return f" That is the last part; the parts are added: {_sum(parts, total(parts))}."
 
 
@@ -185,6 +207,10 @@ def _local(trace: Trace, node: Node, edge: Edge, step: Step, value: Value) -> st
     result = brief(value, WIDE)
     if grad is None or node.op is None or "complex" in grad.dtype + value.dtype:
         return result
+    if trace.ops[node.op].module or node.times > 1:
+        # what it received may belong to another time than what it passes, and a module has no rule
+        summed = edge.times > trace.nodes[edge.target].times and not edge.again
+        return f"{result}, the sum of all times" if summed and node.times > 1 else result
     op = trace.ops[node.op]
     rule = _rule(trace, node, op)
     words = None if rule is None else rule(trace, op, edge.slot, grad)

@@ -21,7 +21,7 @@ import definebyrun as dbr
 from definebyrun.cards import SHARED, deal
 from definebyrun.dot import card_size
 from definebyrun.memory import kept_after_steps
-from definebyrun.words import sentences
+from definebyrun.words import sentence
 
 ROOT = Path(__file__).parent.parent
 
@@ -133,7 +133,7 @@ def test_a_sum_of_gradients_is_shown_being_made() -> None:
         out.backward()
     v_card = next(card for card in deal(tape.trace)[0] if card.title.startswith("v "))
     assert [s.text for s in v_card.grads] == ["grad not yet", "grad 1 + …", "1 + 6 + 6 = 13"]
-    said = sentences(tape.trace)
+    said = [sentence(tape.trace, step) for step in tape.steps]
     assert "That is the last part; the parts are added: 1 + 6 + 6 = 13." in said[4]
     assert "To u it passes grad × 3 = 13 × 3 = 39." in said[5]
 
@@ -156,7 +156,7 @@ def test_a_second_backward_adds_to_the_grad_that_is_there() -> None:
         (w * 4).backward()
     card = next(card for card in deal(tape.trace)[0] if card.title == "w")
     assert [s.text for s in card.grads] == [".grad not yet", ".grad 3", "3 + 4 = 7"]
-    assert "It adds that to w.grad: 3 + 4 = 7." in sentences(tape.trace)[-1]
+    assert "It adds that to w.grad: 3 + 4 = 7." in sentence(tape.trace, tape.steps[-1])
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_a_sentence_states_a_rule_only_where_it_holds(line: Any, says: str) -> N
     w = torch.tensor([1.0, -2.0], requires_grad=True)
     with dbr.record() as tape:
         line(w).backward()
-    assert says in " ".join(sentences(tape.trace))
+    assert says in " ".join(sentence(tape.trace, step) for step in tape.steps)
 
 
 # ---- one picture ----
@@ -200,7 +200,7 @@ def test_a_leaf_with_many_uses_is_a_chip_for_each_and_long_loops_are_laid_out_qu
     chips = [card for card in cards if card.node == w_node]
     assert len(chips) == 60 > SHARED
     assert chips[0].title == "w (use 1 of 60)"
-    assert tape.svg().count("data-c=") == len(cards)
+    assert tape.unfolded().svg().count("data-c=") == len(cards)
 
 
 def test_above_the_limit_a_sentence_says_so_and_the_text_is_there(

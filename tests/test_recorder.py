@@ -679,7 +679,7 @@ def test_a_long_chain_is_no_recursion() -> None:
         y.backward()
     assert len(tape.nodes) == 2001
     assert len(tape.steps) == 4001
-    assert "above" in tape._repr_html_()
+    assert "2 cards stand for 2001" in tape._repr_html_()
     assert len(tape.text()) > 10_000
 
 

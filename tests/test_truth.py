@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 import definebyrun as dbr
-from definebyrun.words import sentences
+from definebyrun.words import sentence
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -30,7 +30,7 @@ def leaf(*numbers: float) -> torch.Tensor:
 
 
 def told(tape: dbr.Tape) -> str:
-    return "\n".join(sentences(tape.trace))
+    return "\n".join(sentence(tape.trace, step) for step in tape.steps)
 
 
 def shown(tape: dbr.Tape) -> None:

@@ -1,0 +1,143 @@
+"""A trace, its cards and links go in, frames come out: which cards a module or a repeated block holds together.
+
+Frames lie within each other as the calls of modules do. A module gets one where that helps: when it holds more than
+one operation, not all of them, and not the same ones as the frame around it. A repeated block always gets one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .cards import Card, Link
+from .trace import Op, Trace
+
+__all__ = ["Frame", "framed"]
+
+Key = tuple[str, int]
+"""A module call or a repeated block: its kind and its index."""
+
+
+@dataclass(slots=True)
+class Frame:
+    """A frame: its label, the ids of the cards that lie in it directly, the id of the frame around it."""
+
+    id: str
+    label: str
+    outer: str | None = None
+    cards: list[str] = field(default_factory=list)
+    rolled: bool = False
+
+
+def framed(trace: Trace, cards: list[Card], links: list[Link]) -> list[Frame]:
+    """The frames of a drawing, outer ones before those within them."""
+    if not trace.calls and not trace.blocks:
+        return []
+    paths = _Paths(trace)
+    ways = _ways(trace, cards, links, paths)
+    ops: dict[Key, set[int]] = {}
+    for card in cards:
+        if card.op is not None:
+            for key in ways[card.id]:
+                ops.setdefault(key, set()).add(card.op)
+    everything = len({card.op for card in cards if card.op is not None})
+    frames: dict[Key, Frame] = {}
+    for card in cards:
+        around: Key | None = None
+        for key in ways[card.id]:
+            held = len(ops.get(key, ()))
+            more = held > 1 and held < everything
+            if key[0] == "block" or (more and (around is None or held < len(ops[around]))):
+                if key not in frames:
+                    outer = None if around is None else frames[around].id
+                    label = paths.label(key)
+                    frames[key] = Frame(f"f{len(frames)}", label, outer, rolled=key[0] == "block")
+                around = key
+        if around is not None:
+            frames[around].cards.append(card.id)
+    return list(frames.values())
+
+
+class _Paths:
+    """By operation: the calls and blocks around it, outermost first."""
+
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace
+        self._chains: list[tuple[int, ...]] = []
+        for call in trace.calls:
+            outer = () if call.outer is None else self._chains[call.outer]
+            self._chains.append((*outer, call.index))
+        self._blocks = [self._around(block.index) for block in trace.blocks]
+        self._depth: dict[int, int] = {}
+        common: dict[int, tuple[int, ...]] = {}
+        for op in trace.ops:
+            chain = self._calls(op)
+            for block in () if op.block is None else self._blocks[op.block]:
+                common[block] = _shared(common.get(block, chain), chain)
+        self._depth = {block: len(chain) for block, chain in common.items()}
+
+    def of(self, op: Op) -> tuple[Key, ...]:
+        path: list[Key] = [("call", call) for call in self._calls(op)]
+        for place, block in enumerate(() if op.block is None else self._blocks[op.block]):
+            path.insert(self._depth[block] + place, ("block", block))
+        return tuple(path)
+
+    def of_block(self, block: int, path: tuple[Key, ...]) -> tuple[Key, ...]:
+        return path[: path.index(("block", block)) + 1] if ("block", block) in path else ()
+
+    def label(self, key: Key) -> str:
+        if key[0] == "call":
+            call = self.trace.calls[key[1]]
+            return f"{call.path} ({call.kind})" if call.path else call.kind
+        block = self.trace.blocks[key[1]]
+        return f"{block.label} × {block.times:,}, the last one shown".strip()
+
+    def _around(self, block: int | None) -> list[int]:
+        chain: list[int] = []
+        while block is not None:
+            chain.append(block)
+            block = self.trace.blocks[block].outer
+        return chain[::-1]
+
+    def _calls(self, op: Op) -> tuple[int, ...]:
+        if op.call is None:
+            return ()
+        return self._chains[op.call][:-1] if op.module else self._chains[op.call]
+
+
+def _shared(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
+    if a == b:
+        return a
+    same = 0
+    while same < min(len(a), len(b)) and a[same] == b[same]:
+        same += 1
+    return a[:same]
+
+
+def _ways(
+    trace: Trace, cards: list[Card], links: list[Link], paths: _Paths
+) -> dict[str, tuple[Key, ...]]:
+    """By card: the calls and blocks around it. A leaf lies where all that use it lie, an input outside."""
+    ways: dict[str, tuple[Key, ...]] = {}
+    for card in cards:
+        if card.op is not None:
+            ways[card.id] = paths.of(trace.ops[card.op])
+    uses: dict[str, tuple[Key, ...]] = {}
+    for link in links:
+        if link.head in ways and link.tail not in ways:
+            uses[link.tail] = _shared(uses.get(link.tail, ways[link.head]), ways[link.head])  # type: ignore[arg-type]
+    leaves = {
+        f"t{t.index}" if t.node is None else f"n{t.node}": t
+        for t in trace.tensors
+        if t.kind != "result"
+    }
+    for card in cards:
+        if card.id in ways:
+            continue
+        leaf = leaves.get(card.id.partition("u")[0])
+        way = uses.get(card.id, ())
+        if leaf is None:
+            way = ()
+        elif leaf.kind != "parameter" and "." not in (leaf.name or ""):
+            way = paths.of_block(leaf.block, way) if leaf.block is not None else ()
+        ways[card.id] = way
+    return ways

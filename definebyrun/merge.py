@@ -1,0 +1,422 @@
+"""A trace and a plan of what stands for what go in, the smaller trace comes out.
+
+Operations, nodes and tensors that share a representative become one; everything that stays is numbered anew, in
+the old order. Counts, saved storages and gradients are taken over from what was recorded: nothing is estimated.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from .memory import kept_after_steps
+from .trace import Block, Edge, Grad, Node, Op, Saved, Step, Tensor, Trace, Value, total
+
+__all__ = ["Plan", "merge"]
+
+
+@dataclass
+class Plan:
+    """By old index: which operation, node or tensor stands for it (itself, mostly); None: it is folded away.
+
+    `ops` holds the representatives that change, still in old numbers; `home` the node in which a leaf's node has
+    been folded away; `place` the block and the repetition of a node that is rolled up; `inside` the block of a leaf;
+    `runs` the backward run of the last repetition that stands for one of an earlier repetition.
+    """
+
+    op: list[int]
+    node: list[int | None]
+    tensor: list[int | None]
+    blocks: tuple[Block, ...]
+    ops: dict[int, Op] = field(default_factory=dict)
+    home: dict[int, int] = field(default_factory=dict)
+    place: dict[int, tuple[int, int]] = field(default_factory=dict)
+    inside: dict[int, int] = field(default_factory=dict)
+    runs: dict[int, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, trace: Trace) -> Plan:
+        """The plan that changes nothing."""
+        return cls(
+            list(range(len(trace.ops))),
+            list(range(len(trace.nodes))),
+            list(range(len(trace.tensors))),
+            trace.blocks,
+        )
+
+
+@dataclass
+class _Bundle:
+    """Edges that become one: which of them is shown, and whether its gradient is the sum of all."""
+
+    source: int
+    target: int
+    shown: Edge
+    times: int = 0
+    again: bool = False
+    summed: bool = False
+    index: int = -1
+    input_nr: int = 0
+
+
+@dataclass
+class _Merger:
+    trace: Trace
+    plan: Plan
+    members: dict[int, list[int]] = field(default_factory=dict)  # nodes by representative
+    shown: dict[int, int] = field(default_factory=dict)  # the node whose gradient is shown
+    inner: Counter[int] = field(default_factory=Counter)  # edges folded away, by node
+    entries: dict[int, dict[tuple[int, int], int]] = field(default_factory=dict)
+    bundles: list[_Bundle] = field(default_factory=list)
+    bundle_of: dict[int, _Bundle] = field(default_factory=dict)
+
+    def run(self) -> Trace:
+        trace, plan = self.trace, self.plan
+        for old, new in enumerate(plan.node):
+            if new is not None:
+                self.members.setdefault(new, []).append(old)
+        for new, olds in self.members.items():
+            reached = [i for i in olds if trace.nodes[i].order is not None]
+            rolled = plan.place.get(new) is not None
+            self.shown[new] = (reached or [new])[-1] if rolled else new
+        self._number()
+        self._find_entries()
+        self._bundle()
+        steps, orders, grads = self._steps()
+        edges = tuple(self._edge(bundle) for bundle in self.bundles)
+        root = None if trace.root is None else plan.tensor[trace.root]
+        return Trace(
+            tensors=tuple(self._tensors()),
+            ops=tuple(self._ops()),
+            nodes=tuple(self._nodes(orders, grads)),
+            edges=edges,
+            steps=tuple(steps),
+            sources=trace.sources,
+            calls=trace.calls,
+            blocks=plan.blocks,
+            root=None if root is None else self.new_tensor[root],
+            error=trace.error,
+            grads=tuple(self._grads()),
+        )
+
+    def _number(self) -> None:
+        self.new_op = {old: i for i, old in enumerate(sorted(set(self.plan.op)))}
+        self.new_node = {old: i for i, old in enumerate(sorted(self.members))}
+        stay = sorted({t for t in self.plan.tensor if t is not None})
+        self.new_tensor = {old: i for i, old in enumerate(stay)}
+
+    def _grouped(self, node: int) -> bool:
+        """Whether a node stands for different nodes: then each place where gradients enter is an output of its own."""
+        return len(self.members[node]) > 1 and node not in self.plan.place
+
+    def _find_entries(self) -> None:
+        for op in self.plan.ops.values():
+            for index in op.outputs:
+                tensor = self.trace.tensors[index]
+                new = None if tensor.node is None else self.plan.node[tensor.node]
+                if new is not None and self._grouped(new):
+                    places = self.entries.setdefault(new, {})
+                    places.setdefault((tensor.node or 0, tensor.output_nr), len(places))
+
+    # ---- edges ----
+
+    def _bundle(self) -> None:
+        trace, plan = self.trace, self.plan
+        found: dict[tuple[int, ...], _Bundle] = {}
+        parallel: Counter[tuple[int, ...]] = Counter()
+        for edge in trace.edges:
+            source, target = plan.node[edge.source], plan.node[edge.target]
+            if source is None:
+                source = plan.home[edge.source]
+            if target is None or (source == target and self._swallowed(edge, source)):
+                self.inner[source] += edge.times
+                continue
+            here, there = plan.place.get(edge.source), plan.place.get(edge.target)
+            key: tuple[int, ...] = (0, edge.index)
+            if here is not None and there is not None and here[0] == there[0]:
+                key = (1, source, edge.slot, target, here[1] - there[1], edge.again)
+            elif here is not None:
+                key = (2, source, edge.slot, target, edge.input_nr, edge.again)
+            elif there is not None:
+                which = (edge.source, edge.target, edge.input_nr, edge.again)
+                key = (3, source, target, edge.input_nr, edge.again, parallel[which])
+                parallel[which] += 1
+            bundle = found.get(key)
+            if bundle is None:
+                bundle = found[key] = _Bundle(source, target, edge)
+                self.bundles.append(bundle)
+            elif not (there and bundle.shown.target == self.shown[target] != edge.target):
+                bundle.shown = edge
+            bundle.times += edge.times
+            bundle.summed = there is None and bundle.times > edge.times
+            self.bundle_of[edge.index] = bundle
+            inside = there is not None and bundle.shown.target != self.shown[target]
+            bundle.again = inside or (edge.again and self._lives_on(edge.target))
+        self.bundles.sort(key=lambda b: (self.new_node[b.source], b.shown.slot, b.again, b.target))
+        for index, bundle in enumerate(self.bundles):
+            bundle.index = index
+            bundle.input_nr = bundle.shown.input_nr
+            if self._grouped(bundle.target):
+                places = self.entries.setdefault(bundle.target, {})
+                entry = (bundle.shown.target, bundle.shown.input_nr)
+                bundle.input_nr = places.setdefault(entry, len(places))
+
+    def _swallowed(self, edge: Edge, node: int) -> bool:
+        """Whether an edge from a node to itself lies within it: not when it leads to another repetition."""
+        if self.plan.place.get(node) is not None:
+            return False
+        return not edge.again or not self._lives_on(edge.target)
+
+    def _lives_on(self, node: int) -> bool:
+        """Whether the repeated block of a node is still there, around what the node has become part of."""
+        old = self.trace.nodes[node].op
+        if old is None:
+            return True
+        new = self.plan.op[old]
+        block = self.plan.ops.get(new, self.trace.ops[new]).block
+        while block is not None and block != self.trace.ops[old].block:
+            block = self.plan.blocks[block].outer
+        return block is not None
+
+    def _edge(self, bundle: _Bundle) -> Edge:
+        grad = bundle.shown.grad
+        if bundle.summed:
+            grad = self._sums.get(bundle.index, grad)
+        return Edge(
+            bundle.index,
+            self.new_node[bundle.source],
+            self.new_node[bundle.target],
+            bundle.input_nr,
+            bundle.shown.slot,
+            grad,
+            bundle.times,
+            bundle.again,
+        )
+
+    # ---- steps ----
+
+    def _steps(self) -> tuple[list[Step], dict[int, int], dict[int, Value | None]]:
+        trace, plan, kept = self.trace, self.plan, kept_after_steps(self.trace)
+        parts: dict[tuple[int, int, int], list[Step]] = {}
+        arrivals: Counter[tuple[int, int, int]] = Counter()
+        received: dict[tuple[int, int], tuple[Value | None, ...]] = {}
+        for step in trace.steps:
+            if step.op is not None:
+                parts.setdefault((0, plan.op[step.op], 0), []).append(step)
+            elif step.node is not None:
+                node = plan.node[step.node]
+                node = plan.home.get(step.node) if node is None else node
+                if node is not None:
+                    run = plan.runs.get(step.run, step.run)
+                    parts.setdefault((1, node, run), []).append(step)
+                received[step.node, step.run] = step.received
+                for index, _ in step.passed:
+                    edge = trace.edges[index]
+                    arrivals[edge.target, edge.input_nr, step.run] += 1
+        self._sums: dict[int, Value] = {}
+        self._ends: list[int] = []  # by new step: the last of the old steps that it stands for
+        steps: list[Step] = []
+        orders: dict[int, int] = {}
+        grads: dict[int, Value | None] = {}
+        ran: Counter[int] = Counter()
+        for (backward, key, run), group in sorted(parts.items(), key=lambda p: p[1][-1].index):
+            at, last = len(steps), group[-1]
+            self._ends.append(last.index)
+            bytes_kept = kept[last.index]
+            if not backward:
+                op = plan.ops.get(key, trace.ops[key])
+                steps.append(
+                    Step(at, "forward", op=self.new_op[key], stack=op.stack, kept=bytes_kept)
+                )
+                continue
+            freed = any(step.freed for step in group)
+            group = [step for step in group if step.run == run] or [last]
+            by_node = {step.node: step for step in group}
+            shown = by_node.get(self.shown[key], group[-1])
+            passed = self._passed(group, run, arrivals, received)
+            got = shown.received
+            if self._grouped(key):
+                places = self.entries.get(key, {})
+                got = tuple(_nth(by_node.get(node), nr) for node, nr in places)
+                grads[key] = next((value for value in got if value is not None), None)
+            orders[key] = ran[run]
+            ran[run] += 1
+            steps.append(
+                replace(
+                    shown,
+                    index=at,
+                    node=self.new_node[key],
+                    received=got,
+                    passed=passed,
+                    before=shown.before if plan.node[shown.node or 0] == key else None,
+                    after=shown.after if plan.node[shown.node or 0] == key else None,
+                    freed=freed,
+                    kept=bytes_kept,
+                )
+            )
+        return steps, orders, grads
+
+    def _passed(
+        self,
+        group: list[Step],
+        run: int,
+        arrivals: Counter[tuple[int, int, int]],
+        received: dict[tuple[int, int], tuple[Value | None, ...]],
+    ) -> tuple[tuple[int, Value], ...]:
+        """What merged nodes passed on: by edge that stays, the gradient shown or the sum of all."""
+        found: dict[int, list[tuple[int, Value]]] = {}
+        for step in group:
+            for index, value in step.passed:
+                bundle = self.bundle_of.get(index)
+                if bundle is not None:
+                    found.setdefault(bundle.index, []).append((index, value))
+        passed: list[tuple[int, Value]] = []
+        for number in sorted(found):
+            bundle, values = self.bundles[number], found[number]
+            edge = bundle.shown
+            if bundle.summed:
+                value = None
+                if arrivals[edge.target, edge.input_nr, run] == len(values):  # PyTorch's own sum
+                    step = received.get((edge.target, run), ())
+                    value = step[edge.input_nr] if edge.input_nr < len(step) else None
+                value = total([v for _, v in values]) if value is None else value
+                self._sums[number] = value
+                passed.append((number, value))
+            else:
+                passed += [(number, value) for index, value in values if index == edge.index]
+        return tuple(passed)
+
+    # ---- what stays ----
+
+    def _grads(self) -> Iterable[Grad]:
+        for change in self.trace.grads:
+            leaf = self.plan.tensor[change.tensor]
+            if leaf is not None:
+                since = 1 + bisect_left(self._ends, change.since - 1) if change.since else 0
+                yield Grad(self.new_tensor[leaf], since, change.value)
+
+    def _new_node(self, old: int | None) -> int | None:
+        if old is None:
+            return None
+        new = self.plan.node[old]
+        new = self.plan.home.get(old) if new is None else new
+        return None if new is None else self.new_node[new]
+
+    def _tensors(self) -> Iterable[Tensor]:
+        plan = self.plan
+        times: Counter[int] = Counter()
+        for old, new in enumerate(plan.tensor):
+            if new is not None:
+                times[new] += self.trace.tensors[old].times
+        for old, new in self.new_tensor.items():
+            tensor = self.trace.tensors[old]
+            node = None if tensor.node is None else plan.node[tensor.node]
+            origin = None if tensor.origin is None else plan.tensor[tensor.origin]
+            entry = self.entries.get(-1 if node is None else node, {})
+            nr = entry.get((tensor.node or 0, tensor.output_nr), tensor.output_nr)
+            yield replace(
+                tensor,
+                index=new,
+                op=None if tensor.op is None else self.new_op[plan.op[tensor.op]],
+                node=None if node is None else self.new_node[node],
+                output_nr=nr,
+                origin=None if origin is None else self.new_tensor[origin],
+                since=bisect_left(self._ends, tensor.since),
+                times=times[old] if tensor.kind != "result" else 1,
+                block=plan.inside.get(old, tensor.block),
+            )
+
+    def _ops(self) -> Iterable[Op]:
+        held: Counter[int] = Counter()
+        for old, new in enumerate(self.plan.op):
+            held[new] += self.trace.ops[old].holds * self.trace.ops[old].times
+        for old, new in self.new_op.items():
+            op = self.plan.ops.get(old, self.trace.ops[old])
+            inputs, args = self._inputs(op)
+            stay = (self.plan.tensor[i] for i in op.outputs)
+            outputs = tuple(dict.fromkeys(self.new_tensor[i] for i in stay if i is not None))
+            yield replace(
+                op,
+                index=new,
+                inputs=inputs,
+                outputs=outputs,
+                args=args,
+                holds=held[old] // op.times,
+                within=self._new_node(op.within),
+            )
+
+    def _inputs(self, op: Op) -> tuple[tuple[int, ...], tuple[int | str, ...]]:
+        """An operation's inputs and arguments in new numbers; tensors that have become one stand there once."""
+        first: dict[int, int] = {}
+        count: dict[int, set[int]] = {}
+        for index in (*op.inputs, *(a for a in op.args if isinstance(a, int))):
+            new = self.plan.tensor[index]
+            if new is not None:
+                first.setdefault(new, index)
+                count.setdefault(new, set()).add(index)
+        stays = {old: new for new, old in first.items()}
+        inputs = tuple(self.new_tensor[stays[i]] for i in op.inputs if i in stays)
+        args: list[int | str] = []
+        for arg in op.args:
+            if isinstance(arg, str):
+                args.append(arg)
+            elif arg in stays:
+                args.append(self.new_tensor[stays[arg]])
+                several = len(count[stays[arg]])
+                if several > 1 and op.index not in self.plan.ops:
+                    args.append(f"… {several} in all")
+        return inputs, tuple(args)
+
+    def _nodes(self, orders: dict[int, int], grads: dict[int, Value | None]) -> Iterable[Node]:
+        for old, new in self.new_node.items():
+            olds, node = self.members[old], self.trace.nodes[old]
+            op = None if node.op is None else self.plan.op[node.op]
+            leaf = None if node.leaf is None else self.plan.tensor[node.leaf]
+            times = sum(self.trace.nodes[i].times for i in olds)
+            holds = 1
+            if op is not None:
+                all_of_them = sum(
+                    self.trace.nodes[i].holds * self.trace.nodes[i].times for i in olds
+                )
+                times = self.plan.ops.get(op, self.trace.ops[op]).times
+                holds = all_of_them // times
+            yield replace(
+                node,
+                index=new,
+                op=None if op is None else self.new_op[op],
+                order=orders.get(old),
+                grad=grads[old] if old in grads else self.trace.nodes[self.shown[old]].grad,
+                leaf=None if leaf is None else self.new_tensor[leaf],
+                saved=self._saved(old, olds),
+                name=node.name if holds == 1 or node.holds == holds else f"{holds} nodes",
+                holds=holds,
+                times=times,
+                edges=self.inner[old] + sum(self.trace.nodes[i].edges for i in olds),
+            )
+
+    def _saved(self, shown: int, nodes: list[int]) -> tuple[Saved, ...]:
+        """What merged nodes keep, each storage once; a single node's list as it is."""
+        rows = [
+            s for i in (shown, *(n for n in nodes if n != shown)) for s in self.trace.nodes[i].saved
+        ]
+        if len(nodes) > 1:
+            once: dict[int, Saved] = {}
+            for saved in rows:
+                once.setdefault(saved.storage, saved)
+            rows = list(once.values())
+        return tuple(replace(s, tensor=self._kept_tensor(s.tensor)) for s in rows)
+
+    def _kept_tensor(self, tensor: int | None) -> int | None:
+        new = None if tensor is None else self.plan.tensor[tensor]
+        return None if new is None else self.new_tensor[new]
+
+
+def _nth(step: Step | None, place: int) -> Value | None:
+    return step.received[place] if step is not None and place < len(step.received) else None
+
+
+def merge(trace: Trace, plan: Plan) -> Trace:
+    """The trace in which every part is replaced by what stands for it."""
+    return _Merger(trace, plan).run()
