@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import ENAMETOOLONG, ENOENT
 from html import escape
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,7 +29,7 @@ from .text import canonical
 from .trace import Trace
 from .walk import walk
 
-__all__ = ["Player", "Tape", "draw", "record"]
+__all__ = ["Player", "Tape", "draw", "load", "record"]
 
 MOST = 600
 """More cards than this are not laid out: the text is shown instead, and a sentence says so."""
@@ -76,7 +79,7 @@ class Tape:
         return canonical(self.trace)
 
     def json(self) -> str:
-        """The trace as JSON."""
+        """The trace as JSON, which `load` reads."""
         return self.trace.json()
 
     def dot(self) -> str:
@@ -188,3 +191,34 @@ def draw(tensor: torch.Tensor) -> Tape:
     2
     """
     return Tape(walk(tensor))
+
+
+def load(path_or_text: str | PathLike[str]) -> Tape:
+    """The tape whose `json()` stands in a file, or is given itself: the same data, the same pictures.
+
+    Raises `ValueError` for what is no trace, or one of a newer version, and `FileNotFoundError`.
+
+    >>> import torch
+    >>> with record() as tape:
+    ...     y = torch.ones(2) * 3
+    >>> load(tape.json()).text() == tape.text()
+    True
+    """
+    if not isinstance(path_or_text, (str, PathLike)):
+        raise TypeError(
+            f"load takes the path of a file, or the text of tape.json(), not {type(path_or_text).__name__}"
+        )
+    if isinstance(path_or_text, str) and path_or_text.lstrip().startswith(("{", "[")):
+        return Tape(Trace.from_json(path_or_text))
+    path = Path(path_or_text)
+    try:
+        text = path.read_text("utf8")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} holds no trace: it is not text") from None
+    except OSError as error:
+        if error.errno not in (ENOENT, ENAMETOOLONG):
+            raise
+        raise FileNotFoundError(
+            f"there is no file {str(path)[:60]!r}: load takes its path, or the text of tape.json()"
+        ) from None
+    return Tape(Trace.from_json(text))
