@@ -2,6 +2,10 @@
 
 A `Trace` lists tensors, forward operations, backward nodes, the edges between them and the steps in the order
 in which they ran. Everything refers to everything else by index, so a trace can be compared, saved and read.
+
+Two traces compared are one trace with two names in `sides`. There `side` says of a tensor, operation, node, edge or
+step which run it belongs to, "A" or "B"; it is empty for what both runs did, and then `other` is the same part as B
+had it, where that differs from A.
 """
 
 from __future__ import annotations
@@ -92,6 +96,8 @@ class Tensor:
     node: int | None = None
     output_nr: int = 0
     origin: int | None = None
+    side: str = ""
+    other: Tensor | None = None
 
     @property
     def requires_grad(self) -> bool:
@@ -121,6 +127,8 @@ class Op:
     factory: bool = False
     stack: tuple[tuple[int, int], ...] = ()
     args: tuple[int | str, ...] = ()
+    side: str = ""
+    other: Op | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +161,8 @@ class Node:
     grad: Value | None = None
     leaf: int | None = None
     saved: tuple[Saved, ...] = ()
+    side: str = ""
+    other: Node | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +178,8 @@ class Edge:
     input_nr: int
     slot: int
     grad: Value | None = None
+    side: str = ""
+    other: Edge | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +202,8 @@ class Step:
     after: Value | None = None
     run: int = 0
     freed: bool = False
+    side: str = ""
+    other: Step | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +217,10 @@ class Source:
 
 @dataclass(frozen=True)
 class Trace:
-    """A whole run as data. `root` is the index of the tensor that `draw` started from, if that made it."""
+    """A whole run as data. `root` is the index of the tensor that `draw` started from, if that made it.
+
+    `sides` are the names of the two runs that a comparison is made of, else it is empty.
+    """
 
     tensors: tuple[Tensor, ...] = ()
     ops: tuple[Op, ...] = ()
@@ -213,6 +230,7 @@ class Trace:
     sources: tuple[Source, ...] = ()
     root: int | None = None
     error: str | None = None
+    sides: tuple[str, ...] = ()
     _nodes_by_op: dict[int | None, list[int]] = field(init=False, repr=False, compare=False)
     _edges_by_source: dict[int, list[Edge]] = field(init=False, repr=False, compare=False)
     _step_by_op: dict[int | None, Step] = field(init=False, repr=False, compare=False)
@@ -290,19 +308,27 @@ class Trace:
 def _references(trace: Trace) -> Iterator[tuple[str, int]]:
     """Every index that a trace holds, with the name of the list that it points into."""
     single: list[tuple[str, int | None]] = [("tensors", trace.root)]
-    for tensor in trace.tensors:
+    for tensor in _both(trace.tensors):
         single += [("ops", tensor.op), ("nodes", tensor.node), ("tensors", tensor.origin)]
-    for op in trace.ops:
+    for op in _both(trace.ops):
         single += [("tensors", i) for i in (*op.inputs, *op.outputs)]
         single += [("tensors", arg) for arg in op.args if not isinstance(arg, str)]
         single += [("sources", piece) for piece, _ in op.stack]
-    for node in trace.nodes:
+    for node in _both(trace.nodes):
         single += [("ops", node.op), ("tensors", node.leaf)]
         single += [("tensors", saved.tensor) for saved in node.saved]
-    for edge in trace.edges:
+    for edge in _both(trace.edges):
         single += [("nodes", edge.source), ("nodes", edge.target)]
-    for step in trace.steps:
+    for step in _both(trace.steps):
         single += [("ops", step.op), ("nodes", step.node)]
         single += [("edges", edge) for edge, _ in step.passed]
         single += [("sources", piece) for piece, _ in step.stack]
     return ((what, number) for what, number in single if number is not None)
+
+
+def _both(parts: Iterable[Any]) -> Iterator[Any]:
+    """Parts, and what a comparison holds of them from the other run."""
+    for part in parts:
+        yield part
+        if part.other is not None:
+            yield part.other
