@@ -16,7 +16,7 @@ from typing import Any
 
 from .trace import Edge, Op, Source, Tensor, Trace
 
-__all__ = ["Alignment", "Pairs", "align", "common", "same_pieces"]
+__all__ = ["Alignment", "Pairs", "align", "common", "in_turn", "same_pieces"]
 
 SPAN = 20_000
 """Of longer unlike sequences the longest common one is sought span by span: memory is SPAN²/8 bytes at most."""
@@ -111,7 +111,7 @@ def _common(a: Sequence[Hashable], b: Sequence[Hashable]) -> Iterator[tuple[int,
             j += 1
 
 
-def _in_turn(a: Iterable[tuple[Any, int]], b: Iterable[tuple[Any, int]]) -> Iterator[tuple[int, int]]:
+def in_turn(a: Iterable[tuple[Any, int]], b: Iterable[tuple[Any, int]]) -> Iterator[tuple[int, int]]:
     """Numbers with equal keys: the first with the first, the second with the second, and so on."""
     waiting: dict[Any, deque[int]] = {}
     for key, number in a:
@@ -132,7 +132,7 @@ def same_pieces(a: Sequence[Source], b: Sequence[Source]) -> list[tuple[int, int
             [(key(piece), i) for i, piece in enumerate(pieces) if i not in done]
             for pieces, done in ((a, found.to_b), (b, found.to_a))
         ]
-        for pair in _in_turn(*keyed):
+        for pair in in_turn(*keyed):
             found.add(*pair)
     return sorted(found.to_b.items())
 
@@ -185,7 +185,7 @@ def _pair_ops(a: Trace, b: Trace, found: Alignment) -> None:
         numbers.setdefault(_key(op, tuple(map(places, op.stack))), len(numbers)) for op in b.ops
     ]
     made_a, made_b = _made(a), _made(b)
-    for pair in _in_turn(_named_leaves(a), _named_leaves(b)):
+    for pair in in_turn(_named_leaves(a), _named_leaves(b)):
         found.tensors.add(*pair)
 
     def settle(pairs: Iterable[tuple[int, int]]) -> None:
@@ -206,7 +206,7 @@ def _pair_ops(a: Trace, b: Trace, found: Alignment) -> None:
                             found.tensors.add(*pair)
 
     known: dict[Any, int] = {}
-    settle(_in_turn(_computed(a, keys_a, known), _computed(b, keys_b, known)))
+    settle(in_turn(_computed(a, keys_a, known), _computed(b, keys_b, known)))
     rest_a = [op.index for op in a.ops if op.index not in found.ops.to_b]
     rest_b = [op.index for op in b.ops if op.index not in found.ops.to_a]
     pairs = common([keys_a[i] for i in rest_a], [keys_b[j] for j in rest_b])
@@ -263,7 +263,7 @@ def _pair_nodes(a: Trace, b: Trace, found: Alignment) -> None:
         _pair_node(a, b, a.main_node(i), b.main_node(j), found)
         rest_a = [(a.nodes[n].name, n) for n in a.nodes_of(i) if n not in found.nodes.to_b]
         rest_b = [(b.nodes[n].name, n) for n in b.nodes_of(j) if n not in found.nodes.to_a]
-        for pair in _in_turn(rest_a, rest_b):
+        for pair in in_turn(rest_a, rest_b):
             _pair_node(a, b, *pair, found)
     for i, j in list(found.tensors.to_b.items()):
         _pair_node(a, b, a.tensors[i].node, b.tensors[j].node, found)
@@ -271,7 +271,7 @@ def _pair_nodes(a: Trace, b: Trace, found: Alignment) -> None:
     _walk_up(a, b, found)
     hanging_a, hanging_b = _hanging(a), _hanging(b)
     for i, j in found.nodes.to_b.items():
-        for pair in _in_turn(hanging_a.get(i, ()), hanging_b.get(j, ())):
+        for pair in in_turn(hanging_a.get(i, ()), hanging_b.get(j, ())):
             found.tensors.add(*pair)
 
 
@@ -376,5 +376,5 @@ def _pair_steps(a: Trace, b: Trace, found: Alignment) -> None:
             if number is not None:
                 yield (step.phase, number, step.run), step.index
 
-    for pair in _in_turn(keyed(a, found.ops.to_b, found.nodes.to_b), keyed(b, None, None)):
+    for pair in in_turn(keyed(a, found.ops.to_b, found.nodes.to_b), keyed(b, None, None)):
         found.steps.add(*pair)

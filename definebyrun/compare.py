@@ -13,7 +13,7 @@ from typing import Any
 from .align import Alignment, Pairs, align, same_pieces
 from .trace import Edge, Node, Op, Source, Step, Tensor, Trace
 
-__all__ = ["Run", "apart", "compare"]
+__all__ = ["Run", "apart", "compare", "weave"]
 
 Numbers = dict[int, int]
 
@@ -97,7 +97,7 @@ def compare(a: Trace, b: Trace, names: tuple[str, str] = ("A", "B")) -> Trace:
     same = align(a, b)
     kinds = ("tensors", "nodes", "edges", "steps")
     orders = {
-        kind: _weave(len(getattr(a, kind)), len(getattr(b, kind)), getattr(same, kind))
+        kind: weave(len(getattr(a, kind)), len(getattr(b, kind)), getattr(same, kind))
         for kind in kinds
     }
     orders["ops"] = _order_of_ops(a, b, orders["steps"])
@@ -142,7 +142,7 @@ def _together(one: Any, other: Any) -> Any:
 Order = list[tuple[int | None, int | None]]
 
 
-def _weave(size_a: int, size_b: int, same: Pairs) -> Order:
+def weave(size_a: int, size_b: int, same: Pairs) -> Order:
     """All numbers of A in A's order, those of B alone after what came before them in B."""
     order: Order = []
     done: set[int] = set()

@@ -11,7 +11,7 @@ import graphviz
 
 from .cards import Card, Link
 
-__all__ = ["BADGED", "FILL", "LINE", "PAD", "ROW", "card_size", "to_dot"]
+__all__ = ["ALONE", "BADGED", "FILL", "LINE", "PAD", "ROW", "card_size", "to_dot"]
 
 CHAR, ROW, PAD, SMALL = 7.3, 16.0, 10.0, 0.87
 """Points: the width of a character, the height of a row, the room around the text; small print relative to that."""
@@ -35,6 +35,10 @@ LINE = {
 }
 
 
+ALONE = {"A": "#0b7a63", "B": "#9a3a78"}
+"""In a comparison: what only one of the runs did."""
+
+
 def card_size(card: Card) -> tuple[float, float]:
     """Width and height of a card in points, wide enough for the longest text that any of its states shows."""
     badge = len(card.kind) + 2 if card.kind in BADGED else 0
@@ -55,22 +59,34 @@ def to_dot(cards: list[Card], links: list[Link], labels: bool = True) -> str:
     for card in cards:
         width, height = card_size(card)
         rows = [card.title, *(row[-1].text for row in card.rows())]
+        side = _alone(card.side) if labels else {}
         dot.node(
             card.id,
             label="".join(graphviz.escape(row) + "\\l" for row in rows) if labels else None,
             id=card.id,
-            **{"class": f"card {card.kind}"},
+            **{"class": " ".join(["card", card.kind, *_class(card.side)])},
             width=f"{width / 72:.3f}",
             height=f"{height / 72:.3f}",
             style="filled,rounded" if card.kind in ("leaf", "parameter") else "filled",
             fillcolor=FILL.get(card.kind, "#ffffff"),
-            color=LINE.get(card.kind, "#77776f"),
+            **{"color": LINE.get(card.kind, "#77776f"), **side},
         )
     for link in links:
         style = {} if link.edge is not None else {"style": "dashed", "color": "#77776f"}
         kind = "edge" if link.edge is not None else "data"
-        dot.edge(link.tail, link.head, id=link.id, **{"class": kind}, **style)
+        names = " ".join([kind, *_class(link.side)])
+        side = _alone(link.side) if labels else {}
+        dot.edge(link.tail, link.head, id=link.id, **{"class": names, **style, **side})
     return dot.source
+
+
+def _class(side: str) -> list[str]:
+    return [f"only-{side}"] if side else []
+
+
+def _alone(side: str) -> dict[str, str]:
+    """How DOT shows what only one run did: a word beside it, and a thick line."""
+    return {"xlabel": f"only {side}", "color": ALONE[side], "penwidth": "2.5"} if side else {}
 
 
 _GRAPH = {

@@ -17,11 +17,10 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from .cards import Card, Link
-from .memory import kept_after_steps
+from .sides import canonical, kept, legend, sentences, sizes
 from .svg import Picture
-from .text import canonical, size
+from .text import size
 from .trace import Step, Trace
-from .words import sentence
 
 __all__ = ["asset", "player", "still"]
 
@@ -54,16 +53,17 @@ def still(trace: Trace, picture: Picture) -> str:
     least = round(picture.width * 0.6)
     svg = picture.svg.replace("<svg ", f'<svg style="min-width:{least}px" ', 1)
     text = str(Markup.escape(canonical(trace)))
+    said = f'<p class="dbr-said">{Markup.escape(legend(trace))}</p>' if trace.sides else ""
     return (
         f'<div class="dbr"><style>{asset("drawing.css")}</style>'
-        f'<div class="dbr-graph" tabindex="0" role="region" aria-label="Graph">{svg}{BARE}</div>'
+        f'<div class="dbr-graph" tabindex="0" role="region" aria-label="Graph">{svg}{BARE}</div>{said}'
         f'<details class="dbr-text"><summary>The same as text</summary><pre tabindex="0">{text}</pre></details></div>'
     )
 
 
 def player(trace: Trace, cards: list[Card], links: list[Link], picture: Picture, label: str) -> str:
     """The player's HTML."""
-    steps, memory = _steps(trace, cards, links), kept_after_steps(trace)
+    steps, memory = _steps(trace, cards, links), [max(parts) for parts in kept(trace)]
     most = max(memory, default=0) or 1
     identity = hashlib.sha256(canonical(trace).encode()).hexdigest()[:10]
     least = round(picture.width * 0.6)
@@ -80,6 +80,7 @@ def player(trace: Trace, cards: list[Card], links: list[Link], picture: Picture,
         steps=steps,
         memory=["0", *(f"{part / most:.2f}" for part in memory)],
         text=canonical(trace),
+        legend=legend(trace),
         data=Markup(
             json.dumps(steps, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
         ),
@@ -104,7 +105,7 @@ def _steps(trace: Trace, cards: list[Card], links: list[Link]) -> list[dict[str,
     count = f"{len(trace.steps)} steps are ahead" if len(trace.steps) > 1 else "One step is ahead"
     begin = f"Start. {count}; nothing has run yet. Step with the buttons, or click here and use the arrow keys."
     steps = [{"t": begin, "c": [], "e": [], "l": [], "m": size(0), "b": 0}]
-    for step, kept in zip(trace.steps, kept_after_steps(trace), strict=True):
+    for step, said, bytes_kept in zip(trace.steps, sentences(trace), kept(trace), strict=True):
         if step.phase == "forward":
             lit = by_op.get(step.op, [])
             tensor = made.get(step.op)
@@ -115,11 +116,11 @@ def _steps(trace: Trace, cards: list[Card], links: list[Link]) -> list[dict[str,
             lit = by_node.get(step.node, [])
         steps.append(
             {
-                "t": sentence(trace, step),
+                "t": said,
                 "c": [card for card in lit if card in ids],
                 "e": [by_edge[edge] for edge, _ in step.passed if edge in by_edge],
                 "l": _places(trace, step),
-                "m": size(kept),
+                "m": sizes(bytes_kept),
                 "b": int(step.phase == "backward"),
             }
         )

@@ -15,12 +15,14 @@ from math import hypot
 from xml.etree import ElementTree
 
 from .cards import Card, Link, State
-from .dot import BADGED, FILL, LINE, PAD, ROW, to_dot
+from .dot import ALONE, BADGED, FILL, LINE, PAD, ROW, to_dot
 from .layout import to_svg
 
 __all__ = ["Picture", "draw"]
 
 _NS = "{http://www.w3.org/2000/svg}"
+ROOM = 6
+"""Points around a comparison, for the marks on the frames of its outermost cards."""
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
 
@@ -46,8 +48,10 @@ def draw(cards: list[Card], links: list[Link], label: str) -> Picture:
     groups = {group.get("id"): group for group in root.iter(f"{_NS}g")}
     parts = [part for link in links for part in _link(link, groups[link.id])]
     parts += [part for card in cards for part in _card(card, _box(groups[card.id]))]
+    room = ROOM if any(card.side for card in cards) else 0
+    width, height = width + 2 * room, height + 2 * room
     svg = (
-        f'<svg class="dbr-svg" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" '
+        f'<svg class="dbr-svg" xmlns="http://www.w3.org/2000/svg" viewBox="{-room} {-room} {width:g} {height:g}" '
         f'width="{width:g}" height="{height:g}" role="img" aria-label="{escape(label)}" '
         f'font-family="ui-monospace,SFMono-Regular,Menlo,Consolas,DejaVu Sans Mono,monospace" font-size="12">'
         f'<g transform="translate({shift[0]} {shift[1]})">' + "".join(parts) + "</g></svg>"
@@ -68,12 +72,14 @@ def _link(link: Link, group: ElementTree.Element) -> list[str]:
     tip = next((part.get("points") or "" for part in group if part.tag == f"{_NS}polygon"), "")
     kind, dash = ("edge", "") if link.edge is not None else ("data", ' stroke-dasharray="5 3"')
     colour = "#33527a" if link.edge is not None else "#77776f"
-    parts = [
-        f'<g class="dbr-e dbr-{kind}" data-e="{link.id}" data-b="{link.born}">'
-        f'<path d="{_rounded(line)}" fill="none" stroke="{colour}" stroke-width="1.4"{dash}/>'
-        f'<polygon points="{_rounded(tip)}" fill="{colour}"/></g>'
-    ]
+    colour, wide = ALONE.get(link.side, colour), "2.2" if link.side else "1.4"
     x, y = _middle(line)
+    mark = _text("dbr-m", x - 5, y + 4, link.side, end=True) if link.side else ""
+    parts = [
+        f'<g class="dbr-e dbr-{kind}{_only(link.side)}" data-e="{link.id}" data-b="{link.born}">'
+        f'<path d="{_rounded(line)}" fill="none" stroke="{colour}" stroke-width="{wide}"{dash}/>'
+        f'<polygon points="{_rounded(tip)}" fill="{colour}"/>{mark}</g>'
+    ]
     for flow in link.flows:
         parts.append(
             f'<text class="dbr-g dbr-off" data-f="{flow.since}" data-u="{flow.since + 1}" '
@@ -114,7 +120,7 @@ def _card(card: Card, box: tuple[float, float, float, float]) -> list[str]:
     left, right, line = x + PAD, x + width - PAD, y + PAD / 2
     colour, fill = LINE.get(card.kind, "#77776f"), FILL.get(card.kind, "#ffffff")
     radius = 14 if card.kind in ("leaf", "parameter") else 3
-    names = f"dbr-c dbr-{card.kind}" + (" dbr-out" if card.output else "")
+    names = f"dbr-c dbr-{card.kind}" + (" dbr-out" if card.output else "") + _only(card.side)
     parts = [
         f'<g class="{names}" data-c="{card.id}" data-b="{card.born}">'
         f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" rx="{radius}" '
@@ -131,6 +137,9 @@ def _card(card: Card, box: tuple[float, float, float, float]) -> list[str]:
         parts.append(_text("dbr-k", right, base, card.kind, end=True))
     parts += _states("dbr-v", left, base + ROW, card.values)
     base += ROW * (2 if card.values else 1)
+    if card.more_values:
+        parts += _states("dbr-v", left, base, card.more_values)
+        base += ROW
     if card.function:
         rule = base - 12
         parts.append(
@@ -140,7 +149,32 @@ def _card(card: Card, box: tuple[float, float, float, float]) -> list[str]:
         parts += _states("dbr-k", right, base, card.keeps, end=True)
         base += ROW
     parts += _states("dbr-d", left, base, card.grads)
+    parts += _states("dbr-d", left, base + ROW, card.more_grads)
+    if card.side:
+        parts += _alone(card.side, box, radius)
     return [*parts, "</g>"]
+
+
+def _only(side: str) -> str:
+    return f" dbr-only{side}" if side else ""
+
+
+def _alone(side: str, box: tuple[float, float, float, float], radius: float) -> list[str]:
+    """What only one run did: a bar along the frame, left for A and right for B, and a tab that says so."""
+    x, y, width, height = box
+    at, inward = (x, 1) if side == "A" else (x + width, -1)
+    sweep, wide = int(side == "B"), 44
+    turn = f"a{radius} {radius} 0 0 {sweep} {-inward * radius} {radius}"
+    back = f"a{radius} {radius} 0 0 {sweep} {inward * radius} {radius}"
+    tab = x + 12 if side == "A" else x + width - 12 - wide
+    return [
+        f'<path class="dbr-bar-only" d="M{at + inward * radius:.1f} {y:.1f}{turn}v{height - 2 * radius:.1f}{back}" '
+        f'fill="none" stroke="{ALONE[side]}" stroke-width="5"/>'
+        f'<rect class="dbr-tab" x="{tab:.1f}" y="{y - 8:.1f}" width="{wide}" height="14" rx="7" '
+        f'fill="{ALONE[side]}"/>'
+        f'<text class="dbr-tab-t" x="{tab + wide / 2:.1f}" y="{y + 2.5:.1f}" text-anchor="middle" '
+        f'font-size="10" fill="#fff">only {side}</text>'
+    ]
 
 
 def _dash(card: Card) -> str:
