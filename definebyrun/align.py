@@ -1,7 +1,9 @@
 """Two traces go in, what is the same in both comes out: pairs of tensors, operations, nodes, edges and steps.
 
 First those operations are paired that computed the same from the same leaves, in whatever order; then, of the rest,
-the longest common sequence by place in the code, name and literal arguments. Nodes follow their operations; nodes
+the longest common sequence by place in the code, module, name and literal arguments; then the same without the
+literals, which may be data too (`x * rate`). The place is the whole way through the code, so a recursion is paired level by
+level. Nodes follow their operations; nodes
 without one are found from the root, along slots, and from the leaves. Values play no part. Every pass is linear, but
 for the longest common sequence, which does 64 comparisons at once (Crochemore et al. 2001, doi:10.1016/S0020-0190(00)00214-X).
 """
@@ -111,7 +113,9 @@ def _common(a: Sequence[Hashable], b: Sequence[Hashable]) -> Iterator[tuple[int,
             j += 1
 
 
-def in_turn(a: Iterable[tuple[Any, int]], b: Iterable[tuple[Any, int]]) -> Iterator[tuple[int, int]]:
+def in_turn(
+    a: Iterable[tuple[Any, int]], b: Iterable[tuple[Any, int]]
+) -> Iterator[tuple[int, int]]:
     """Numbers with equal keys: the first with the first, the second with the second, and so on."""
     waiting: dict[Any, deque[int]] = {}
     for key, number in a:
@@ -179,11 +183,17 @@ class _Places:
 
 def _pair_ops(a: Trace, b: Trace, found: Alignment) -> None:
     places = _Places(a, b)
+    stacks_b = [tuple(map(places, op.stack)) for op in b.ops]
+    lines_a = [(op.stack, op.name, op.scope) for op in a.ops]
+    lines_b = [(stack, op.name, op.scope) for op, stack in zip(b.ops, stacks_b, strict=True)]
     numbers: dict[Any, int] = {}
-    keys_a = [numbers.setdefault(_key(op, op.stack), len(numbers)) for op in a.ops]
-    keys_b = [
-        numbers.setdefault(_key(op, tuple(map(places, op.stack))), len(numbers)) for op in b.ops
-    ]
+    keys_a, keys_b = (
+        [
+            numbers.setdefault((line, _literals(op)), len(numbers))
+            for op, line in zip(trace.ops, lines, strict=True)
+        ]
+        for trace, lines in ((a, lines_a), (b, lines_b))
+    )
     made_a, made_b = _made(a), _made(b)
     for pair in in_turn(_named_leaves(a), _named_leaves(b)):
         found.tensors.add(*pair)
@@ -207,16 +217,16 @@ def _pair_ops(a: Trace, b: Trace, found: Alignment) -> None:
 
     known: dict[Any, int] = {}
     settle(in_turn(_computed(a, keys_a, known), _computed(b, keys_b, known)))
-    rest_a = [op.index for op in a.ops if op.index not in found.ops.to_b]
-    rest_b = [op.index for op in b.ops if op.index not in found.ops.to_a]
-    pairs = common([keys_a[i] for i in rest_a], [keys_b[j] for j in rest_b])
-    settle((rest_a[i], rest_b[j]) for i, j in pairs)
+    for of_a, of_b in ((keys_a, keys_b), (lines_a, lines_b)):
+        rest_a = [op.index for op in a.ops if op.index not in found.ops.to_b]
+        rest_b = [op.index for op in b.ops if op.index not in found.ops.to_a]
+        pairs = common([of_a[i] for i in rest_a], [of_b[j] for j in rest_b])
+        settle((rest_a[i], rest_b[j]) for i, j in pairs)
 
 
-def _key(op: Op, stack: tuple[Any, ...]) -> Hashable:
-    """What makes two operations the same one; what a factory makes is data, so its arguments do not count."""
-    literals = () if op.factory else tuple(p for p in enumerate(op.args) if isinstance(p[1], str))
-    return stack, op.name, op.scope, literals
+def _literals(op: Op) -> Hashable:
+    """The arguments that are no tensors; what a factory makes is data, so its arguments do not count."""
+    return () if op.factory else tuple(p for p in enumerate(op.args) if isinstance(p[1], str))
 
 
 def _made(trace: Trace) -> list[list[int]]:
@@ -369,7 +379,9 @@ def _pair_edges(a: Trace, b: Trace, found: Alignment) -> None:
 def _pair_steps(a: Trace, b: Trace, found: Alignment) -> None:
     """An operation's step with that of its pair; a node's with its pair's in the backward run of the same number."""
 
-    def keyed(trace: Trace, ops: dict[int, int] | None, nodes: dict[int, int] | None) -> Iterator[Any]:
+    def keyed(
+        trace: Trace, ops: dict[int, int] | None, nodes: dict[int, int] | None
+    ) -> Iterator[Any]:
         for step in trace.steps:
             part, to = (step.op, ops) if step.phase == "forward" else (step.node, nodes)
             number = part if to is None or part is None else to.get(part)

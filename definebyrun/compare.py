@@ -102,9 +102,7 @@ def compare(a: Trace, b: Trace, names: tuple[str, str] = ("A", "B")) -> Trace:
     }
     orders["ops"] = _order_of_ops(a, b, orders["steps"])
     sources, pieces = _sources(a, b)
-    to = [
-        {kind: _numbers(order, side) for kind, order in orders.items()} for side in (0, 1)
-    ]
+    to = [{kind: _numbers(order, side) for kind, order in orders.items()} for side in (0, 1)]
     move_a = _Move(**to[0])
     move_b = _Move(**to[1], pieces=pieces, storages=_storages(a, b, same))
 

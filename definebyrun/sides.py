@@ -23,7 +23,17 @@ from .memory import kept_after_steps
 from .table import Table
 from .trace import Trace
 
-__all__ = ["canonical", "deal", "kept", "legend", "meet", "sentences", "sizes", "summary", "tabulate"]
+__all__ = [
+    "canonical",
+    "deal",
+    "kept",
+    "legend",
+    "meet",
+    "sentences",
+    "sizes",
+    "summary",
+    "tabulate",
+]
 
 Part = TypeVar("Part")
 SIDES = ("A", "B")
@@ -32,6 +42,7 @@ FITS = 30
 NOTHING = "–"
 UNIT = re.compile(r" (?:B|[KMG]iB)\b")
 """A number of bytes and its unit stay one word."""
+CALL = re.compile(r"([\w.]+)\(([^()]+)\)")
 
 
 def meet(a: str, b: str) -> str:
@@ -41,6 +52,8 @@ def meet(a: str, b: str) -> str:
     'y = mul(x, w) → A [1, 2] · B [3, 4]'
     >>> meet("grad not yet", "grad 1")
     'grad A not yet · B 1'
+    >>> meet("h = mul(x, 2)", "h = mul(x, 3)")
+    'h = mul(x, A 2 · B 3)'
     """
     if a == b:
         return a
@@ -61,23 +74,32 @@ def _pair(a: list[str], b: list[str]) -> str:
     left, right = " ".join(a), " ".join(b)
     mark = left[-1:] if left[-1:] == right[-1:] and left[-1:] in (",", ".", ";", ":") else ""
     left, right = (part.removesuffix(mark) or NOTHING for part in (left, right))
+    calls = CALL.fullmatch(left), CALL.fullmatch(right)
+    if calls[0] and calls[1] and calls[0][1] == calls[1][1]:
+        given = [_words(call[2], ",") for call in calls if call]
+        if len(given[0]) == len(given[1]):
+            inside = (meet(*pair) for pair in zip(*given, strict=True))
+            return f"{calls[0][1]}({', '.join(inside)}){mark}"
     return f"A {left} · B {right}{mark}"
 
 
 def _equal(a: list[str], b: list[str]) -> int:
     """How many words are equal from the start on."""
-    return next((i for i, pair in enumerate(zip(a, b, strict=False)) if pair[0] != pair[1]), min(len(a), len(b)))
+    return next(
+        (i for i, pair in enumerate(zip(a, b, strict=False)) if pair[0] != pair[1]),
+        min(len(a), len(b)),
+    )
 
 
-def _words(line: str) -> list[str]:
-    """A text cut at the blanks that lie in no bracket and before no unit."""
+def _words(line: str, cut: str = " ") -> list[str]:
+    """A text cut at the blanks, or commas, that lie in no bracket and before no unit."""
     found, depth, start = [], 0, 0
     for place, sign in enumerate(line):
         depth += (sign in "([{") - (sign in ")]}")
-        if sign == " " and depth <= 0 and not UNIT.match(line, place):
-            found.append(line[start:place])
+        if sign == cut and depth <= 0 and not UNIT.match(line, place):
+            found.append(line[start:place].lstrip())
             start = place + 1
-    return [*found, line[start:]]
+    return [*found, line[start:].lstrip()]
 
 
 def _runs(trace: Trace) -> tuple[Run, Run]:
@@ -188,7 +210,9 @@ def _side_by_side(
 ) -> list[tuple[Part | None, Part | None]]:
     """Parts with equal keys in pairs, in A's order; what only B has comes after what it follows in B."""
     same = Pairs()
-    for pair in in_turn(((key(p), i) for i, p in enumerate(a)), ((key(p), j) for j, p in enumerate(b))):
+    for pair in in_turn(
+        ((key(p), i) for i, p in enumerate(a)), ((key(p), j) for j, p in enumerate(b))
+    ):
         same.add(*pair)
     return [
         (None if i is None else a[i], None if j is None else b[j])
@@ -231,9 +255,7 @@ def _keeps(a: str, b: str) -> str:
     return a if a == b else f"{a} · {b.removeprefix('keeps ')}"
 
 
-def _over_time(
-    a: list[State], b: list[State], words_of: Callable[[str, str], str]
-) -> list[State]:
+def _over_time(a: list[State], b: list[State], words_of: Callable[[str, str], str]) -> list[State]:
     """Two rows of states as one: at each time the words of what both show then."""
     found: list[State] = []
     for since in sorted({state.since for state in (*a, *b)}):
@@ -288,7 +310,10 @@ def tabulate(trace: Trace) -> Table:
     told = []
     for run in _runs(trace):
         ops, leaves = run.trace.ops, [t.index for t in run.trace.leaves if t.op is None]
-        keys = [*(("tensor", run.tensors[i]) for i in leaves), *(("op", run.ops[o.index]) for o in ops)]
+        keys = [
+            *(("tensor", run.tensors[i]) for i in leaves),
+            *(("op", run.ops[o.index]) for o in ops),
+        ]
         told.append(list(zip(keys, table.tabulate(run.trace).rows, strict=True)))
     rows = []
     for one, other in _side_by_side(*told, key=lambda row: row[0]):
@@ -315,6 +340,10 @@ def sentences(trace: Trace) -> list[str]:
         start = f"{step.phase.capitalize()} {count[step.phase]} of {number_of[step.phase]}"
         if step.side:
             told.append(f"{start}, only {step.side}. {(a if step.side == 'A' else b)[step.index]}")
+        elif step.phase == "forward" and len(_words(one := a[step.index])) == len(
+            _words(b[step.index])
+        ):
+            told.append(f"{start}, both. {meet(one, b[step.index])}")
         elif a[step.index] == b[step.index]:
             told.append(f"{start}, both. {a[step.index]}")
         else:

@@ -21,7 +21,7 @@ from .layout import to_svg
 __all__ = ["Picture", "draw"]
 
 _NS = "{http://www.w3.org/2000/svg}"
-ROOM = 6
+ROOM = 8
 """Points around a comparison, for the marks on the frames of its outermost cards."""
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
@@ -170,9 +170,9 @@ def _alone(side: str, box: tuple[float, float, float, float], radius: float) -> 
     return [
         f'<path class="dbr-bar-only" d="M{at + inward * radius:.1f} {y:.1f}{turn}v{height - 2 * radius:.1f}{back}" '
         f'fill="none" stroke="{ALONE[side]}" stroke-width="5"/>'
-        f'<rect class="dbr-tab" x="{tab:.1f}" y="{y - 8:.1f}" width="{wide}" height="14" rx="7" '
+        f'<rect class="dbr-tab" x="{tab:.1f}" y="{y - 10:.1f}" width="{wide}" height="14" rx="7" '
         f'fill="{ALONE[side]}"/>'
-        f'<text class="dbr-tab-t" x="{tab + wide / 2:.1f}" y="{y + 2.5:.1f}" text-anchor="middle" '
+        f'<text class="dbr-tab-t" x="{tab + wide / 2:.1f}" y="{y + 0.5:.1f}" text-anchor="middle" '
         f'font-size="10" fill="#fff">only {side}</text>'
     ]
 

@@ -203,10 +203,10 @@ def draw(tensor: torch.Tensor) -> Tape:
 def compare(a: Tape, b: Tape, names: tuple[str, str] = ("A", "B")) -> Tape:
     """Two runs of the same code in one picture: what both did, what only `a` did, what only `b` did.
 
-    An operation is the same in both when it stands at the same place in the code, in the same module, with the same
-    name and literal arguments; values play no part. Where they differ, both are shown: `A 3 · B 5`. The player goes
-    through both runs together; where they part it shows first what only A did, then what only B did. `names` says
-    what A and B are, for the legend. Two graphs of `draw` are compared node by node, from the root and the leaves.
+    An operation is the same in both when it was called from the same place in the code, in the same module, under the
+    same name; values play no part. Where they differ, both are shown: `A 3 · B 5`. The player goes through both runs
+    together; where they part it shows first what only A did, then what only B did. `names` says what A and B are, for
+    the legend. Two graphs of `draw` are compared node by node, from the root and the leaves.
 
     Raises `TypeError` for anything but two tapes, `ValueError` for a comparison, for a run and a drawn graph, and for
     names that do not tell apart, `RuntimeError` for a tape that is still recording.
