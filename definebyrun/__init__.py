@@ -1,6 +1,6 @@
 """`definebyrun`: records a learner's own PyTorch run and draws it, step by step, forward and backward.
 
-The public face is `record`, `draw`, `compare`, `load` and `check`; everything that they give shows itself in a notebook.
+The public face is `record`, `draw`, `compare`, `load` and `check`; what they give shows itself in a notebook.
 """
 
 from .exercises import check

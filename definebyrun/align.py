@@ -2,10 +2,11 @@
 
 First those operations are paired that computed the same from the same leaves, in whatever order; then, of the rest,
 the longest common sequence by place in the code, module, name and literal arguments; then the same without the
-literals, which may be data too (`x * rate`). The place is the whole way through the code, so a recursion is paired level by
-level. Nodes follow their operations; nodes
-without one are found from the root, along slots, and from the leaves. Values play no part. Every pass is linear, but
-for the longest common sequence, which does 64 comparisons at once (Crochemore et al. 2001, doi:10.1016/S0020-0190(00)00214-X).
+literals, which may be data too (`x * rate`). The place is the whole way through the code, so a recursion is paired
+level by level. Nodes follow their operations; nodes without one are found from the root, along slots, and from the
+leaves. Values play no part. Every pass is linear but for the longest common sequence, which handles a row of
+comparisons as one whole number (Crochemore and others, "A fast and practical bit-vector algorithm for the longest
+common subsequence problem", 2001).
 """
 
 from __future__ import annotations
@@ -207,13 +208,14 @@ def _pair_ops(a: Trace, b: Trace, found: Alignment) -> None:
         for i, j in fresh:
             for s, t in zip(a.ops[i].inputs, b.ops[j].inputs, strict=False):
                 one, other = a.tensors[s], b.tensors[t]
-                if one.op is None and other.op is None:
-                    if one.kind == other.kind:
+                if one.op is None or other.op is None:
+                    if one.op == other.op and one.kind == other.kind:
                         found.tensors.add(s, t)
-                elif one.op is not None and other.op is not None and a.ops[one.op].factory:
-                    if keys_a[one.op] == keys_b[other.op] and found.ops.add(one.op, other.op):
-                        for pair in zip(made_a[one.op], made_b[other.op], strict=False):
-                            found.tensors.add(*pair)
+                    continue
+                same = a.ops[one.op].factory and keys_a[one.op] == keys_b[other.op]
+                if same and found.ops.add(one.op, other.op):
+                    for pair in zip(made_a[one.op], made_b[other.op], strict=False):
+                        found.tensors.add(*pair)
 
     known: dict[Any, int] = {}
     settle(in_turn(_computed(a, keys_a, known), _computed(b, keys_b, known)))
@@ -371,9 +373,10 @@ def _pair_edges(a: Trace, b: Trace, found: Alignment) -> None:
     places = {(e.source, e.slot): e for e in b.edges}
     for edge in a.edges:
         other = places.get((found.nodes.to_b.get(edge.source, -1), edge.slot))
-        if other is not None and found.nodes.has(edge.target, other.target):
-            if edge.input_nr == other.input_nr:
-                found.edges.add(edge.index, other.index)
+        if other is None or edge.input_nr != other.input_nr:
+            continue
+        if found.nodes.has(edge.target, other.target):
+            found.edges.add(edge.index, other.index)
 
 
 def _pair_steps(a: Trace, b: Trace, found: Alignment) -> None:

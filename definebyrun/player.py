@@ -53,12 +53,26 @@ def still(trace: Trace, picture: Picture) -> str:
     least = round(picture.width * 0.6)
     svg = picture.svg.replace("<svg ", f'<svg style="min-width:{least}px" ', 1)
     text = str(Markup.escape(canonical(trace)))
-    said = f'<p class="dbr-said">{Markup.escape(legend(trace))}</p>' if trace.sides else ""
+    said = f'<p class="dbr-said">{_said(trace)}</p>' if trace.sides else ""
     return (
-        f'<div class="dbr"><style>{asset("drawing.css")}</style>'
+        f'<div class="dbr"><style>{_style(trace)}</style>'
         f'<div class="dbr-graph" tabindex="0" role="region" aria-label="Graph">{svg}{BARE}</div>{said}'
         f'<details class="dbr-text"><summary>The same as text</summary><pre tabindex="0">{text}</pre></details></div>'
     )
+
+
+def _said(trace: Trace) -> Markup:
+    """The legend of a comparison, its two marks in their colours; empty for any other trace."""
+    words = Markup.escape(legend(trace))
+    for side in "AB":
+        mark = Markup(f'<b class="dbr-only{side}">only {side}</b>')
+        words = words.replace(f": only {side} did", f": {mark} did")
+    return words
+
+
+def _style(trace: Trace) -> str:
+    """The style of the picture; only a comparison carries that of its marks."""
+    return asset("drawing.css") + (asset("sides.css") if trace.sides else "")
 
 
 def player(trace: Trace, cards: list[Card], links: list[Link], picture: Picture, label: str) -> str:
@@ -72,7 +86,7 @@ def player(trace: Trace, cards: list[Card], links: list[Link], picture: Picture,
     return environment.from_string(asset("player.html")).render(
         id=identity,
         label=label,
-        css=Markup(asset("drawing.css") + asset("player.css")),
+        css=Markup(_style(trace) + asset("player.css")),
         js=Markup(asset("player.js").replace("{{ id }}", identity)),
         svg=Markup(svg),
         bare=Markup(BARE),
@@ -80,7 +94,7 @@ def player(trace: Trace, cards: list[Card], links: list[Link], picture: Picture,
         steps=steps,
         memory=["0", *(f"{part / most:.2f}" for part in memory)],
         text=canonical(trace),
-        legend=legend(trace),
+        said=_said(trace),
         data=Markup(
             json.dumps(steps, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
         ),
@@ -118,7 +132,7 @@ def _steps(trace: Trace, cards: list[Card], links: list[Link]) -> list[dict[str,
             {
                 "t": said,
                 "c": [card for card in lit if card in ids],
-                "e": [by_edge[edge] for edge, _ in step.passed if edge in by_edge],
+                "e": [by_edge[edge] for edge in _flowing(step) if edge in by_edge],
                 "l": _places(trace, step),
                 "m": sizes(bytes_kept),
                 "b": int(step.phase == "backward"),
@@ -127,9 +141,20 @@ def _steps(trace: Trace, cards: list[Card], links: list[Link]) -> list[dict[str,
     return steps
 
 
+def _flowing(step: Step) -> dict[int, None]:
+    """The edges that gradients go along in a step, in either run of a comparison."""
+    others = () if step.other is None else step.other.passed
+    return dict.fromkeys(edge for edge, _ in (*step.passed, *others))
+
+
+def _stack(step: Step) -> tuple[tuple[int, int], ...]:
+    """The places that led to a step, in either run of a comparison."""
+    return step.stack if step.other is None else (*step.stack, *step.other.stack)
+
+
 def _places(trace: Trace, step: Step) -> list[str]:
     """The lines that led to a step, innermost first; a backward step also lights the line of its operation."""
-    places = [f"{source}.{line}" for source, line in step.stack]
+    places = [f"{source}.{line}" for source, line in _stack(step)]
     if step.node is not None:
         op = trace.nodes[step.node].op
         places += [
@@ -142,7 +167,7 @@ def _code(trace: Trace) -> list[dict[str, Any]]:
     """The pieces of code that have text, line by line, each with the first step that it runs in."""
     first: dict[str, int] = {}
     for step in trace.steps:
-        for source, line in step.stack:
+        for source, line in _stack(step):
             first.setdefault(f"{source}.{line}", step.index + 1)
     return [
         {

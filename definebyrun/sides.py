@@ -275,9 +275,12 @@ def _one_link(a: Link | None, b: Link | None) -> Link:
     flows = []
     for since in sorted({*of_a, *of_b}):
         one, other = of_a.get(since), of_b.get(since)
-        alone = f"A {one}" if other is None else f"B {other}"
-        both = one is not None and other is not None
-        flows.append(State(since, meet(one, other) if both else alone))
+        if one is None or other is None:
+            said = f"A {one}" if other is None else f"B {other}"
+        else:
+            said = meet(one, other)
+            said = said if len(said) <= FITS else f"A {one}\nB {other}"
+        flows.append(State(since, said))
     return replace(a, flows=tuple(flows))
 
 

@@ -81,10 +81,11 @@ def _link(link: Link, group: ElementTree.Element) -> list[str]:
         f'<polygon points="{_rounded(tip)}" fill="{colour}"/>{mark}</g>'
     ]
     for flow in link.flows:
-        parts.append(
-            f'<text class="dbr-g dbr-off" data-f="{flow.since}" data-u="{flow.since + 1}" '
-            f'x="{x + 7:.1f}" y="{y + 4:.1f}">{escape(flow.text)}</text>'
-        )
+        for row, line in enumerate(flow.text.split("\n")):
+            parts.append(
+                f'<text class="dbr-g dbr-off" data-f="{flow.since}" data-u="{flow.since + 1}" '
+                f'x="{x + 7:.1f}" y="{y + 4 + 13 * row:.1f}">{escape(line)}</text>'
+            )
     return parts
 
 

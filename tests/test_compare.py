@@ -180,10 +180,8 @@ def fresh() -> None:
 
 def choose(x: torch.Tensor) -> torch.Tensor:
     y = x * W
-    if y.sum() > 0:
-        h = torch.relu(y)
-    else:
-        h = (-y).exp()
+    positive = y.sum() > 0
+    h = torch.relu(y) if positive else (-y).exp()
     return (h * W).sum()
 
 
@@ -226,10 +224,7 @@ def test_a_longer_loop_has_more_rounds_at_its_end() -> None:
 
 def test_a_loop_after_something_else_is_still_paired_from_its_first_round() -> None:
     def begin(other: bool, rounds: int) -> torch.Tensor:
-        if other:
-            h = W.exp()
-        else:
-            h = W.sin()
+        h = W.exp() if other else W.sin()
         for _ in range(rounds):
             h = torch.tanh(h)
         return h
@@ -514,7 +509,8 @@ def test_text_table_and_picture_say_which_run_did_it() -> None:
     assert Counter(sides.values()) == {"": 8, "B": 2, "A": 1}
     assert "1 only in A, 2 only in B" in svg.get("aria-label")
     page = both._repr_html_()
-    assert "A is x &gt; 0, B is x &lt; 0. A bar on the left: only A did it" in page
+    assert "A is x &gt; 0, B is x &lt; 0. A bar on the left: <b" in page
+    assert '<b class="dbr-onlyB">only B</b> did it; no bar' in page
     assert 'xlabel="only A"' in both.dot()
 
 
@@ -604,10 +600,7 @@ def walk_with_turns(rounds: int, seed: int) -> torch.Tensor:
     h = torch.ones(1)
     turn = torch.Generator().manual_seed(seed)
     for _ in range(rounds):
-        if torch.rand((), generator=turn).item() < 0.5:
-            h = h * W[:1]
-        else:
-            h = torch.tanh(h)
+        h = h * W[:1] if torch.rand((), generator=turn).item() < 0.5 else torch.tanh(h)
     return h.sum()
 
 
