@@ -65,8 +65,8 @@ def _said(trace: Trace) -> Markup:
     """The legend of a comparison, its two marks in their colours; empty for any other trace."""
     words = Markup.escape(legend(trace))
     for side in "AB":
-        mark = Markup(f'<b class="dbr-only{side}">only {side}</b>')
-        words = words.replace(f": only {side} did", f": {mark} did")
+        mark = Markup(f': <b class="dbr-only{side}">only {side}</b> did')
+        words = words.replace(f": only {side} did", mark)
     return words
 
 

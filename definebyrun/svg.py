@@ -21,6 +21,8 @@ from .layout import to_svg
 __all__ = ["Picture", "draw"]
 
 _NS = "{http://www.w3.org/2000/svg}"
+FLOW = 6.7
+"""Points that a character takes of a gradient beside its arrow."""
 ROOM = 8
 """Points around a comparison, for the marks on the frames of its outermost cards."""
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
@@ -48,6 +50,7 @@ def draw(cards: list[Card], links: list[Link], label: str) -> Picture:
     groups = {group.get("id"): group for group in root.iter(f"{_NS}g")}
     parts = [part for link in links for part in _link(link, groups[link.id])]
     parts += [part for card in cards for part in _card(card, _box(groups[card.id]))]
+    parts += [part for link in links for part in _flows(link, groups[link.id], width)]
     room = ROOM if any(card.side for card in cards) else 0
     width, height = width + 2 * room, height + 2 * room
     svg = (
@@ -68,24 +71,35 @@ def _box(group: ElementTree.Element) -> tuple[float, float, float, float]:
 
 
 def _link(link: Link, group: ElementTree.Element) -> list[str]:
-    line = next(part for part in group if part.tag == f"{_NS}path").get("d") or ""
+    line = _line(group)
     tip = next((part.get("points") or "" for part in group if part.tag == f"{_NS}polygon"), "")
     kind, dash = ("edge", "") if link.edge is not None else ("data", ' stroke-dasharray="5 3"')
     colour = "#33527a" if link.edge is not None else "#77776f"
     colour, wide = ALONE.get(link.side, colour), "2.2" if link.side else "1.4"
-    x, y = _middle(line)
+    x, y = _middle(line) if link.side else (0, 0)
     mark = _text("dbr-m", x - 5, y + 4, link.side, end=True) if link.side else ""
-    parts = [
+    return [
         f'<g class="dbr-e dbr-{kind}{_only(link.side)}" data-e="{link.id}" data-b="{link.born}">'
         f'<path d="{_rounded(line)}" fill="none" stroke="{colour}" stroke-width="{wide}"{dash}/>'
         f'<polygon points="{_rounded(tip)}" fill="{colour}"/>{mark}</g>'
     ]
+
+
+def _line(group: ElementTree.Element) -> str:
+    return next(part for part in group if part.tag == f"{_NS}path").get("d") or ""
+
+
+def _flows(link: Link, group: ElementTree.Element, right: float) -> list[str]:
+    """The gradients that go along a link, beside its middle: above the cards, and on the side where there is room."""
+    parts = []
+    x, y = _middle(_line(group)) if link.flows else (0, 0)
     for flow in link.flows:
-        for row, line in enumerate(flow.text.split("\n")):
-            parts.append(
-                f'<text class="dbr-g dbr-off" data-f="{flow.since}" data-u="{flow.since + 1}" '
-                f'x="{x + 7:.1f}" y="{y + 4 + 13 * row:.1f}">{escape(line)}</text>'
-            )
+        lines = flow.text.split("\n")
+        end = x + 7 + FLOW * max(map(len, lines)) > right  # else it would be cut off
+        for row, line in enumerate(lines):
+            when = f' data-f="{flow.since}" data-u="{flow.since + 1}"'
+            place = (x - 7 if end else x + 7, y + 4 + 13 * row)
+            parts.append(_text("dbr-g dbr-off", *place, line, end, when))
     return parts
 
 
