@@ -101,6 +101,7 @@ def compare(a: Trace, b: Trace, names: tuple[str, str] = ("A", "B")) -> Trace:
         for kind in kinds
     }
     orders["ops"] = _order_of_ops(a, b, orders["steps"])
+    orders["edges"] = _order_of_edges(a, b, orders["edges"], orders["nodes"])
     sources, pieces = _sources(a, b)
     to = [{kind: _numbers(order, side) for kind, order in orders.items()} for side in (0, 1)]
     move_a = _Move(**to[0])
@@ -146,10 +147,10 @@ def weave(size_a: int, size_b: int, same: Pairs) -> Order:
     done: set[int] = set()
     at = 0
 
-    def alone(until: int) -> None:
+    def alone() -> None:
         """Take what B has alone, up to the next number that waits for its pair."""
         nonlocal at
-        while at < until and (at not in same.to_a or at in done):
+        while at < size_b and (at not in same.to_a or at in done):
             if at not in same.to_a:
                 order.append((None, at))
             at += 1
@@ -157,10 +158,10 @@ def weave(size_a: int, size_b: int, same: Pairs) -> Order:
     for i in range(size_a):
         j = same.to_b.get(i)
         if j is not None:
-            alone(size_b)
+            alone()
             done.add(j)
         order.append((i, j))
-    alone(size_b)
+    alone()
     return order
 
 
@@ -173,6 +174,18 @@ def _order_of_ops(a: Trace, b: Trace, steps: Order) -> Order:
         if (op_a, op_b) != (None, None):
             order.append((op_a, op_b))
     return order
+
+
+def _order_of_edges(a: Trace, b: Trace, edges: Order, nodes: Order) -> Order:
+    """Edges in the order of the nodes that they leave, and there by slot, as a recording lists them."""
+    numbers = [_numbers(nodes, side) for side in (0, 1)]
+
+    def place(pair: tuple[int | None, int | None]) -> tuple[int, int, bool]:
+        i, j = pair
+        edge = a.edges[i] if i is not None else b.edges[j or 0]
+        return numbers[int(i is None)][edge.source], edge.slot, i is None
+
+    return sorted(edges, key=place)
 
 
 def _numbers(order: Order, side: int) -> Numbers:

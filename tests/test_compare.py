@@ -23,7 +23,7 @@ from definebyrun.align import common
 from definebyrun.compare import apart
 from definebyrun.sides import deal, kept, legend, meet, sentences, sizes
 from definebyrun.trace import Trace
-from tests.test_recorder import OPS, labels
+from tests.test_recorder import EVERYDAY, OPS, labels
 
 ROOT = Path(__file__).parent.parent
 
@@ -165,6 +165,37 @@ def test_every_part_of_two_random_runs_is_in_their_comparison_once(
         assert link.edge is None or link.side == both.edges[link.edge].side
     if first == second and backward[0] == backward[1]:
         assert {p.side for p in (*both.ops, *both.nodes, *both.edges, *both.steps)} <= {""}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    steps=st.lists(st.tuples(which, which, place, place), min_size=8, max_size=8),
+    first=turns,
+    second=turns,
+)
+def test_every_part_of_two_drawn_graphs_is_in_their_comparison_once(
+    steps: list[tuple[int, int, int, int]], first: list[bool], second: list[bool]
+) -> None:
+    w, start = torch.ones(2, 2, requires_grad=True), torch.eye(2)
+    drawn = [dbr.draw(program(steps, turns, start, w)) for turns in (first, second)]
+    both = nothing_is_lost(*drawn)
+    if first == second:
+        assert {part.side for part in (*both.nodes, *both.edges)} == {""}
+
+
+@pytest.mark.parametrize("code", EVERYDAY, ids=lambda code: code.__name__)
+def test_what_people_use_is_equal_to_itself_and_can_be_compared_with_other_code(code: Any) -> None:
+    def tape_of(code: Any) -> dbr.Tape:
+        torch.manual_seed(0)
+        with dbr.record() as tape:
+            code()
+        return tape
+
+    same = nothing_is_lost(tape_of(code), tape_of(code))
+    for part in ("tensors", "ops", "nodes", "edges", "steps"):
+        assert {p.side for p in getattr(same, part)} == {""}
+    other = nothing_is_lost(tape_of(code), tape_of(EVERYDAY[0]))
+    assert "<svg" in other.html()
 
 
 # ---- what both did, what one did ----
