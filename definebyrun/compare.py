@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .align import Alignment, Pairs, align, same_pieces
+from .align import Alignment, align
+from .same import Pairs, same_pieces
 from .trace import Edge, Node, Op, Source, Step, Tensor, Trace
 
 __all__ = ["Run", "apart", "compare", "weave"]

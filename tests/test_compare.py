@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 import definebyrun as dbr
-from definebyrun.align import common
 from definebyrun.compare import apart
-from definebyrun.sides import deal, kept, legend, meet, sentences, sizes
+from definebyrun.meet import meet
+from definebyrun.same import common
+from definebyrun.sides import deal, kept, legend, sentences, sizes
 from definebyrun.trace import Trace
 from tests.test_recorder import EVERYDAY, OPS, labels
 
