@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -112,6 +114,8 @@ def nothing_is_lost(a: dbr.Tape, b: dbr.Tape) -> dbr.Tape:
     assert facts_of(seen) == facts_of(b.trace)
     steps = [step.index for step in both.steps]
     assert steps == list(range(len(steps)))
+    ways = [(edge.source, edge.slot) for edge in both.edges]
+    assert ways == sorted(ways)
     made = {i: op.index for op in both.ops for i in op.outputs}
     for op in both.ops:  # nothing is drawn before what it is made from
         for i in (*op.inputs, *(op.other.inputs if op.other else ())):
@@ -383,6 +387,12 @@ def test_runs_of_different_code_share_nothing() -> None:
     shared = [part for part in (*both.ops, *both.nodes, *both.edges) if not part.side]
     assert [part.name for part in shared if isinstance(part, dbr.Op)] == ["sum"]  # of `run` itself
     assert "<svg" in both.html()
+    kept_by = [
+        {s.storage for node in both.nodes if node.side == side for s in node.saved} for side in "AB"
+    ]
+    assert kept_by[0]
+    assert kept_by[1]
+    assert not kept_by[0] & kept_by[1]
 
 
 def test_a_backward_pass_in_one_run_only_is_not_yet_in_the_other() -> None:
@@ -504,6 +514,18 @@ def test_two_drawn_graphs_are_compared_from_the_root_and_from_the_leaves() -> No
     assert longer.root == 0 or longer.tensors[longer.root].name == "loss"
 
 
+def test_drawn_graphs_without_names_meet_above_and_below_what_differs() -> None:
+    def made(middle: Any) -> dbr.Tape:
+        return dbr.draw((middle(W * W * 3) + 1).sum() * 2)
+
+    both = nothing_is_lost(made(torch.exp), made(torch.sin))
+    assert [(n.name, n.side) for n in both.nodes if n.side] == [
+        ("ExpBackward0", "A"),
+        ("SinBackward0", "B"),
+    ]
+    assert len(both.nodes) == 8
+
+
 # ---- pictures ----
 
 
@@ -581,7 +603,10 @@ def test_the_player_goes_through_both_runs_in_step() -> None:
     assert "In A: MulBackward0 receives" in later
     assert "\nIn B: MulBackward0 receives" in later
     assert "both. SumBackward0 receives 1." in said[9]
-    assert "only A" in both.play()._repr_html_()
+    page = both.play()._repr_html_()
+    steps = json.loads(re.search(r'class="dbr-json">(.*?)</script>', page)[1])
+    lit = steps[said.index(next(s for s in said if s.startswith("Backward 3 of"))) + 1]["e"]
+    assert Counter(both.edges[int(name[1:])].side for name in lit) == {"": 1, "A": 1, "B": 1}
     alone = [run(choose, torch.tensor(x)).memory() for x in ([1.0, -2.0, 3.0], [-1.0, 2.0, -3.0])]
     together = list(zip(*kept(both.trace), strict=True))
     for one, column, side in zip(alone, together, "AB", strict=True):
