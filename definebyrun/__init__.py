@@ -1,11 +1,11 @@
 """`definebyrun`: records a learner's own PyTorch run and draws it, step by step, forward and backward.
 
-The public face is `record`, `draw` and `check`; everything that they give shows itself in a notebook.
+The public face is `record`, `draw`, `compare`, `load` and `check`; what they give shows itself in a notebook.
 """
 
 from .exercises import check
 from .layout import LayoutError
-from .tape import Tape, draw, record
+from .tape import Tape, compare, draw, load, record
 from .trace import Edge, Node, Op, Step, Tensor, Trace, Value
 
 __version__ = "0.1.0"
@@ -20,6 +20,8 @@ __all__ = [
     "Trace",
     "Value",
     "check",
+    "compare",
     "draw",
+    "load",
     "record",
 ]

@@ -37,7 +37,8 @@ class Card:
     `kind` is `leaf`, `parameter`, `constant`, `op` (has a node), `inner` (a further node of an operation),
     `plain` (an operation without a node) or `older` (a node from before the recording). `runs` are the backward
     steps in which its node ran; `output` marks a result that nothing else uses. `badge` is the word in the upper
-    right corner; `folded` says that the card is a whole module.
+    right corner; `folded` says that the card is a whole module. In a comparison `side` is the run that the card
+    belongs to alone; the `more_` rows are B's, where both runs' do not fit in one row.
     """
 
     id: str
@@ -54,10 +55,14 @@ class Card:
     output: bool = False
     badge: str = ""
     folded: bool = False
+    side: str = ""
+    more_values: list[State] = field(default_factory=list)
+    more_grads: list[State] = field(default_factory=list)
 
     def rows(self) -> list[list[State]]:
         """The rows below the title, each with its states over time."""
-        rows = [self.values, [State(0, self.function)] if self.function else [], self.grads]
+        node = [State(0, self.function)] if self.function else []
+        rows = [self.values, self.more_values, node, self.grads, self.more_grads]
         return [row for row in rows if row]
 
 
@@ -76,6 +81,7 @@ class Link:
     edge: int | None = None
     flows: tuple[State, ...] = ()
     back: bool = False
+    side: str = ""
 
 
 @dataclass
@@ -97,12 +103,12 @@ class _Backward:
         return found
 
 
-def deal(trace: Trace) -> tuple[list[Card], list[Link]]:
-    """All cards and links of a trace, in a fixed order."""
+def deal(trace: Trace, shared: float = SHARED) -> tuple[list[Card], list[Link]]:
+    """All cards and links of a trace, in a fixed order; a leaf with more uses than `shared` gets chips."""
     back = _Backward.of(trace)
     cards = _leaf_cards(trace, back) + _op_cards(trace, back) + _older_cards(trace, back)
     by_node = {card.node: card for card in cards if card.node is not None}
-    links, chips = _edge_links(trace, by_node, back)
+    links, chips = _edge_links(trace, by_node, back, shared)
     uses: dict[str, list[Link]] = {}
     for link in links:
         if "u" in link.tail:
@@ -332,14 +338,14 @@ def _clip(text: str) -> str:
 
 
 def _edge_links(
-    trace: Trace, by_node: dict[int | None, Card], back: _Backward
+    trace: Trace, by_node: dict[int | None, Card], back: _Backward, shared: float
 ) -> tuple[list[Link], list[Card]]:
     """One link for each edge; a leaf with many uses is copied into a chip for each."""
     uses = Counter(edge.target for edge in trace.edges)
     links, chips, seen = [], [], Counter[int]()
     for edge in trace.edges:
         head, tail = by_node[edge.source], by_node[edge.target]
-        if trace.nodes[edge.target].leaf is not None and uses[edge.target] > SHARED:
+        if trace.nodes[edge.target].leaf is not None and uses[edge.target] > shared:
             seen[edge.target] += 1
             use = seen[edge.target]
             name = f"{tail.id}u{use}"

@@ -14,7 +14,18 @@ import graphviz
 from .cards import Card, Link
 from .frames import Frame
 
-__all__ = ["AGAIN", "BADGED", "FILL", "LINE", "PAD", "ROW", "badge_of", "card_size", "to_dot"]
+__all__ = [
+    "AGAIN",
+    "ALONE",
+    "BADGED",
+    "FILL",
+    "LINE",
+    "PAD",
+    "ROW",
+    "badge_of",
+    "card_size",
+    "to_dot",
+]
 
 CHAR, ROW, PAD, SMALL = 7.3, 16.0, 10.0, 0.87
 """Points: the width of a character, the height of a row, the room around the text; small print relative to that."""
@@ -43,6 +54,10 @@ LINE = {
 def badge_of(card: Card) -> str:
     """The word in the upper right corner of a card: the kind of a leaf, the class of a folded module."""
     return card.kind if card.kind in BADGED else card.badge
+
+
+ALONE = {"A": "#0b7a63", "B": "#9a3a78"}
+"""In a comparison: what only one of the runs did."""
 
 
 def card_size(card: Card) -> tuple[float, float]:
@@ -77,23 +92,27 @@ def _node(card: Card, labels: bool) -> str:
     if not labels:
         return f"\t{card.id} [{room} width={width / 72:.3f}]\n"
     rows = [card.title, *(row[-1].text for row in card.rows())]
+    names = " ".join(["card", card.kind, *_class(card.side)])
     label = graphviz.quoting.quote("".join(graphviz.escape(row) + "\\l" for row in rows))
     colour, fill = LINE.get(card.kind, "#77776f"), FILL.get(card.kind, "#ffffff")
     style = '"filled,rounded"' if card.kind in ("leaf", "parameter") else "filled"
     return (
-        f'\t{card.id} [label={label} class="card {card.kind}" color="{colour}" fillcolor="{fill}" '
-        f"{room} style={style} width={width / 72:.3f}]\n"
+        f'\t{card.id} [label={label} class="{names}" color="{ALONE.get(card.side, colour)}" fillcolor="{fill}" '
+        f"{room} style={style} width={width / 72:.3f}{_alone(card.side)}]\n"
     )
 
 
 def _edge(link: Link, labels: bool) -> str:
-    kind = 'class="edge"' if link.edge is not None else 'class=data color="#77776f"'
+    colour = ALONE.get(link.side, "" if link.edge is not None else "#77776f")
+    names = " ".join(["edge" if link.edge is not None else "data", *_class(link.side)])
+    kind = f'class="{names}"' + (f' color="{colour}"' if colour else "")
     if link.back and labels:
         look = f'label="{AGAIN}" {kind} constraint=false fontsize=10 id={link.id} style=dashed'
     elif link.back:
         look = f"label={_room(len(AGAIN))} constraint=false id={link.id}"
     elif labels:
         look = f"{kind} id={link.id}" + ("" if link.edge is not None else " style=dashed")
+        look += _alone(link.side)
     else:
         look = f"id={link.id}"
     return f"\t{link.tail} -> {link.head} [{look}]\n"
@@ -131,6 +150,15 @@ def _room(characters: int) -> str:
         '<<TABLE BGCOLOR="white" BORDER="0" CELLPADDING="0" CELLSPACING="0" FIXEDSIZE="TRUE" '
         f'WIDTH="{width}" HEIGHT="12"><TR><TD></TD></TR></TABLE>>'
     )
+
+
+def _class(side: str) -> list[str]:
+    return [f"only-{side}"] if side else []
+
+
+def _alone(side: str) -> str:
+    """How DOT shows what only one run did: a word beside it, and a thick line."""
+    return f' penwidth=2.5 xlabel="only {side}"' if side else ""
 
 
 _GRAPH = {

@@ -17,11 +17,10 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from .cards import Card, Link
-from .memory import kept_after_steps
+from .sides import canonical, kept, legend, sentences, sizes
 from .svg import Picture
-from .text import canonical, size
+from .text import size
 from .trace import Step, Trace
-from .words import sentence
 
 __all__ = ["asset", "player", "still"]
 
@@ -49,10 +48,11 @@ def asset(name: str) -> str:
     return "".join(parts)
 
 
-def style(picture: Picture) -> str:
-    """The style of a drawing; that of frames and folded cards only where there are any."""
+def style(trace: Trace, picture: Picture) -> str:
+    """The style of a drawing; that of frames, folded cards and comparisons only where there are any."""
     framed = 'class="dbr-f' in picture.svg or 'class="dbr-stack' in picture.svg
-    return asset("drawing.css") + (asset("frames.css") if framed else "")
+    marked = asset("sides.css") if trace.sides else ""
+    return asset("drawing.css") + (asset("frames.css") if framed else "") + marked
 
 
 def still(trace: Trace, picture: Picture, folding: str = "") -> str:
@@ -60,16 +60,22 @@ def still(trace: Trace, picture: Picture, folding: str = "") -> str:
     least = round(picture.width * 0.6)
     svg = picture.svg.replace("<svg ", f'<svg style="min-width:{least}px" ', 1)
     text = str(Markup.escape(canonical(trace)))
+    words = _said(trace, folding)
+    said = f'<p class="dbr-said">{words}</p>' if words else ""
     return (
-        f'<div class="dbr"><style>{style(picture)}</style>'
-        f'<div class="dbr-graph" tabindex="0" role="region" aria-label="Graph">{svg}{BARE}</div>{_said(folding)}'
+        f'<div class="dbr"><style>{style(trace, picture)}</style>'
+        f'<div class="dbr-graph" tabindex="0" role="region" aria-label="Graph">{svg}{BARE}</div>{said}'
         f'<details class="dbr-text"><summary>The same as text</summary><pre tabindex="0">{text}</pre></details></div>'
     )
 
 
-def _said(folding: str) -> str:
-    """The sentence under a picture that was folded unasked."""
-    return str(Markup('<p class="dbr-said">{}</p>').format(folding)) if folding else ""
+def _said(trace: Trace, folding: str) -> Markup:
+    """The sentence under a picture that was folded unasked; of a comparison the legend, its marks in their colours."""
+    words = Markup.escape(folding or legend(trace))
+    for side in "AB":
+        mark = Markup(f': <b class="dbr-only{side}">only {side}</b> did')
+        words = words.replace(f": only {side} did", mark)
+    return words
 
 
 def player(
@@ -81,7 +87,7 @@ def player(
     folding: str = "",
 ) -> str:
     """The player's HTML."""
-    steps, memory = _steps(trace, cards, links), kept_after_steps(trace)
+    steps, memory = _steps(trace, cards, links), [max(parts) for parts in kept(trace)]
     most = max(memory, default=0) or 1
     identity = hashlib.sha256(canonical(trace).encode()).hexdigest()[:10]
     least = round(picture.width * 0.6)
@@ -90,15 +96,15 @@ def player(
     return environment.from_string(asset("player.html")).render(
         id=identity,
         label=label,
-        css=Markup(style(picture) + asset("player.css")),
+        css=Markup(style(trace, picture) + asset("player.css")),
         js=Markup(asset("player.js").replace("{{ id }}", identity)),
         svg=Markup(svg),
         bare=Markup(BARE),
-        folding=Markup(_said(folding)),
         code=_code(trace),
         steps=steps,
         memory=["0", *(f"{part / most:.2f}" for part in memory)],
         text=canonical(trace),
+        said=_said(trace, folding),
         data=Markup(
             json.dumps(steps, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
         ),
@@ -123,7 +129,7 @@ def _steps(trace: Trace, cards: list[Card], links: list[Link]) -> list[dict[str,
     count = f"{len(trace.steps)} steps are ahead" if len(trace.steps) > 1 else "One step is ahead"
     begin = f"Start. {count}; nothing has run yet. Step with the buttons, or click here and use the arrow keys."
     steps = [{"t": begin, "c": [], "e": [], "l": [], "m": size(0), "b": 0}]
-    for step, kept in zip(trace.steps, kept_after_steps(trace), strict=True):
+    for step, said, bytes_kept in zip(trace.steps, sentences(trace), kept(trace), strict=True):
         if step.phase == "forward":
             lit = by_op.get(step.op, [])
             tensor = made.get(step.op)
@@ -134,20 +140,31 @@ def _steps(trace: Trace, cards: list[Card], links: list[Link]) -> list[dict[str,
             lit = by_node.get(step.node, [])
         steps.append(
             {
-                "t": sentence(trace, step),
+                "t": said,
                 "c": [card for card in lit if card in ids],
-                "e": [by_edge[edge] for edge, _ in step.passed if edge in by_edge],
+                "e": [by_edge[edge] for edge in _flowing(step) if edge in by_edge],
                 "l": _places(trace, step),
-                "m": size(kept),
+                "m": sizes(bytes_kept),
                 "b": int(step.phase == "backward"),
             }
         )
     return steps
 
 
+def _flowing(step: Step) -> dict[int, None]:
+    """The edges that gradients go along in a step, in either run of a comparison."""
+    others = () if step.other is None else step.other.passed
+    return dict.fromkeys(edge for edge, _ in (*step.passed, *others))
+
+
+def _stack(step: Step) -> tuple[tuple[int, int], ...]:
+    """The places that led to a step, in either run of a comparison."""
+    return step.stack if step.other is None else (*step.stack, *step.other.stack)
+
+
 def _places(trace: Trace, step: Step) -> list[str]:
     """The lines that led to a step, innermost first; a backward step also lights the line of its operation."""
-    places = [f"{source}.{line}" for source, line in step.stack]
+    places = [f"{source}.{line}" for source, line in _stack(step)]
     if step.node is not None:
         op = trace.nodes[step.node].op
         places += [
@@ -160,7 +177,7 @@ def _code(trace: Trace) -> list[dict[str, Any]]:
     """The pieces of code that have text, line by line, each with the first step that it runs in."""
     first: dict[str, int] = {}
     for step in trace.steps:
-        for source, line in step.stack:
+        for source, line in _stack(step):
             first.setdefault(f"{source}.{line}", step.index + 1)
     return [
         {

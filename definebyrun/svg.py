@@ -16,13 +16,17 @@ from math import hypot
 from xml.etree import ElementTree
 
 from .cards import Card, Link, State
-from .dot import AGAIN, FILL, LINE, PAD, ROW, badge_of, to_dot
+from .dot import AGAIN, ALONE, FILL, LINE, PAD, ROW, badge_of, to_dot
 from .frames import Frame
 from .layout import to_svg
 
 __all__ = ["Picture", "draw"]
 
 _NS = "{http://www.w3.org/2000/svg}"
+FLOW = 6.7
+"""Points that a character takes of a gradient beside its arrow."""
+ROOM = 8
+"""Points around a comparison, for the marks on the frames of its outermost cards."""
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _LONG = re.compile(r"-?\d+\.\d\d+")
 _WEIGHTS = [
@@ -59,8 +63,11 @@ def draw(cards: list[Card], links: list[Link], label: str, frames: Sequence[Fram
         roll = " dbr-rolled" if frame.rolled else ""
         parts.append(_text(f"dbr-k dbr-name{roll}", x + PAD, y + 15, frame.label))
     parts += [part for card in cards for part in _card(card, _box(groups[card.id]))]
+    parts += [part for link in links for part in _flows(link, groups[link.id], width)]
+    room = ROOM if any(card.side for card in cards) else 0
+    width, height = width + 2 * room, height + 2 * room
     svg = (
-        f'<svg class="dbr-svg" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" '
+        f'<svg class="dbr-svg" xmlns="http://www.w3.org/2000/svg" viewBox="{-room} {-room} {width:g} {height:g}" '
         f'width="{width:g}" height="{height:g}" role="img" aria-label="{escape(label)}" '
         f'font-family="ui-monospace,SFMono-Regular,Menlo,Consolas,DejaVu Sans Mono,monospace" font-size="12">'
         f'<g transform="translate({shift[0]} {shift[1]})">' + "".join(parts) + "</g></svg>"
@@ -88,30 +95,42 @@ def _frame(frame: Frame, box: tuple[float, float, float, float]) -> str:
 
 
 def _link(link: Link, group: ElementTree.Element) -> list[str]:
-    line = next(part for part in group if part.tag == f"{_NS}path").get("d") or ""
+    line = _line(group)
     tip = next((part.get("points") or "" for part in group if part.tag == f"{_NS}polygon"), "")
     kind, dash = ("edge", "") if link.edge is not None else ("data", ' stroke-dasharray="5 3"')
     colour = "#33527a" if link.edge is not None else "#77776f"
     if link.back:
         dash = ' stroke-dasharray="5 3"'
+    colour, wide = ALONE.get(link.side, colour), "2.2" if link.side else "1.4"
+    x, y = _middle(line) if link.side else (0, 0)
+    mark = _text("dbr-m", x - 5, y + 4, link.side, end=True) if link.side else ""
     parts = [
-        f'<g class="dbr-e dbr-{kind}" data-e="{link.id}" data-b="{link.born}">'
-        f'<path d="{_rounded(line)}" fill="none" stroke="{colour}" stroke-width="1.4"{dash}/>'
-        f'<polygon points="{_rounded(tip)}" fill="{colour}"/></g>'
+        f'<g class="dbr-e dbr-{kind}{_only(link.side)}" data-e="{link.id}" data-b="{link.born}">'
+        f'<path d="{_rounded(line)}" fill="none" stroke="{colour}" stroke-width="{wide}"{dash}/>'
+        f'<polygon points="{_rounded(tip)}" fill="{colour}"/>{mark}</g>'
     ]
-    if link.back:
-        room = next((part for part in group if part.get("fill") == "white"), None)
-        if room is not None:
-            x, y, _, height = _bounds(room)
-            parts.append(_text("dbr-k", x + 4, y + height - 2, AGAIN))
-    if not link.flows:
-        return parts
-    x, y = _middle(line)
+    room = next((p for p in group if p.get("fill") == "white"), None) if link.back else None
+    if room is not None:
+        x, y, _, height = _bounds(room)
+        parts.append(_text("dbr-k", x + 4, y + height - 2, AGAIN))
+    return parts
+
+
+def _line(group: ElementTree.Element) -> str:
+    return next(part for part in group if part.tag == f"{_NS}path").get("d") or ""
+
+
+def _flows(link: Link, group: ElementTree.Element, right: float) -> list[str]:
+    """The gradients that go along a link, beside its middle: above the cards, and on the side where there is room."""
+    parts = []
+    x, y = _middle(_line(group)) if link.flows else (0, 0)
     for flow in link.flows:
-        parts.append(
-            f'<text class="dbr-g dbr-off" data-f="{flow.since}" data-u="{flow.since + 1}" '
-            f'x="{x + 7:.1f}" y="{y + 4:.1f}">{escape(flow.text)}</text>'
-        )
+        lines = flow.text.split("\n")
+        end = x + 7 + FLOW * max(map(len, lines)) > right  # else it would be cut off
+        for row, line in enumerate(lines):
+            when = f' data-f="{flow.since}" data-u="{flow.since + 1}"'
+            place = (x - 7 if end else x + 7, y + 4 + 13 * row)
+            parts.append(_text("dbr-g dbr-off", *place, line, end, when))
     return parts
 
 
@@ -144,7 +163,7 @@ def _card(card: Card, box: tuple[float, float, float, float]) -> list[str]:
     left, right, line = x + PAD, x + width - PAD, y + PAD / 2
     colour, fill = LINE.get(card.kind, "#77776f"), FILL.get(card.kind, "#ffffff")
     radius = 14 if card.kind in ("leaf", "parameter") else 3
-    names = f"dbr-c dbr-{card.kind}" + (" dbr-out" if card.output else "")
+    names = f"dbr-c dbr-{card.kind}" + (" dbr-out" if card.output else "") + _only(card.side)
     parts = [
         f'<g class="{names}" data-c="{card.id}" data-b="{card.born}">{_stack(card, box, colour)}'
         f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" rx="{radius}" '
@@ -161,6 +180,9 @@ def _card(card: Card, box: tuple[float, float, float, float]) -> list[str]:
         parts.append(_text("dbr-k", right, base, badge_of(card), end=True))
     parts += _states("dbr-v", left, base + ROW, card.values)
     base += ROW * (2 if card.values else 1)
+    if card.more_values:
+        parts += _states("dbr-v", left, base, card.more_values)
+        base += ROW
     if card.function:
         rule = base - 12
         parts.append(
@@ -170,6 +192,9 @@ def _card(card: Card, box: tuple[float, float, float, float]) -> list[str]:
         parts += _states("dbr-k", right, base, card.keeps, end=True)
         base += ROW
     parts += _states("dbr-d", left, base, card.grads)
+    parts += _states("dbr-d", left, base + ROW, card.more_grads)
+    if card.side:
+        parts += _alone(card.side, box, radius)
     return [*parts, "</g>"]
 
 
@@ -180,6 +205,28 @@ def _stack(card: Card, box: tuple[float, float, float, float], colour: str) -> s
     x, y, width, height = box
     line = "".join(f"M{x + d:.1f} {y + height + d:.1f}h{width:.1f}v{-height:.1f}" for d in (3, 6))
     return f'<path class="dbr-stack" d="{line}" fill="none" stroke="{colour}"/>'
+
+
+def _only(side: str) -> str:
+    return f" dbr-only{side}" if side else ""
+
+
+def _alone(side: str, box: tuple[float, float, float, float], radius: float) -> list[str]:
+    """What only one run did: a bar along the frame, left for A and right for B, and a tab that says so."""
+    x, y, width, height = box
+    at, inward = (x, 1) if side == "A" else (x + width, -1)
+    sweep, wide = int(side == "B"), 44
+    turn = f"a{radius} {radius} 0 0 {sweep} {-inward * radius} {radius}"
+    back = f"a{radius} {radius} 0 0 {sweep} {inward * radius} {radius}"
+    tab = x + 12 if side == "A" else x + width - 12 - wide
+    return [
+        f'<path class="dbr-bar-only" d="M{at + inward * radius:.1f} {y:.1f}{turn}v{height - 2 * radius:.1f}{back}" '
+        f'fill="none" stroke="{ALONE[side]}" stroke-width="5"/>'
+        f'<rect class="dbr-tab" x="{tab:.1f}" y="{y - 10:.1f}" width="{wide}" height="14" rx="7" '
+        f'fill="{ALONE[side]}"/>'
+        f'<text class="dbr-tab-t" x="{tab + wide / 2:.1f}" y="{y + 0.5:.1f}" text-anchor="middle" '
+        f'font-size="10" fill="#fff">only {side}</text>'
+    ]
 
 
 def _dash(card: Card) -> str:

@@ -1,4 +1,4 @@
-"""What the user holds: a `Tape` is a `Trace` that can show itself; `record` and `draw` give one.
+"""What the user holds: a `Tape` is a `Trace` that can show itself; `record`, `draw`, `compare`, `load` give one.
 
 A tape shows its whole graph when a notebook displays it, with the canonical text as `text/plain`. `play()` gives
 the step player. A large graph is folded before it is shown, and a sentence says so. Where
@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from errno import ENAMETOOLONG, ENOENT
 from html import escape
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from .cards import Card, Link, count, deal
+from .cards import Card, Link, count
+from .compare import compare as compare_traces
 from .dot import to_dot
 from .fold import fit, fold
 from .frames import Frame, framed
@@ -22,14 +26,14 @@ from .layout import LayoutError
 from .memory import kept_after_steps
 from .player import player, still
 from .recorder import Recorder
+from .sides import canonical, deal, summary, tabulate
 from .svg import Picture
 from .svg import draw as draw_cards
-from .table import Table, tabulate
-from .text import canonical
+from .table import Table
 from .trace import Trace
 from .walk import walk
 
-__all__ = ["Player", "Tape", "draw", "record"]
+__all__ = ["Player", "Tape", "compare", "draw", "load", "record"]
 
 READABLE = 60
 """A graph of more cards than this is folded when it is shown, unless it is asked for as it is."""
@@ -54,7 +58,7 @@ class Tape:
     """A recorded run, or the graph of a tensor: data with pictures.
 
     Every part of the `Trace` is here as an attribute: `ops`, `nodes`, `edges`, `leaves`, `tensors`, `steps`,
-    `sources`, `root`, `error`. Reading any of them before the `with` block of `record` has ended raises
+    `sources`, `root`, `error`, `sides`. Reading any of them before the `with` block of `record` has ended raises
     `RuntimeError`.
     """
 
@@ -89,6 +93,8 @@ class Tape:
 
         Raises `ValueError` for a path that no module of the run has, and for a negative number of levels.
         """
+        if self.sides:
+            raise ValueError("a comparison is shown whole: fold is for the tapes of single runs")
         whole = self.trace if self._whole is None else self._whole
         return Tape(fold(whole, modules, repeats), whole)
 
@@ -102,7 +108,7 @@ class Tape:
         return canonical(self.trace)
 
     def json(self) -> str:
-        """The trace as JSON."""
+        """The trace as JSON, which `load` reads."""
         return self.trace.json()
 
     def dot(self) -> str:
@@ -134,13 +140,18 @@ class Tape:
         return tabulate(self.trace)
 
     def memory(self) -> tuple[int, ...]:
-        """Bytes that the graph keeps alive after every step."""
+        """Bytes that the graph keeps alive after every step; `ValueError` for a comparison, which has two graphs."""
+        if self.sides:
+            raise ValueError(
+                "a comparison has the memory of two runs: call memory() on each of their tapes"
+            )
         return kept_after_steps(self.trace)
 
     def __repr__(self) -> str:
         if isinstance(self._given, Recorder) and not self._given.done:
             return "tape: the recording is still going on"
-        return f"{'tape' if self.root is None else 'graph'}: {self.text()}"
+        kind = "comparison" if self.sides else "tape" if self.root is None else "graph"
+        return f"{kind}: {self.text()}"
 
     def _repr_html_(self) -> str:
         try:
@@ -152,7 +163,7 @@ class Tape:
         """What is drawn: the run, folded when it is large and nobody has said how to show it."""
         if self._shown is None:
             trace = self.trace
-            as_it_is = self._whole is not None
+            as_it_is = self._whole is not None or trace.sides
             self._shown = trace if as_it_is else fit(trace, lambda t: count(t) <= READABLE)
         return self._shown
 
@@ -201,13 +212,26 @@ class Tape:
             if leaves
             else ""
         )
-        return "graph with " + ", ".join(part for part in parts if part)
+        words = "graph with " + ", ".join(part for part in parts if part)
+        return f"{words}; {summary(trace)}" if trace.sides else words
 
     def _instead(self, error: LayoutError) -> str:
         return f'<div class="dbr"><p>{escape(str(error))}</p><pre>{escape(self.text())}</pre></div>'
 
 
-_FACE = {"tensors", "ops", "nodes", "edges", "steps", "sources", "leaves", "root", "error"}
+_FACE = {
+    "tensors",
+    "ops",
+    "nodes",
+    "edges",
+    "steps",
+    "sources",
+    "leaves",
+    "root",
+    "error",
+    "sides",
+    "grads",
+}
 
 
 @contextmanager
@@ -242,3 +266,69 @@ def draw(tensor: torch.Tensor) -> Tape:
     2
     """
     return Tape(walk(tensor))
+
+
+def compare(a: Tape, b: Tape, names: tuple[str, str] = ("A", "B")) -> Tape:
+    """Two runs of the same code in one picture: what both did, what only `a` did, what only `b` did.
+
+    An operation is the same in both when it was called from the same place in the code, in the same module, under the
+    same name; values play no part. Where they differ, both are shown: `A 3 · B 5`. The player goes through both runs
+    together; where they part it shows first what only A did, then what only B did. `names` says what A and B are, for
+    the legend. Two graphs of `draw` are compared node by node, from the root and the leaves.
+
+    Raises `TypeError` for anything but two tapes, `ValueError` for a comparison, for a run and a drawn graph, and for
+    names that do not tell apart, `RuntimeError` for a tape that is still recording.
+
+    >>> import torch
+    >>> def run(x):
+    ...     with record() as tape:
+    ...         y = x * 2 if x > 0 else -x
+    ...     return tape
+    >>> both = compare(run(torch.tensor(3.0)), run(torch.tensor(-3.0)))
+    >>> [(op.name, op.side) for op in both.ops]
+    [('gt', ''), ('mul', 'A'), ('neg', 'B')]
+    """
+    for tape in (a, b):
+        if not isinstance(tape, Tape):
+            raise TypeError(f"compare takes two tapes, not {type(tape).__name__}")
+        if tape.sides:
+            raise ValueError("compare takes tapes of single runs, and this is a comparison already")
+    if (a.steps and b.root is not None) or (b.steps and a.root is not None):
+        raise ValueError(
+            "one is a recorded run, the other a graph of draw: compare two runs, or two graphs"
+        )
+    called = [name for name in names if isinstance(name, str) and name.strip()]
+    if len(names) != 2 or len({*called}) != 2:
+        raise ValueError("names takes two different words, one for each run")
+    return Tape(compare_traces(a.trace, b.trace, tuple(names)))
+
+
+def load(path_or_text: str | PathLike[str]) -> Tape:
+    """The tape whose `json()` stands in a file, or is given itself: the same data, the same pictures.
+
+    Raises `ValueError` for what is no trace, or one of a newer version, and `FileNotFoundError`.
+
+    >>> import torch
+    >>> with record() as tape:
+    ...     y = torch.ones(2) * 3
+    >>> load(tape.json()).text() == tape.text()
+    True
+    """
+    if not isinstance(path_or_text, (str, PathLike)):
+        raise TypeError(
+            f"load takes the path of a file, or the text of tape.json(), not {type(path_or_text).__name__}"
+        )
+    if isinstance(path_or_text, str) and path_or_text.lstrip().startswith(("{", "[")):
+        return Tape(Trace.from_json(path_or_text))
+    path = Path(path_or_text)
+    try:
+        text = path.read_text("utf8")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} holds no trace: it is not text") from None
+    except OSError as error:
+        if error.errno not in (ENOENT, ENAMETOOLONG):
+            raise
+        raise FileNotFoundError(
+            f"there is no file {str(path)[:60]!r}: load takes its path, or the text of tape.json()"
+        ) from None
+    return Tape(Trace.from_json(text))

@@ -9,10 +9,14 @@ from __future__ import annotations
 from .trace import Edge, Node, Op, Step, Tensor, Trace, Value
 
 __all__ = [
+    "Facts",
     "brief",
     "canonical",
     "during",
+    "facts",
     "grad_text",
+    "head",
+    "lay_out",
     "number",
     "op_call",
     "op_step",
@@ -138,6 +142,14 @@ def during(trace: Trace, op: Op) -> str:
 
 def canonical(trace: Trace) -> str:
     """The whole trace as text, one fact a line."""
+    return lay_out(head(trace), facts(trace))
+
+
+Facts = dict[str, dict[int, list[str]]]
+
+
+def head(trace: Trace) -> list[str]:
+    """The first lines: how much there is, and what stopped the run."""
     counts = {
         "operations": trace.ops,
         "nodes": trace.nodes,
@@ -147,24 +159,33 @@ def canonical(trace: Trace) -> str:
     lines = [
         ", ".join(_count(len(part), word) for word, part in counts.items() if trace.steps or part)
     ]
-    if trace.error:
-        lines.append(f"stopped by {trace.error}")
-    if trace.leaves:
-        lines += ["leaves", *(f"  {_leaf(trace, tensor)}" for tensor in trace.leaves)]
+    return lines + ([f"stopped by {trace.error}"] if trace.error else [])
+
+
+def facts(trace: Trace) -> Facts:
+    """The lines of each part: leaves by index of the tensor, graph by index of the node, steps by theirs."""
     loose = [n for n in trace.nodes if n.op is None and n.leaf is None]
-    if loose:
-        lines += ["graph", *(f"  {_named(trace, n)}{_next(trace, n.index)}" for n in loose)]
-    if trace.steps:
-        width = len(str(len(trace.steps)))
-        lines.append("steps")
-        for step in trace.steps:
-            first, *rest = (
-                _forward(trace, step) if step.phase == "forward" else _backward(trace, step)
-            )
-            lines += [
-                f"  {step.index + 1:>{width}}  {first}",
-                *(f"  {'':>{width}}    {line}" for line in rest),
-            ]
+    return {
+        "leaves": {tensor.index: [_leaf(trace, tensor)] for tensor in trace.leaves},
+        "graph": {n.index: [f"{_named(trace, n)}{_next(trace, n.index)}"] for n in loose},
+        "steps": {
+            step.index: (_forward if step.phase == "forward" else _backward)(trace, step)
+            for step in trace.steps
+        },
+    }
+
+
+def lay_out(first: list[str], found: Facts) -> str:
+    """Lines of facts under their headings; steps with their numbers."""
+    lines = list(first)
+    for part, entries in found.items():
+        if entries:
+            lines.append(part)
+        width = len(str(len(entries)))
+        for index, (line, *rest) in entries.items():
+            number = f"{index + 1:>{width}}  " if part == "steps" else ""
+            lines.append(f"  {number}{line}")
+            lines += [f"  {'':>{width}}    {more}" for more in rest]
     return "\n".join(lines)
 
 

@@ -2,15 +2,20 @@
 
 A `Trace` lists tensors, forward operations, backward nodes, the edges between them and the steps in the order
 in which they ran. Everything refers to everything else by index, so a trace can be compared, saved and read.
+
+Two traces compared are one trace with two names in `sides`. There `side` says of a tensor, operation, node, edge or
+step which run it belongs to, "A" or "B"; it is empty for what both runs did, and then `other` is the same part as B
+had it, where that differs from A.
 """
 
 from __future__ import annotations
 
-import json
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
+
+from . import plain
 
 __all__ = [
     "Block",
@@ -31,6 +36,8 @@ __all__ = [
 ]
 
 Number = bool | int | float | complex
+FORMAT, VERSION = "definebyrun trace", 1
+"""What a saved trace calls itself; the version goes up when older readers would misread a file."""
 
 
 class Numbers(Sequence[Number]):
@@ -87,7 +94,7 @@ class Value:
 
     shape: tuple[int, ...]
     dtype: str
-    data: Sequence[Number] | None = None
+    data: tuple[Number, ...] | Numbers | None = None
     low: float | None = None
     high: float | None = None
 
@@ -152,6 +159,8 @@ class Tensor:
     since: int = 0
     times: int = 1
     block: int | None = None
+    side: str = ""
+    other: Tensor | None = None
 
     @property
     def requires_grad(self) -> bool:
@@ -196,6 +205,8 @@ class Op:
     module: str = ""
     parameters: int = 0
     block: int | None = None
+    side: str = ""
+    other: Op | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +245,8 @@ class Node:
     holds: int = 1
     times: int = 1
     edges: int = 0
+    side: str = ""
+    other: Node | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +268,8 @@ class Edge:
     grad: Value | None = None
     times: int = 1
     again: bool = False
+    side: str = ""
+    other: Edge | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +294,8 @@ class Step:
     after: Value | None = None
     run: int = 0
     freed: bool = False
+    side: str = ""
+    other: Step | None = None
     kept: int | None = None
 
 
@@ -317,6 +334,7 @@ class Grad:
     tensor: int
     since: int
     value: Value | None = None
+    side: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,7 +348,10 @@ class Source:
 
 @dataclass(frozen=True)
 class Trace:
-    """A whole run as data. `root` is the index of the tensor that `draw` started from, if that made it."""
+    """A whole run as data. `root` is the index of the tensor that `draw` started from, if that made it.
+
+    `sides` are the names of the two runs that a comparison is made of, else it is empty.
+    """
 
     tensors: tuple[Tensor, ...] = ()
     ops: tuple[Op, ...] = ()
@@ -343,6 +364,7 @@ class Trace:
     blocks: tuple[Block, ...] = ()
     root: int | None = None
     error: str | None = None
+    sides: tuple[str, ...] = ()
     _nodes_by_op: dict[int | None, list[int]] = field(init=False, repr=False, compare=False)
     _edges_by_source: dict[int, list[Edge]] = field(init=False, repr=False, compare=False)
     _step_by_op: dict[int | None, Step] = field(init=False, repr=False, compare=False)
@@ -354,7 +376,7 @@ class Trace:
         init=False, repr=False, compare=False
     )
     _counts: dict[str, int] = field(init=False, repr=False, compare=False)
-    _places: list[int] = field(init=False, repr=False, compare=False)
+    _places: dict[int, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         nodes: dict[int | None, list[int]] = {}
@@ -365,10 +387,10 @@ class Trace:
             edges.setdefault(edge.source, []).append(edge)
         arrivals: dict[int, list[tuple[Step, Edge, Value]]] = {}
         counts: dict[str, int] = {}
-        places: list[int] = []
+        places: dict[int, int] = {}
         for step in self.steps:
             counts[step.phase] = counts.get(step.phase, 0) + 1
-            places.append(counts[step.phase])
+            places[step.index] = counts[step.phase]
             for index, value in step.passed:
                 edge = self.edges[index]
                 if not edge.again:
@@ -449,16 +471,67 @@ class Trace:
         return [edge for node in nodes for edge in self._edges_by_source.get(node, ())]
 
     def json(self) -> str:
-        """The trace as JSON: keys in a fixed order, complex numbers as `[real, imaginary]`."""
-        parts = {
-            name: [asdict(part) for part in getattr(self, name)]
-            for name in (
-                *("tensors", "ops", "nodes", "edges", "steps"),
-                *("sources", "grads", "calls", "blocks"),
-            )
-        }
-        return json.dumps({**parts, "root": self.root, "error": self.error}, default=_plain)
+        """The trace as JSON: keys in a fixed order, first the format and its version.
+
+        It is strict JSON: `nan`, `inf` and `-inf` are strings, a complex number is `[real, imaginary]`.
+        """
+        return plain.dump(FORMAT, VERSION, self)
+
+    @classmethod
+    def from_json(cls, text: str) -> Trace:
+        """The trace that `json` wrote, equal to it in every part; `ValueError` for any other text.
+
+        >>> trace = Trace(tensors=(Tensor(0, "x", "constant", Value((1,), "float32", (float("inf"),))),))
+        >>> Trace.from_json(trace.json()) == trace
+        True
+        """
+        trace = plain.load(FORMAT, VERSION, cls, text)
+        for what, parts in (
+            ("tensors", trace.tensors),
+            ("ops", trace.ops),
+            ("nodes", trace.nodes),
+            ("edges", trace.edges),
+            ("steps", trace.steps),
+        ):
+            if any(part.index != place for place, part in enumerate(parts)):
+                raise ValueError(f"this file is damaged: its {what} are not numbered in order")
+        for what, number in _references(trace):
+            if not 0 <= number < len(getattr(trace, what)):
+                raise ValueError(
+                    f"this file is damaged: it speaks of {what}[{number}], which it does not hold"
+                )
+        return trace
 
 
-def _plain(thing: Any) -> list[Number]:
-    return list(thing) if isinstance(thing, Numbers) else [thing.real, thing.imag]
+def _references(trace: Trace) -> Iterator[tuple[str, int]]:
+    """Every index that a trace holds, with the name of the list that it points into."""
+    single: list[tuple[str, int | None]] = [("tensors", trace.root)]
+    for tensor in _both(trace.tensors):
+        single += [("ops", tensor.op), ("nodes", tensor.node), ("tensors", tensor.origin)]
+        single.append(("blocks", tensor.block))
+    for op in _both(trace.ops):
+        single += [("tensors", i) for i in (*op.inputs, *op.outputs)]
+        single += [("tensors", arg) for arg in op.args if not isinstance(arg, str)]
+        single += [("sources", piece) for piece, _ in op.stack]
+        single += [("nodes", op.within), ("calls", op.call), ("blocks", op.block)]
+    for node in _both(trace.nodes):
+        single += [("ops", node.op), ("tensors", node.leaf)]
+        single += [("tensors", saved.tensor) for saved in node.saved]
+    for edge in _both(trace.edges):
+        single += [("nodes", edge.source), ("nodes", edge.target)]
+    for step in _both(trace.steps):
+        single += [("ops", step.op), ("nodes", step.node)]
+        single += [("edges", edge) for edge, _ in step.passed]
+        single += [("sources", piece) for piece, _ in step.stack]
+    single += [("tensors", change.tensor) for change in trace.grads]
+    single += [("calls", call.outer) for call in trace.calls]
+    single += [("blocks", block.outer) for block in trace.blocks]
+    return ((what, number) for what, number in single if number is not None)
+
+
+def _both(parts: Iterable[Any]) -> Iterator[Any]:
+    """Parts, and what a comparison holds of them from the other run."""
+    for part in parts:
+        yield part
+        if part.other is not None:
+            yield part.other

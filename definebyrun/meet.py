@@ -1,0 +1,70 @@
+"""Two texts go in that say the same of two runs, one comes out: what is equal once, what differs as `A 3 · B 5`."""
+
+from __future__ import annotations
+
+import re
+from itertools import groupby
+
+__all__ = ["NOTHING", "meet", "words_of"]
+
+NOTHING = "–"
+UNIT = re.compile(r" (?:B|[KMG]iB)\b")
+"""A number of bytes and its unit stay one word."""
+CALL = re.compile(r"([\w.]+)\(([^()]+)\)")
+
+
+def meet(a: str, b: str) -> str:
+    """Two texts as one: words outside brackets that differ are shown for both.
+
+    >>> meet("y = mul(x, w) → [1, 2]", "y = mul(x, w) → [3, 4]")
+    'y = mul(x, w) → A [1, 2] · B [3, 4]'
+    >>> meet("grad not yet", "grad 1")
+    'grad A not yet · B 1'
+    >>> meet("h = mul(x, 2)", "h = mul(x, 3)")
+    'h = mul(x, A 2 · B 3)'
+    """
+    if a == b:
+        return a
+    one, other = words_of(a), words_of(b)
+    if len(one) != len(other):
+        start = _equal(one, other)
+        end = _equal(one[start:][::-1], other[start:][::-1])
+        middle = [part[start : len(part) - end] for part in (one, other)]
+        return " ".join([*one[:start], _pair(*middle), *one[len(one) - end :]])
+    found = []
+    for same, pairs in groupby(zip(one, other, strict=True), key=lambda pair: pair[0] == pair[1]):
+        left, right = zip(*pairs, strict=True)
+        found += left if same else [_pair(list(left), list(right))]
+    return " ".join(found)
+
+
+def _pair(a: list[str], b: list[str]) -> str:
+    left, right = " ".join(a), " ".join(b)
+    mark = left[-1:] if left[-1:] == right[-1:] and left[-1:] in (",", ".", ";", ":") else ""
+    left, right = (part.removesuffix(mark) or NOTHING for part in (left, right))
+    calls = CALL.fullmatch(left), CALL.fullmatch(right)
+    if calls[0] and calls[1] and calls[0][1] == calls[1][1]:
+        given = [words_of(call[2], ",") for call in calls if call]
+        if len(given[0]) == len(given[1]):
+            inside = (meet(*pair) for pair in zip(*given, strict=True))
+            return f"{calls[0][1]}({', '.join(inside)}){mark}"
+    return f"A {left} · B {right}{mark}"
+
+
+def _equal(a: list[str], b: list[str]) -> int:
+    """How many words are equal from the start on."""
+    return next(
+        (i for i, pair in enumerate(zip(a, b, strict=False)) if pair[0] != pair[1]),
+        min(len(a), len(b)),
+    )
+
+
+def words_of(line: str, cut: str = " ") -> list[str]:
+    """A text cut at the blanks, or commas, that lie in no bracket and before no unit."""
+    found, depth, start = [], 0, 0
+    for place, sign in enumerate(line):
+        depth += (sign in "([{") - (sign in ")]}")
+        if sign == cut and depth <= 0 and not UNIT.match(line, place):
+            found.append(line[start:place].lstrip())
+            start = place + 1
+    return [*found, line[start:].lstrip()]
