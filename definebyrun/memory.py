@@ -2,7 +2,8 @@
 
 Counted are the distinct storages that saved tensors of nodes refer to: from the operation that made the node
 until the backward step that frees it. Two saved tensors on one storage count once; the values of leaves count
-where a node keeps them. What is not counted: gradients, and tensors that variables hold.
+where a node keeps them. What is not counted: gradients, tensors that variables hold, and what hooks on saved tensors
+put away elsewhere: a checkpoint keeps its inputs so, outside the graph.
 """
 
 from __future__ import annotations
@@ -20,23 +21,34 @@ def freed_at(trace: Trace, node: int) -> int | None:
 def kept_after_steps(trace: Trace) -> tuple[int, ...]:
     """Bytes kept alive after each step, as many as the trace has steps."""
     users: dict[int, set[int]] = {}
-    nbytes: dict[int, int] = {}
     kept: list[int] = []
-    older = [node.index for node in trace.nodes if node.op is None]
+    now = 0
 
-    def keep(node: int) -> None:
+    def keep(node: int) -> int:
+        """The bytes that only this node brings; what others keep already costs nothing more."""
+        new = 0
         for saved in trace.nodes[node].saved:
-            users.setdefault(saved.storage, set()).add(node)
-            nbytes[saved.storage] = saved.nbytes
+            keepers = users.setdefault(saved.storage, set())
+            new += 0 if keepers else saved.nbytes
+            keepers.add(node)
+        return new
 
-    for node in older:
-        keep(node)
+    def free(node: int) -> int:
+        """The bytes that nobody keeps any more when this node has let go."""
+        gone = 0
+        for saved in trace.nodes[node].saved:
+            keepers = users.get(saved.storage, set())
+            gone += saved.nbytes if keepers == {node} else 0
+            keepers.discard(node)
+        return gone
+
+    for node in trace.nodes:
+        if node.op is None:
+            now += keep(node.index)
     for step in trace.steps:
         if step.op is not None:
-            for node in trace.nodes_of(step.op):
-                keep(node)
-        elif step.freed:
-            for saved in trace.nodes[step.node or 0].saved:
-                users.get(saved.storage, set()).discard(step.node)
-        kept.append(sum(nbytes[storage] for storage, nodes in users.items() if nodes))
+            now += sum(keep(node) for node in trace.nodes_of(step.op))
+        elif step.freed and step.node is not None:
+            now -= free(step.node)
+        kept.append(now)
     return tuple(kept)

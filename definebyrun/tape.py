@@ -15,6 +15,7 @@ import torch
 
 from .cards import Card, Link, deal
 from .dot import to_dot
+from .kept import Kept
 from .layout import LayoutError
 from .memory import kept_after_steps
 from .player import player, still
@@ -105,9 +106,10 @@ class Tape:
         """The run as rows: step, line, op, inputs, shape, value, grad_fn, saved, grad."""
         return tabulate(self.trace)
 
-    def memory(self) -> tuple[int, ...]:
-        """Bytes that the graph keeps alive after every step."""
-        return kept_after_steps(self.trace)
+    def memory(self) -> Kept:
+        """Bytes that the graph keeps alive after every step: a tuple, which a notebook shows as a plot."""
+        trace = self.trace
+        return Kept(kept_after_steps(trace), tuple(s.phase == "backward" for s in trace.steps))
 
     def __repr__(self) -> str:
         if isinstance(self._given, Recorder) and not self._given.done:
