@@ -35,7 +35,7 @@
       })(performance.now());
     }
     function follow(card) {
-      const a = card.getBoundingClientRect(), b = box.getBoundingClientRect();
+      const [a, b] = [card, box].map((e) => e.getBoundingClientRect());
       if (a.top >= b.top && a.bottom <= b.bottom && a.left >= b.left && a.right <= b.right) return;
       const left = (a.left + a.right - b.left - b.right) / 2, top = (a.top + a.bottom - b.top - b.bottom) / 2;
       box.scrollBy({ left, top, behavior: still.matches ? "auto" : "smooth" });
@@ -87,7 +87,7 @@
       full: () => (document.fullscreenElement ? document.exitFullscreen() : root.requestFullscreen?.()),
     };
     root.addEventListener("click", ({ target }) => {
-      const act = target.closest("[data-act]"), card = target.closest("[data-c]"), line = target.closest("li[data-s]");
+      const [act, card, line] = ["[data-act]", "[data-c]", "li[data-s]"].map((q) => target.closest(q));
       if (act) { if (act !== play) stop(); acts[act.dataset.act](); }
       else if (line) { stop(); go(+line.dataset.s); }
       else if (card) {
@@ -103,9 +103,9 @@
       e.preventDefault(); e.stopPropagation(); stop(); go(at + keys[e.key]);
     });
     if (root.clientWidth && root.clientWidth < 620) one(".dbr-code")?.removeAttribute("open");
-    root.classList.add("dbr-live");
+    one(".dbr-bar").hidden = false;
     go(0, true);
-    if (root.closest(".dbr-autoplay") && !still.matches)
+    if (root.closest(".dbr-autoplay") && !still.matches && !location.hash)
       new IntersectionObserver(([e], o) => { if (e.isIntersecting) { o.disconnect(); setTimeout(() => at || timer || run(), 900); } }, { threshold: 0.6 }).observe(root);
   }
   (function find() {

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from functools import cache
-from importlib.resources import files
+from html import escape
 from typing import Any
 
 from jinja2 import Environment
 from markupsafe import Markup
 
+from .alone import address
+from .assets import asset
 from .cards import Card, Link
 from .memory import kept_after_steps
 from .svg import Picture
@@ -23,40 +23,22 @@ from .text import canonical, size
 from .trace import Step, Trace
 from .words import sentence
 
-__all__ = ["asset", "player", "still"]
-
-_QUOTED = re.compile(r"""("[^"]*"|'[^']*'|/[A-Z][^/]*/|calc\([^;]*;)""")
-_AROUND_SIGNS = {
-    ".js": re.compile(r" *([=*<>?:&|{},;!()+/-]) *"),
-    ".css": re.compile(r" *([{},;]) *"),
-}
-BARE = '<p class="dbr-bare">Run this cell, or trust the notebook, to see the picture.</p>'
-"""Hidden by the style, so it shows where a notebook viewer has stripped style and picture."""
+__all__ = ["player", "still"]
 
 
-@cache
-def asset(name: str) -> str:
-    """The text of a file that lies beside this module, without the white space that only people need."""
-    lines = files(__package__).joinpath(name).read_text("utf8").splitlines()
-    text = ("" if name.endswith(".css") else "\n").join(line.strip() for line in lines)
-    signs = _AROUND_SIGNS.get(name[name.rindex(".") :])
-    if signs is None:
-        return text
-    parts = _QUOTED.split(
-        text
-    )  # every second part is a string or a selector in quotes: that stays as it is
-    parts[::2] = [signs.sub(r"\1", part) for part in parts[::2]]
-    return "".join(parts)
+def _bare(picture: Picture, label: str) -> str:
+    """The picture for viewers that strip styles, scripts and inline SVG; where the style is alive it hides this."""
+    return f'<img class="dbr-bare" alt="{escape(label)}" src="{address(picture)}">'
 
 
-def still(trace: Trace, picture: Picture) -> str:
+def still(trace: Trace, picture: Picture, label: str) -> str:
     """The picture as it is at the end, with the canonical text folded below it: HTML without scripts."""
     least = round(picture.width * 0.6)
     svg = picture.svg.replace("<svg ", f'<svg style="min-width:{least}px" ', 1)
     text = str(Markup.escape(canonical(trace)))
     return (
         f'<div class="dbr"><style>{asset("drawing.css")}</style>'
-        f'<div class="dbr-graph" tabindex="0" role="region" aria-label="Graph">{svg}{BARE}</div>'
+        f'<div class="dbr-graph" tabindex="0" role="region" aria-label="Graph">{svg}{_bare(picture, label)}</div>'
         f'<details class="dbr-text"><summary>The same as text</summary><pre tabindex="0">{text}</pre></details></div>'
     )
 
@@ -75,7 +57,7 @@ def player(trace: Trace, cards: list[Card], links: list[Link], picture: Picture,
         css=Markup(asset("drawing.css") + asset("player.css")),
         js=Markup(asset("player.js").replace("{{ id }}", identity)),
         svg=Markup(svg),
-        bare=Markup(BARE),
+        bare=Markup(_bare(picture, label)),
         code=_code(trace),
         steps=steps,
         memory=["0", *(f"{part / most:.2f}" for part in memory)],

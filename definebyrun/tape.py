@@ -9,16 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from .alone import alone
 from .cards import Card, Link, deal
 from .dot import to_dot
 from .kept import Kept
 from .layout import LayoutError
 from .memory import kept_after_steps
 from .player import player, still
+from .png import png
 from .recorder import Recorder
 from .svg import Picture
 from .svg import draw as draw_cards
@@ -31,6 +34,11 @@ __all__ = ["Player", "Tape", "draw", "record"]
 
 MOST = 600
 """More cards than this are not laid out: the text is shown instead, and a sentence says so."""
+
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{label}</title></head><body>{body}</body></html>"""
+"""What makes a page of the player's fragment when it is saved."""
 
 
 class Player:
@@ -88,6 +96,43 @@ class Tape:
         """The picture as SVG, as it is at the end of the run; raises `LayoutError` where no engine is there."""
         return self._picture().svg
 
+    def png(self) -> bytes:
+        """The picture as a PNG, light, at twice its size in pixels, as it is at the end of the run.
+
+        Raises `LayoutError` where no engine is there, `RuntimeError` where matplotlib is not.
+        """
+        return png(alone(self._picture()))
+
+    def save(self, path: str | Path) -> None:
+        """Write the tape to a file in the form that the file's ending names.
+
+        `.svg` and `.png` are the picture at the end of the run, `.html` is a page with the step player, `.dot` the
+        graph for Graphviz, `.json` the data, `.txt` the canonical text. Raises `ValueError` for any other ending.
+
+        >>> import tempfile
+        >>> w = torch.tensor(2.0, requires_grad=True)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     draw(w * w).save(f"{folder}/square.txt")
+        ...     Path(folder, "square.txt").read_text("utf-8").splitlines()[0]
+        '2 nodes, 2 edges'
+        """
+        path = Path(path)
+        forms = {
+            ".svg": lambda: alone(self._picture()),
+            ".png": self.png,
+            ".html": lambda: PAGE.format(label=escape(self._label()), body=self.html()),
+            ".dot": self.dot,
+            ".json": self.json,
+            ".txt": self.text,
+        }
+        form = forms.get(path.suffix.lower())
+        if form is None:
+            raise ValueError(
+                f"{path.name!r} must end in one of {', '.join(forms)}: that says what to write."
+            )
+        content = form()
+        path.write_bytes(content if isinstance(content, bytes) else f"{content}\n".encode())
+
     def html(self) -> str:
         """The step player as one self-contained HTML fragment."""
         if not self.trace.steps:
@@ -118,7 +163,7 @@ class Tape:
 
     def _repr_html_(self) -> str:
         try:
-            return still(self.trace, self._picture())
+            return still(self.trace, self._picture(), self._label())
         except LayoutError as error:
             return self._instead(error)
 
