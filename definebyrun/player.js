@@ -5,7 +5,7 @@
     const all = (q) => [...root.querySelectorAll(q)], one = (q) => root.querySelector(q);
     const steps = JSON.parse(one(".dbr-json").textContent), last = steps.length - 1;
     const range = one("input"), now = one(".dbr-now"), box = one(".dbr-graph"), play = one("[data-act=play]");
-    const timed = all("[data-f]"), born = all("[data-b]"), ticks = all(".dbr-ticks i"), bars = all(".dbr-mem i");
+    const timed = all("[data-f]"), born = all("[data-b]"), marks = all(".dbr-ticks i,.dbr-mem i");
     const by = (key) => Object.fromEntries(all("[data-" + key + "]").map((e) => [e.dataset[key], e]));
     const cards = by("c"), links = by("e"), lines = by("l");
     const mark = (e, name, on) => e.classList.toggle("dbr-" + name, on);
@@ -17,10 +17,8 @@
       if (still.matches || !edges.length) return;
       const run = edges.map((e) => {
         const path = links[e].querySelector("path");
-        const dot = document.createElementNS("http://www.w3.org/2000/svg", "circle");
-        set(dot, { r: 5, class: "dbr-dot" });
-        links[e].append(dot);
-        return [path, dot, path.getTotalLength()];
+        links[e].insertAdjacentHTML("beforeend", "<circle r=5 class=dbr-dot />");
+        return [path, links[e].lastChild, path.getTotalLength()];
       });
       let t0;
       (function fly(t) {
@@ -53,11 +51,13 @@
         mark(lines[l], "here", s.l[0] === l);
         mark(lines[l], "via", s.l.indexOf(l) > 0);
       }
-      [ticks, bars].forEach((row) => row.forEach((t, i) => mark(t, "on", i === at)));
+      marks.forEach((t, i) => mark(t, "on", i % steps.length === at));
       range.value = at;
       set(range, { "aria-valuetext": "step " + at + " of " + last });
       const [head, ...rest] = s.t.split(". ");
-      now.replaceChildren(Object.assign(document.createElement("b"), { textContent: head + ". " }), rest.join(". "));
+      now.innerHTML = "<b></b>";
+      now.firstChild.append(head + ". ");
+      now.append(rest.join(". "));
       one("[data-act=prev]").disabled = at === 0;
       one("[data-act=next]").disabled = at === last;
       one(".dbr-kept").textContent = s.m;

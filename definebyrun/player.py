@@ -26,19 +26,24 @@ from .words import sentence
 __all__ = ["player", "still"]
 
 
-def _bare(picture: Picture, label: str) -> str:
-    """The picture for viewers that strip styles, scripts and inline SVG; where the style is alive it hides this."""
-    return f'<img class="dbr-bare" alt="{escape(label)}" src="{address(picture)}">'
+def _shown(picture: Picture, label: str) -> str:
+    """The picture twice, of which one is seen: live where the style is alive, else as an image.
+
+    Viewers that strip styles, scripts and inline SVG (JupyterLab before it trusts a notebook, GitHub) keep the image.
+    They leave the words of the SVG behind, which `hidden` hides, and a style that is alive shows again.
+    """
+    least = round(picture.width * 0.6)
+    svg = picture.svg.replace("<svg ", f'<svg style="min-width:{least}px" ', 1)
+    image = f'<img class="dbr-bare" alt="{escape(label)}" src="{address(picture)}">'
+    return f'{image}<div class="dbr-in" hidden="1">{svg}</div>'
 
 
 def still(trace: Trace, picture: Picture, label: str) -> str:
     """The picture as it is at the end, with the canonical text folded below it: HTML without scripts."""
-    least = round(picture.width * 0.6)
-    svg = picture.svg.replace("<svg ", f'<svg style="min-width:{least}px" ', 1)
     text = str(Markup.escape(canonical(trace)))
     return (
         f'<div class="dbr"><style>{asset("drawing.css")}</style>'
-        f'<div class="dbr-graph" tabindex="0" role="region" aria-label="Graph">{svg}{_bare(picture, label)}</div>'
+        f'<div class="dbr-graph" tabindex="0" role="region" aria-label="Graph">{_shown(picture, label)}</div>'
         f'<details class="dbr-text"><summary>The same as text</summary><pre tabindex="0">{text}</pre></details></div>'
     )
 
@@ -48,16 +53,13 @@ def player(trace: Trace, cards: list[Card], links: list[Link], picture: Picture,
     steps, memory = _steps(trace, cards, links), kept_after_steps(trace)
     most = max(memory, default=0) or 1
     identity = hashlib.sha256(canonical(trace).encode()).hexdigest()[:10]
-    least = round(picture.width * 0.6)
-    svg = picture.svg.replace("<svg ", f'<svg style="min-width:{least}px" ', 1)
     environment = Environment(autoescape=True)
     return environment.from_string(asset("player.html")).render(
         id=identity,
         label=label,
         css=Markup(asset("drawing.css") + asset("player.css")),
         js=Markup(asset("player.js").replace("{{ id }}", identity)),
-        svg=Markup(svg),
-        bare=Markup(_bare(picture, label)),
+        picture=Markup(_shown(picture, label)),
         code=_code(trace),
         steps=steps,
         memory=["0", *(f"{part / most:.2f}" for part in memory)],
