@@ -55,9 +55,7 @@
       range.value = at;
       set(range, { "aria-valuetext": "step " + at + " of " + last });
       const [head, ...rest] = s.t.split(". ");
-      now.innerHTML = "<b></b>";
-      now.firstChild.append(head + ". ");
-      now.append(rest.join(". "));
+      now.replaceChildren(Object.assign(document.createElement("b"), { textContent: head + ". " }), rest.join(". "));
       one("[data-act=prev]").disabled = at === 0;
       one("[data-act=next]").disabled = at === last;
       one(".dbr-kept").textContent = s.m;

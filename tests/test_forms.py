@@ -1,4 +1,4 @@
-"""The forms in which a tape leaves the notebook: SVG of its own, PNG, files; and what is left where styles are stripped."""
+"""The forms in which a tape leaves the notebook: SVG of its own, PNG, files; and what stripping styles leaves of it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 import re
 import sys
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -152,7 +153,7 @@ def test_a_png_has_dashes_where_the_picture_has() -> None:
             )
             dark = [image.getpixel((column, row)) < 200 for column in columns]
             changes.setdefault(card.get("stroke-dasharray"), []).append(
-                sum(a != b for a, b in zip(dark, dark[1:], strict=False))
+                sum(a != b for a, b in pairwise(dark))
             )
     assert min(changes["4 3"]) > 8
     assert max(changes[None]) == 0
