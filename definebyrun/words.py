@@ -7,6 +7,7 @@ rules are those of PyTorch's derivatives.yaml; operations without a rule here sa
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 
 from .text import brief, short, size, tensor_label
 from .trace import Edge, Node, Op, Step, Trace, Value, total
@@ -137,7 +138,7 @@ def _local(trace: Trace, node: Node, edge: Edge, step: Step, value: Value) -> st
     words = rule(trace, trace.ops[node.op], edge.slot, grad)
     if words in PLAIN and grad.shape == value.shape and not _equal(grad, value, PLAIN[words]):
         return result
-    if rule in ELEMENTWISE and grad.shape != value.shape:
+    if rule in ELEMENTWISE and prod(grad.shape) > prod(value.shape):
         words = f"{words or 'grad'}, summed to the shape of {_receiver(trace, edge)},"
     return f"{words} = {result}" if words else f"{result}, unchanged"
 
@@ -177,7 +178,8 @@ def _same(trace: Trace, op: Op, slot: int, grad: Value) -> str:
 
 
 def _mul(trace: Trace, op: Op, slot: int, grad: Value) -> str:
-    return _times(_input(trace, op, 1 - slot), grad)
+    other = _input(trace, op, 1 - slot) if op.name in FACTORS else None
+    return _times(other, grad)
 
 
 def _sub(trace: Trace, op: Op, slot: int, grad: Value) -> str:
@@ -229,6 +231,7 @@ RULES: dict[str, Rule] = {
     "SumBackward0": _fixed("grad, once for each element"),
     "SumBackward1": _fixed("grad, repeated along the summed dimensions"),
     "MeanBackward0": _mean,
+    "MeanBackward1": _mean,
     "ExpBackward0": _fixed("grad × its result"),
     "LogBackward0": _fixed("grad ÷ its input"),
     "SqrtBackward0": _fixed("grad ÷ (2 × its result)"),
@@ -237,6 +240,11 @@ RULES: dict[str, Rule] = {
     "PowBackward0": _square,
     "SinBackward0": _fixed("grad × cos(its input)"),
     "CosBackward0": _fixed("−grad × sin(its input)"),
+    "AbsBackward0": _fixed("grad × sign of its input"),
+    "CatBackward0": _fixed("its own part of grad"),
+    "StackBackward0": _fixed("its own slice of grad"),
+    "PermuteBackward0": _fixed("grad, dimensions put back"),
+    "BmmBackward0": _fixed("grad times the other matrices, transposed"),
     "MmBackward0": _fixed("grad times the other matrix, transposed"),
     "MvBackward0": _fixed("grad times the other factor, transposed"),
     "DotBackward0": _mul,
@@ -263,5 +271,7 @@ def _addmm(trace: Trace, op: Op, slot: int, grad: Value) -> str:
 
 
 RULES["AddmmBackward0"] = _addmm
+FACTORS = ("mul", "mul_", "multiply", "dot")
+"""Operations that multiply their first two arguments; others multiply by something of their own (`dropout`)."""
 ELEMENTWISE = {_same, _mul, _sub, _div}
 PLAIN = {"": 1, "−grad": -1}
