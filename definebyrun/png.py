@@ -48,7 +48,7 @@ def png(svg: str) -> bytes:
     left, top, width, height = (float(n) for n in _NUMBER.findall(root.get("viewBox") or ""))
     scale = min(SCALE, sqrt(MOST_PIXELS / (width * height)))
     with mpl.rc_context(_LOOK), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a name may hold letters that the font lacks
+        warnings.simplefilter("ignore")  # an older matplotlib warns of letters that its font lacks
         canvas = RendererAgg(round(width * scale), round(height * scale), 72 * scale)
         for element, x, y in _shapes(root):
             _draw(canvas, element, x - left, y - top, scale)

@@ -93,7 +93,10 @@ class Tape:
         return to_dot(*self._cards())
 
     def svg(self) -> str:
-        """The picture as SVG, as it is at the end of the run; raises `LayoutError` where no engine is there."""
+        """The picture as SVG with all its states, for a page that has the style; `save` writes one that stands alone.
+
+        Raises `LayoutError` where no engine is there.
+        """
         return self._picture().svg
 
     def png(self) -> bytes:
