@@ -159,6 +159,19 @@ def test_a_png_has_dashes_where_the_picture_has() -> None:
     assert max(changes[None]) == 0
 
 
+@pytest.mark.parametrize("run", [small, network])
+def test_a_png_knows_every_shape_that_is_drawn(run: Any) -> None:
+    root = ElementTree.fromstring(alone(run()._picture()))
+    assert {part.tag.removeprefix(SVG) for part in root.iter()} <= {
+        *("svg", "g"),
+        *("rect", "path", "polygon", "text"),
+    }
+    commands = {
+        c for path in root.iter(f"{SVG}path") for c in re.findall("[A-Za-z]", path.get("d"))
+    }
+    assert commands <= set("MLChZ")
+
+
 def test_a_very_large_picture_is_drawn_at_a_smaller_scale(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("definebyrun.png.MOST_PIXELS", 100_000)
     image = pixels(small().png())
