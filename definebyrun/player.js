@@ -1,5 +1,5 @@
 (function (id, tries) {
-  const still = matchMedia("(prefers-reduced-motion: reduce)");
+  const still = matchMedia("(prefers-reduced-motion)");
   function start(root) {
     root.dataset.ready = "1";
     const all = (q) => [...root.querySelectorAll(q)], one = (q) => root.querySelector(q);

@@ -509,6 +509,9 @@ def test_paper_cuts_nothing_off(browser: Browser, address: str) -> None:
         assert picture["x"] >= frame["x"]
         assert picture["x"] + picture["width"] <= frame["x"] + frame["width"]
         assert picture["height"] <= frame["height"] <= 980
+    long = page.locator(".dbr-code li").first
+    long.evaluate("line => line.append(' + one_more_term'.repeat(20))")
+    assert long.bounding_box()["width"] <= 680
     context.close()
 
 
