@@ -1,10 +1,13 @@
-"""The last touch to a page's finished body: words that invite, and roles that screen readers know.
+"""The last touch to a page's finished body: words that invite, roles that screen readers know, no picture twice.
 
 A cell tagged `hide-output` asks for a prediction, so its fold says "Show the answer". Labels and
-roles that Jupyter Book writes and that hide these words, or break a list, are taken out.
+roles that Jupyter Book writes and that hide these words, or break a list, are taken out; and so are
+the images that stand in for drawings where a notebook viewer strips their styles, which a book never does.
 """
 
 from __future__ import annotations
+
+import re
 
 from sphinx.application import Sphinx
 
@@ -16,6 +19,7 @@ REPAIRS = {
     ' role="list" class="citation-list"': ' class="citation-list"',
     ' class="docutils citation-list" role="list"': ' class="docutils citation-list"',
 }
+STAND_IN = re.compile(r'<img class="dbr-bare"[^>]*>')
 
 
 def finish(app: Sphinx, pagename, templatename, context, doctree) -> None:
@@ -23,7 +27,7 @@ def finish(app: Sphinx, pagename, templatename, context, doctree) -> None:
     if body:
         for old, new in REPAIRS.items():
             body = body.replace(old, new)
-        context["body"] = body
+        context["body"] = STAND_IN.sub("", body)
 
 
 def setup(app: Sphinx) -> dict:

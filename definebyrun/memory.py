@@ -2,7 +2,8 @@
 
 Counted are the distinct storages that saved tensors of nodes refer to: from the operation that made the node
 until the backward step that frees it. Two saved tensors on one storage count once; the values of leaves count
-where a node keeps them. What is not counted: gradients, and tensors that variables hold.
+where a node keeps them. What is not counted: gradients, tensors that variables hold, and what hooks on saved tensors
+put away elsewhere: a checkpoint keeps its inputs so, outside the graph.
 """
 
 from __future__ import annotations
@@ -27,32 +28,34 @@ def kept_after_steps(trace: Trace) -> tuple[int, ...]:
     A folded trace brings the numbers of the whole run with it: one of its steps stands for many.
     """
     users: dict[int, set[int]] = {}
-    nbytes: dict[int, int] = {}
     kept: list[int] = []
     now = 0
 
     def keep(node: int) -> int:
-        more = 0
+        """The bytes that only this node brings; what others keep already costs nothing more."""
+        new = 0
         for saved in trace.nodes[node].saved:
-            known = users.setdefault(saved.storage, set())
-            before = nbytes.get(saved.storage, 0) if known else 0
-            known.add(node)
-            nbytes[saved.storage] = saved.nbytes
-            more += saved.nbytes - before
-        return more
+            keepers = users.setdefault(saved.storage, set())
+            new += 0 if keepers else saved.nbytes
+            keepers.add(node)
+        return new
+
+    def free(node: int) -> int:
+        """The bytes that nobody keeps any more when this node has let go."""
+        gone = 0
+        for saved in trace.nodes[node].saved:
+            keepers = users.get(saved.storage, set())
+            gone += saved.nbytes if keepers == {node} else 0
+            keepers.discard(node)
+        return gone
 
     for node in trace.nodes:
         if node.op is None:
             now += keep(node.index)
     for step in trace.steps:
         if step.op is not None:
-            for index in trace.nodes_of(step.op):
-                now += keep(index)
+            now += sum(keep(node) for node in trace.nodes_of(step.op))
         elif step.freed and step.node is not None:
-            for saved in trace.nodes[step.node].saved:
-                known = users.get(saved.storage, set())
-                if step.node in known:
-                    known.discard(step.node)
-                    now -= 0 if known else nbytes[saved.storage]
+            now -= free(step.node)
         kept.append(now if step.kept is None else step.kept)
     return tuple(kept)

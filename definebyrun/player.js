@@ -1,11 +1,11 @@
 (function (id, tries) {
-  const still = matchMedia("(prefers-reduced-motion: reduce)");
+  const still = matchMedia("(prefers-reduced-motion)");
   function start(root) {
     root.dataset.ready = "1";
     const all = (q) => [...root.querySelectorAll(q)], one = (q) => root.querySelector(q);
     const steps = JSON.parse(one(".dbr-json").textContent), last = steps.length - 1;
     const range = one("input"), now = one(".dbr-now"), box = one(".dbr-graph"), play = one("[data-act=play]");
-    const timed = all("[data-f]"), born = all("[data-b]"), ticks = all(".dbr-ticks i"), bars = all(".dbr-mem i");
+    const timed = all("[data-f]"), born = all("[data-b]"), marks = all(".dbr-ticks i,.dbr-mem i");
     const by = (key) => Object.fromEntries(all("[data-" + key + "]").map((e) => [e.dataset[key], e]));
     const cards = by("c"), links = by("e"), lines = by("l");
     const mark = (e, name, on) => e.classList.toggle("dbr-" + name, on);
@@ -17,10 +17,8 @@
       if (still.matches || !edges.length) return;
       const run = edges.map((e) => {
         const path = links[e].querySelector("path");
-        const dot = document.createElementNS("http://www.w3.org/2000/svg", "circle");
-        set(dot, { r: 5, class: "dbr-dot" });
-        links[e].append(dot);
-        return [path, dot, path.getTotalLength()];
+        links[e].insertAdjacentHTML("beforeend", "<circle r=5 class=dbr-dot />");
+        return [path, links[e].lastChild, path.getTotalLength()];
       });
       let t0;
       (function fly(t) {
@@ -35,7 +33,7 @@
       })(performance.now());
     }
     function follow(card) {
-      const a = card.getBoundingClientRect(), b = box.getBoundingClientRect();
+      const [a, b] = [card, box].map((e) => e.getBoundingClientRect());
       if (a.top >= b.top && a.bottom <= b.bottom && a.left >= b.left && a.right <= b.right) return;
       const left = (a.left + a.right - b.left - b.right) / 2, top = (a.top + a.bottom - b.top - b.bottom) / 2;
       box.scrollBy({ left, top, behavior: still.matches ? "auto" : "smooth" });
@@ -53,7 +51,7 @@
         mark(lines[l], "here", s.l[0] === l);
         mark(lines[l], "via", s.l.indexOf(l) > 0);
       }
-      [ticks, bars].forEach((row) => row.forEach((t, i) => mark(t, "on", i === at)));
+      marks.forEach((t, i) => mark(t, "on", i % steps.length === at));
       range.value = at;
       set(range, { "aria-valuetext": "step " + at + " of " + last });
       const [head, ...rest] = s.t.split(". ");
@@ -87,7 +85,7 @@
       full: () => (document.fullscreenElement ? document.exitFullscreen() : root.requestFullscreen?.()),
     };
     root.addEventListener("click", ({ target }) => {
-      const act = target.closest("[data-act]"), card = target.closest("[data-c]"), line = target.closest("li[data-s]");
+      const [act, card, line] = ["[data-act]", "[data-c]", "li[data-s]"].map((q) => target.closest(q));
       if (act) { if (act !== play) stop(); acts[act.dataset.act](); }
       else if (line) { stop(); go(+line.dataset.s); }
       else if (card) {
@@ -103,9 +101,9 @@
       e.preventDefault(); e.stopPropagation(); stop(); go(at + keys[e.key]);
     });
     if (root.clientWidth && root.clientWidth < 620) one(".dbr-code")?.removeAttribute("open");
-    root.classList.add("dbr-live");
+    one(".dbr-bar").hidden = false;
     go(0, true);
-    if (root.closest(".dbr-autoplay") && !still.matches)
+    if (root.closest(".dbr-autoplay") && !still.matches && !location.hash)
       new IntersectionObserver(([e], o) => { if (e.isIntersecting) { o.disconnect(); setTimeout(() => at || timer || run(), 900); } }, { threshold: 0.6 }).observe(root);
   }
   (function find() {

@@ -8,44 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from functools import cache
-from importlib.resources import files
+from html import escape
 from typing import Any
 
 from jinja2 import Environment
 from markupsafe import Markup
 
+from .alone import address
+from .assets import asset
 from .cards import Card, Link
 from .sides import canonical, kept, legend, sentences, sizes
 from .svg import Picture
 from .text import size
 from .trace import Step, Trace
 
-__all__ = ["asset", "player", "still"]
-
-_QUOTED = re.compile(r"""("[^"]*"|'[^']*'|/[A-Z][^/]*/|calc\([^;]*;)""")
-_AROUND_SIGNS = {
-    ".js": re.compile(r" *([=*<>?:&|{},;!()+/-]) *"),
-    ".css": re.compile(r" *([{},;]) *"),
-}
-BARE = '<p class="dbr-bare">Run this cell, or trust the notebook, to see the picture.</p>'
-"""Hidden by the style, so it shows where a notebook viewer has stripped style and picture."""
-
-
-@cache
-def asset(name: str) -> str:
-    """The text of a file that lies beside this module, without the white space that only people need."""
-    lines = files(__package__).joinpath(name).read_text("utf8").splitlines()
-    text = ("" if name.endswith(".css") else "\n").join(line.strip() for line in lines)
-    signs = _AROUND_SIGNS.get(name[name.rindex(".") :])
-    if signs is None:
-        return text
-    parts = _QUOTED.split(
-        text
-    )  # every second part is a string or a selector in quotes: that stays as it is
-    parts[::2] = [signs.sub(r"\1", part) for part in parts[::2]]
-    return "".join(parts)
+__all__ = ["player", "still"]
 
 
 def style(trace: Trace, picture: Picture) -> str:
@@ -55,16 +32,26 @@ def style(trace: Trace, picture: Picture) -> str:
     return asset("drawing.css") + (asset("frames.css") if framed else "") + marked
 
 
-def still(trace: Trace, picture: Picture, folding: str = "") -> str:
-    """The picture as it is at the end, with the canonical text folded below it: HTML without scripts."""
+def _shown(picture: Picture, label: str) -> str:
+    """The picture twice, of which one is seen: live where the style is alive, else as an image.
+
+    Viewers that strip styles, scripts and inline SVG (JupyterLab before it trusts a notebook, GitHub) keep the image.
+    They leave the words of the SVG behind, which `hidden` hides, and a style that is alive shows again.
+    """
     least = round(picture.width * 0.6)
     svg = picture.svg.replace("<svg ", f'<svg style="min-width:{least}px" ', 1)
+    image = f'<img class="dbr-bare" alt="{escape(label)}" src="{address(picture)}">'
+    return f'{image}<div class="dbr-in" hidden="1">{svg}</div>'
+
+
+def still(trace: Trace, picture: Picture, label: str, folding: str = "") -> str:
+    """The picture as it is at the end, with the canonical text folded below it: HTML without scripts."""
     text = str(Markup.escape(canonical(trace)))
     words = _said(trace, folding)
     said = f'<p class="dbr-said">{words}</p>' if words else ""
     return (
         f'<div class="dbr"><style>{style(trace, picture)}</style>'
-        f'<div class="dbr-graph" tabindex="0" role="region" aria-label="Graph">{svg}{BARE}</div>{said}'
+        f'<div class="dbr-graph" tabindex="0" role="region" aria-label="Graph">{_shown(picture, label)}</div>{said}'
         f'<details class="dbr-text"><summary>The same as text</summary><pre tabindex="0">{text}</pre></details></div>'
     )
 
@@ -90,16 +77,13 @@ def player(
     steps, memory = _steps(trace, cards, links), [max(parts) for parts in kept(trace)]
     most = max(memory, default=0) or 1
     identity = hashlib.sha256(canonical(trace).encode()).hexdigest()[:10]
-    least = round(picture.width * 0.6)
-    svg = picture.svg.replace("<svg ", f'<svg style="min-width:{least}px" ', 1)
     environment = Environment(autoescape=True)
     return environment.from_string(asset("player.html")).render(
         id=identity,
         label=label,
         css=Markup(style(trace, picture) + asset("player.css")),
         js=Markup(asset("player.js").replace("{{ id }}", identity)),
-        svg=Markup(svg),
-        bare=Markup(BARE),
+        picture=Markup(_shown(picture, label)),
         code=_code(trace),
         steps=steps,
         memory=["0", *(f"{part / most:.2f}" for part in memory)],

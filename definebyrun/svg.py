@@ -103,7 +103,8 @@ def _link(link: Link, group: ElementTree.Element) -> list[str]:
         dash = ' stroke-dasharray="5 3"'
     colour, wide = ALONE.get(link.side, colour), "2.2" if link.side else "1.4"
     x, y = _middle(line) if link.side else (0, 0)
-    mark = _text("dbr-m", x - 5, y + 4, link.side, end=True) if link.side else ""
+    look = f' fill="{colour}" font-size="11" font-weight="700"'
+    mark = _text("dbr-m", x - 5, y + 4, link.side, True, look) if link.side else ""
     parts = [
         f'<g class="dbr-e dbr-{kind}{_only(link.side)}" data-e="{link.id}" data-b="{link.born}">'
         f'<path d="{_rounded(line)}" fill="none" stroke="{colour}" stroke-width="{wide}"{dash}/>'

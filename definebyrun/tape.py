@@ -17,14 +17,17 @@ from typing import Any
 
 import torch
 
+from .alone import alone
 from .cards import Card, Link, count
 from .compare import compare as compare_traces
 from .dot import to_dot
 from .fold import fit, fold
 from .frames import Frame, framed
+from .kept import Kept
 from .layout import LayoutError
 from .memory import kept_after_steps
 from .player import player, still
+from .png import png
 from .recorder import Recorder
 from .sides import canonical, deal, summary, tabulate
 from .svg import Picture
@@ -39,6 +42,11 @@ READABLE = 60
 """A graph of more cards than this is folded when it is shown, unless it is asked for as it is."""
 MOST = 600
 """More cards than this are laid out only for `unfolded`: else the text is shown, and a sentence says so."""
+
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{label}</title></head><body>{body}</body></html>"""
+"""What makes a page of the player's fragment when it is saved."""
 
 
 class Player:
@@ -117,8 +125,48 @@ class Tape:
         return to_dot(cards, links, frames=frames)
 
     def svg(self) -> str:
-        """The picture as SVG, as it is at the end of the run; raises `LayoutError` where no engine is there."""
+        """The picture as SVG with all its states, for a page that has the style; `save` writes one that stands alone.
+
+        Raises `LayoutError` where no engine is there.
+        """
         return self._picture().svg
+
+    def png(self) -> bytes:
+        """The picture as a PNG, light, at twice its size in pixels, as it is at the end of the run.
+
+        Raises `LayoutError` where no engine is there, `RuntimeError` where matplotlib is not.
+        """
+        return png(alone(self._picture()))
+
+    def save(self, path: str | Path) -> None:
+        """Write the tape to a file in the form that the file's ending names.
+
+        `.svg` and `.png` are the picture at the end of the run, `.html` is a page with the step player, `.dot` the
+        graph for Graphviz, `.json` the data, `.txt` the canonical text. Raises `ValueError` for any other ending.
+
+        >>> import tempfile
+        >>> w = torch.tensor(2.0, requires_grad=True)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     draw(w * w).save(f"{folder}/square.txt")
+        ...     Path(folder, "square.txt").read_text("utf-8").splitlines()[0]
+        '2 nodes, 2 edges'
+        """
+        path = Path(path)
+        forms = {
+            ".svg": lambda: alone(self._picture()),
+            ".png": self.png,
+            ".html": lambda: PAGE.format(label=escape(self._label()), body=self.html()),
+            ".dot": self.dot,
+            ".json": self.json,
+            ".txt": self.text,
+        }
+        form = forms.get(path.suffix.lower())
+        if form is None:
+            raise ValueError(
+                f"{path.name!r} must end in one of {', '.join(forms)}: that says what to write."
+            )
+        content = form()
+        path.write_bytes(content if isinstance(content, bytes) else f"{content}\n".encode())
 
     def html(self) -> str:
         """The step player as one self-contained HTML fragment."""
@@ -139,13 +187,17 @@ class Tape:
         """The run as rows: step, line, op, inputs, shape, value, grad_fn, saved, grad."""
         return tabulate(self.trace)
 
-    def memory(self) -> tuple[int, ...]:
-        """Bytes that the graph keeps alive after every step; `ValueError` for a comparison, which has two graphs."""
+    def memory(self) -> Kept:
+        """Bytes that the graph keeps alive after every step: a tuple, which a notebook shows as a plot.
+
+        `ValueError` for a comparison, which has two graphs.
+        """
         if self.sides:
             raise ValueError(
                 "a comparison has the memory of two runs: call memory() on each of their tapes"
             )
-        return kept_after_steps(self.trace)
+        trace = self.trace
+        return Kept(kept_after_steps(trace), tuple(s.phase == "backward" for s in trace.steps))
 
     def __repr__(self) -> str:
         if isinstance(self._given, Recorder) and not self._given.done:
@@ -155,7 +207,7 @@ class Tape:
 
     def _repr_html_(self) -> str:
         try:
-            return still(self._drawable(), self._picture(), self._folding())
+            return still(self._drawable(), self._picture(), self._label(), self._folding())
         except LayoutError as error:
             return self._instead(error)
 

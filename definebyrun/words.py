@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import takewhile
+from math import prod
 
 from .text import brief, during, read_label, short, size, tensor_label
 from .trace import Edge, Node, Op, Step, Trace, Value, total
@@ -218,7 +219,7 @@ def _local(trace: Trace, node: Node, edge: Edge, step: Step, value: Value) -> st
         return result
     if words in PLAIN and grad.shape == value.shape and not _equal(grad, value, PLAIN[words]):
         return result
-    if rule in ELEMENTWISE and grad.shape != value.shape:
+    if rule in ELEMENTWISE and prod(grad.shape) > prod(value.shape):
         words = f"{words or 'grad'}, summed to the shape of {_receiver(trace, edge)},"
     return f"{words} = {result}" if words else f"{result}, unchanged"
 
@@ -347,6 +348,7 @@ RULES: dict[str, Rule] = {
     "SumBackward0": _fixed("grad, once for each element"),
     "SumBackward1": _fixed("grad, repeated along the summed dimensions"),
     "MeanBackward0": _mean,
+    "MeanBackward1": _mean,
     "ExpBackward0": _fixed("grad × its result"),
     "LogBackward0": _fixed("grad ÷ its input"),
     "SqrtBackward0": _fixed("grad ÷ (2 × its result)"),
@@ -355,6 +357,13 @@ RULES: dict[str, Rule] = {
     "PowBackward0": _square,
     "SinBackward0": _fixed("grad × cos(its input)"),
     "CosBackward0": _fixed("−grad × sin(its input)"),
+    "AbsBackward0": _fixed("grad × sign of its input"),
+    "CatBackward0": _fixed("its own part of grad"),
+    "StackBackward0": _fixed("its own slice of grad"),
+    "PermuteBackward0": _fixed("grad, dimensions put back"),
+    "BmmBackward0": _by_slot(
+        "grad times the second matrices, transposed", "the first matrices, transposed, times grad"
+    ),
     "MmBackward0": _by_slot(
         "grad times the second matrix, transposed", "the first matrix, transposed, times grad"
     ),
@@ -392,6 +401,7 @@ CALLS = {
     "RsubBackward1": {"rsub"},
     "ReluBackward0": {"relu", "relu_"},
     "MeanBackward0": {"mean"},
+    "MeanBackward1": {"mean"},
     "PowBackward0": {"pow", "ipow", "pow_", "square"},
     "DotBackward0": {"dot", "matmul", "inner"},
 }

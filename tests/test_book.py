@@ -208,6 +208,20 @@ def test_formulas_are_loaded_only_where_there_are_formulas(pages: dict[str, Beau
     assert loaded, "no page of the book has a formula"
 
 
+def test_links_to_steps_are_loaded_only_where_there_are_players(
+    pages: dict[str, BeautifulSoup],
+) -> None:
+    loaded = {page for page, soup in pages.items() if soup.find("script", src=re.compile("steps/"))}
+    assert loaded == {page for page, soup in pages.items() if soup.select(".dbr-player")}
+    assert loaded, "no page of the book has a player"
+
+
+def test_no_drawing_is_in_a_page_twice(pages: dict[str, BeautifulSoup]) -> None:
+    """Notebooks also hold an image of each drawing, for viewers that strip its style; the book needs none."""
+    assert [page for page, soup in pages.items() if soup.select("img.dbr-bare")] == []
+    assert sum(len(soup.select(".dbr-svg")) for soup in pages.values()) > 5
+
+
 def test_the_version_of_katex_is_the_one_that_its_readme_states() -> None:
     folder = ROOT / "_assets" / "katex"
     version = re.search(r"KaTeX (\d+\.\d+\.\d+)", (folder / "README.md").read_text("utf-8"))[1]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -350,6 +351,170 @@ def test_a_step_shows_what_has_happened_by_then_and_nothing_later(player: Player
     assert player.root.locator(".dbr-todo").count() == 0
 
 
+def test_players_of_one_page_do_not_disturb_each_other(show: Opener) -> None:
+    seen = show("notebooks/01-your-first-graph.html")
+    players = [Player(root) for root in seen.page.locator(".dbr-player[data-steps]").all()]
+    assert len(players) >= 2
+    rest = [(other.step, other.sentence) for other in players[1:]]
+    players[0].press("next")
+    players[0].slider.press("End")
+    assert players[0].step == int(players[0].root.get_attribute("data-steps"))
+    assert [(other.step, other.sentence) for other in players[1:]] == rest
+    players[1].press("next")
+    assert players[1].step == rest[0][0] + 1
+    assert players[0].step == int(players[0].root.get_attribute("data-steps"))
+    assert seen.page.locator(".dbr-player .dbr-on").count() == 2 * len(players)
+    assert seen.complaints == []
+
+
+def test_the_same_player_may_stand_on_a_page_twice(show: Opener) -> None:
+    """Ids come from the run's text, so a cell shown in two places is one id: still two players."""
+    page = show("notebooks/01-your-first-graph.html").page
+    html = page.locator(".dbr-player").first.evaluate("player => player.outerHTML")
+    fresh = re.sub(r' data-ready="1"', "", html)
+    page.set_content(f"<!doctype html><body>{fresh}{fresh}</body>")
+    first, second = (Player(root) for root in page.locator(".dbr-player").all())
+    expect(first.root).to_have_attribute("data-ready", "1")
+    expect(second.root).to_have_attribute("data-ready", "1")
+    first.slider.press("End")
+    assert (first.step > 0, second.step) == (True, 0)
+
+
+# Links to a step.
+
+LESSON = "notebooks/01-your-first-graph.html"
+
+
+def follow(browser: Browser, address: str, name: str, viewport: dict = DESKTOP) -> Page:
+    context = browser.new_context(viewport=viewport, reduced_motion="reduce")
+    page = context.new_page()
+    page.goto(address + name)
+    page.wait_for_load_state("load")
+    return page
+
+
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_link_to_a_step_opens_that_step_of_that_player(
+    browser: Browser, address: str, number: int, viewport: dict
+) -> None:
+    page = follow(browser, address, f"{LESSON}#dbr-{number}-step-2", viewport)
+    players = page.locator(".dbr-player")
+    expect(players.nth(number - 1)).to_have_attribute("data-step", "2")
+    others = [players.nth(n).get_attribute("data-step") for n in range(players.count())]
+    assert others.count("2") == 1
+    expect(players.nth(number - 1)).to_be_focused()
+    top = players.nth(number - 1).bounding_box()["y"]
+    assert 0 <= top <= viewport["height"] / 3
+    page.keyboard.press("ArrowRight")
+    expect(players.nth(number - 1)).to_have_attribute("data-step", "3")
+    page.context.close()
+
+
+def test_a_link_to_a_step_unfolds_what_the_player_is_folded_into(
+    browser: Browser, address: str
+) -> None:
+    page = follow(browser, address, LESSON)
+    player = page.locator(".dbr-player").first
+    player.evaluate(
+        """player => {
+            const fold = document.createElement("details");
+            player.replaceWith(fold);
+            fold.append(player);
+        }"""
+    )
+    expect(player).to_be_hidden()
+    page.evaluate("location.hash = '#dbr-1-step-4'")
+    expect(player).to_be_visible()
+    expect(player).to_have_attribute("data-step", "4")
+    page.context.close()
+
+
+def test_the_step_that_is_shown_can_be_copied_as_a_link(browser: Browser, address: str) -> None:
+    page = follow(browser, address, LESSON)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    player = Player(page.locator(".dbr-player").nth(1))
+    before = page.evaluate("history.length")
+    player.press("next")
+    player.press("next")
+    assert page.url == address + LESSON  # stepping leaves the address alone
+    link = player.root.get_by_role("link", name="Link to this step")
+    link.click()
+    expect(player.root.get_by_role("link")).to_have_text("Link copied")
+    wanted = f"{address}{LESSON}#dbr-2-step-2"
+    assert page.evaluate("navigator.clipboard.readText()") == page.url == wanted
+    assert page.evaluate("history.length") == before
+    player.press("next")
+    expect(link).to_have_attribute("href", "#dbr-2-step-3")
+    page.context.close()
+
+
+def test_a_link_to_no_step_and_the_books_own_anchors_leave_players_alone(
+    browser: Browser, address: str
+) -> None:
+    for anchor in ("exercises", "dbr-99-step-1", "dbr-0-step-1", "dbr-1-step-"):
+        page = follow(browser, address, f"{LESSON}#{anchor}")
+        steps = page.locator(".dbr-player").evaluate_all("all => all.map(p => p.dataset.step)")
+        assert set(steps) == {"0"}, anchor
+        assert (page.evaluate("scrollY") > 0) == (anchor == "exercises")
+        page.context.close()
+
+
+def test_a_link_to_a_step_of_the_front_page_stays_there(browser: Browser, address: str) -> None:
+    context = browser.new_context(viewport=DESKTOP, reduced_motion="no-preference")
+    page = context.new_page()
+    page.goto(f"{address}index.html#dbr-1-step-3")
+    page.wait_for_timeout(3500)
+    assert page.locator(".dbr-player").first.get_attribute("data-step") == "3"
+    context.close()
+
+
+# On paper.
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_paper_shows_the_end_of_the_run_in_light_colours_and_no_controls(
+    browser: Browser, address: str, theme: str
+) -> None:
+    seen = watch(browser, address, LESSON, theme)
+    page, root = seen.page, seen.page.locator(".dbr-player").first
+    Player(root).slider.press("Home")
+    Player(root).press("next")
+    page.emulate_media(media="print")
+    words = root.evaluate(
+        "root => [...root.querySelectorAll('.dbr-svg text')].filter(t => t.checkVisibility()).map(t => t.textContent)"
+    )
+    assert {".grad [1, 0, 3]", "freed"} <= set(words)
+    assert not [word for word in words if "not yet" in word]
+    for part in (".dbr-bar", ".dbr-now", ".dbr-text"):
+        expect(root.locator(part)).to_be_hidden()
+    looks = root.evaluate(
+        """root => [...root.querySelectorAll('.dbr-c, .dbr-e')].map(e => getComputedStyle(e).opacity)"""
+    )
+    assert set(looks) == {"1"}
+    assert root.evaluate("r => getComputedStyle(r).backgroundColor") == "rgb(255, 255, 255)"
+    ink = "r => getComputedStyle(r.querySelector('.dbr-t')).fill"
+    assert root.evaluate(ink) == "rgb(28, 39, 51)"
+    page.context.close()
+
+
+def test_paper_cuts_nothing_off(browser: Browser, address: str) -> None:
+    """At the width of a sheet, every picture lies inside its frame, as wide and as tall as it may be."""
+    context = browser.new_context(viewport={"width": 680, "height": 980})
+    page = context.new_page()
+    page.goto(address + LESSON)
+    page.emulate_media(media="print")
+    for graph in page.locator(".dbr-graph:visible").all():
+        frame, picture = graph.bounding_box(), graph.locator(".dbr-svg").bounding_box()
+        assert picture["x"] >= frame["x"]
+        assert picture["x"] + picture["width"] <= frame["x"] + frame["width"]
+        assert picture["height"] <= frame["height"] <= 980
+    long = page.locator(".dbr-code li").first
+    long.evaluate("line => line.append(' + one_more_term'.repeat(20))")
+    assert long.bounding_box()["width"] <= 680
+    context.close()
+
+
 def test_the_front_page_plays_by_itself_until_it_is_paused(browser: Browser, address: str) -> None:
     seen = watch(browser, address, "index.html", motion="no-preference")
     player = Player(seen.page.locator(".dbr-player").first)
@@ -387,6 +552,7 @@ def test_without_scripts_the_whole_picture_is_there(
     page = context.new_page()
     page.goto(address + name)
     picture = page.locator(".dbr-player svg").first.bounding_box()
+    expect(page.locator(".dbr-bar").first).to_be_hidden()  # buttons that would do nothing
     context.close()
     assert picture["width"] > 200
     assert picture["height"] > 50

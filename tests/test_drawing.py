@@ -21,7 +21,8 @@ import definebyrun as dbr
 from definebyrun.cards import SHARED, deal
 from definebyrun.dot import card_size
 from definebyrun.memory import kept_after_steps
-from definebyrun.words import sentence
+from definebyrun.text import brief
+from definebyrun.words import WIDE, sentence
 
 ROOT = Path(__file__).parent.parent
 
@@ -168,6 +169,14 @@ def test_a_second_backward_adds_to_the_grad_that_is_there() -> None:
         (lambda w: (w * torch.ones(3, 2)).sum(), "summed to the shape of w, = [3, 3]."),
         (lambda w: w.mean(), "To w it passes grad ÷ 2, once for each element = [0.5, 0.5]."),
         (lambda w: (w * w).sum(), "To w it passes grad × w = [1, 1] × [1, -2] = [1, -2]."),
+        (lambda w: w.dot(w.detach()), "To w it passes grad × detach#1 = 1 × [1, -2] = [1, -2]."),
+        (
+            lambda w: nn.functional.dropout(w, 1.0).sum(),
+            "To w it passes [0, 0].",
+        ),
+        (lambda w: w.abs().sum(), "To w it passes grad × sign of its input = [1, -1]."),
+        (lambda w: w.view(1, 2).mean(1), "To view#1 it passes grad ÷ 2, once for each"),
+        (lambda w: torch.cat([w, w * 2]).sum(), "To w it passes its own part of grad = [1, 1]."),
     ],
 )
 def test_a_sentence_states_a_rule_only_where_it_holds(line: Any, says: str) -> None:
@@ -175,6 +184,55 @@ def test_a_sentence_states_a_rule_only_where_it_holds(line: Any, says: str) -> N
     with dbr.record() as tape:
         line(w).backward()
     assert says in " ".join(sentence(tape.trace, step) for step in tape.steps)
+
+
+OPERATIONS = {
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "div": lambda a, b: a / b,
+    "neg": lambda a, b: -a,
+    "pow": lambda a, b: a**2 + 2**b,
+    "functions": lambda a, b: a.exp() + b.log() + a.sqrt() + b.tanh() + a.sigmoid() + b.relu(),
+    "reductions": lambda a, b: (
+        a.sum(0) + a.mean(1) + a.max(0).values + a.var() + b.norm() + b.max()
+    ),
+    "matrices": lambda a, b: a @ b + torch.einsum("ij,kj->ik", a, b) + torch.bmm(a[None], b[None]),
+    "linear": lambda a, b: nn.functional.linear(a, b, b[0]),
+    "convolution": lambda a, b: nn.functional.conv2d(a[None, None], b[None, None]),
+    "norms": lambda a, b: nn.functional.layer_norm(a, (2,), b[0], b[1]),
+    "softmax": lambda a, b: a.softmax(1) + b.log_softmax(1),
+    "loss": lambda a, b: nn.functional.cross_entropy(a, torch.tensor([0, 1])),
+    "error": lambda a, b: nn.functional.mse_loss(a, b),
+    "shapes": lambda a, b: a.T + b.reshape(4).view(2, 2) + a[0].unsqueeze(0).expand(2, 2),
+    "parts": lambda a, b: (
+        torch.stack(a.unbind(0)) + torch.cat(b.split(1)) + a[torch.tensor([0, 0])]
+    ),
+    "choice": lambda a, b: torch.where(a > 1, a, b) + torch.maximum(a, b),
+    "attention": lambda a, b: nn.functional.scaled_dot_product_attention(a[None], b[None], b[None]),
+    "in place": lambda a, b: a.clone().mul_(b),
+    "complex": lambda a, b: torch.view_as_real(torch.complex(a, b) * 2j),
+}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_a_backward_step_says_what_comes_in_and_what_goes_out(name: str) -> None:
+    a = torch.tensor([[0.5, 1.5], [2.5, 3.0]], requires_grad=True)
+    b = torch.tensor([[1.25, 0.75], [2.0, 4.0]], requires_grad=True)
+    with dbr.record() as tape:
+        OPERATIONS[name](a, b).sum().backward()
+    said = 0
+    for step in tape.steps:
+        if step.phase == "backward":
+            words = sentence(tape.trace, step)
+            before, *passed = words.split("\n")
+            for value in step.received:
+                assert value is None or brief(value, WIDE) in before
+            assert len(passed) == len(step.passed)
+            for line, (_, value) in zip(passed, step.passed, strict=True):
+                assert brief(value, WIDE) in line
+                said += 1
+    assert said == sum(edge.grad is not None for edge in tape.edges) > 1
 
 
 # ---- one picture ----
@@ -301,7 +359,8 @@ def test_the_player_is_one_fragment_that_fetches_nothing() -> None:
     page = Page(small().html())
     for tag, attributes in page.tags:
         for name in ("src", "href", "xlink:href", "action"):
-            assert name not in attributes, f"<{tag} {name}>"
+            own = (attributes.get(name) or "data:image/svg+xml;").startswith("data:image/svg+xml;")
+            assert own, f"<{tag} {name}>"
     style = page.text["style"]
     assert "url(" not in style
     assert "@import" not in style
@@ -318,8 +377,9 @@ def test_the_players_own_overhead_is_below_12_kilobytes() -> None:
     data = re.search(r'class="dbr-json">(.*?)</script>', html)[1]
     code = "".join(re.findall(r"<li .*?</li>", html))
     ticks = "".join(re.findall(r"<i (?:class|style)=.*?</i>", html))
+    stand_in = re.search(r'<img class="dbr-bare".*?>', html)[0]  # a picture, and not in the book
     own = len(html.encode()) - sum(
-        len(part.encode()) for part in (tape.svg(), data, code, ticks, page.text["pre"])
+        len(part.encode()) for part in (tape.svg(), stand_in, data, code, ticks, page.text["pre"])
     )
     assert own < 12_000
 
