@@ -11,7 +11,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from .merge import Plan, merge
-from .repeats import Run, find_runs
+from .repeats import Run, common_call, find_runs
 from .trace import Block, Op, Trace
 
 __all__ = ["fit", "fold"]
@@ -95,7 +95,6 @@ def _chosen(trace: Trace, modules: bool | int | str | Iterable[str]) -> list[int
 
 def _calls_of(trace: Trace) -> list[int | None]:
     """By operation: the call that it ran in. One that was found, not seen, ran where its neighbours did."""
-    depths = _depths(trace)
     calls = [op.call for op in trace.ops]
     after: list[int | None] = [None] * len(calls)
     following = None
@@ -105,12 +104,7 @@ def _calls_of(trace: Trace) -> list[int | None]:
     for op in trace.ops:
         if op.opaque and op.call is None and op.index:
             one, two = calls[op.index - 1], after[op.index]
-            while one is not None and two is not None and one != two:
-                if depths[one] >= depths[two]:
-                    one = trace.calls[one].outer
-                else:
-                    two = trace.calls[two].outer
-            calls[op.index] = one if one == two else None
+            calls[op.index] = common_call(trace, one, two)
     return calls
 
 
@@ -209,12 +203,15 @@ class _Spans:
         first, last = [far] * count, [-1] * count
         self._place_of: dict[int, dict[int, int]] = {}
         self._users: dict[int, dict[int, None]] = {}
+        optimizers = {op.index for op in trace.ops if op.name.endswith(".step") and op.inplace}
         root = [t.index if t.origin is None else t.origin for t in trace.tensors]
 
         def use(tensor: int, op: int) -> None:
             leaf = root[tensor]
-            first[leaf], last[leaf] = min(first[leaf], op), max(last[leaf], op)
             self._users.setdefault(leaf, {})[op] = None
+            if op in optimizers:  # changes a leaf wherever it lies
+                return
+            first[leaf], last[leaf] = min(first[leaf], op), max(last[leaf], op)
 
         made: dict[tuple[int, int], list[int]] = {}
         for tensor in trace.tensors:
@@ -250,8 +247,6 @@ class _Spans:
 
     def users_outside(self, leaf: int, first: int, last: int) -> tuple[int, ...]:
         """The operations outside these that use a leaf."""
-        if first <= self._first[leaf] and self._last[leaf] <= last:
-            return ()
         return tuple(sorted(op for op in self._users[leaf] if not first <= op <= last))
 
     def changed(self, op: int, leaf: int) -> int | None:
@@ -326,7 +321,9 @@ def _roll(trace: Trace, runs: list[Run]) -> Trace:
     blocks = list(trace.blocks)
     for run in runs:
         number = len(blocks)
-        blocks.append(Block(number, run.times, run.label))
+        ends = (run.start, run.start + run.period * run.times - 1)
+        around = common_call(trace, *(trace.ops[i].call for i in ends))
+        blocks.append(Block(number, run.times, run.label, call=around))
         for at in range(run.start, run.start + run.period * run.times):
             block = trace.ops[at].block
             if block is not None:

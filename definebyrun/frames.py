@@ -67,13 +67,7 @@ class _Paths:
             outer = () if call.outer is None else self._chains[call.outer]
             self._chains.append((*outer, call.index))
         self._blocks = [self._around(block.index) for block in trace.blocks]
-        self._depth: dict[int, int] = {}
-        common: dict[int, tuple[int, ...]] = {}
-        for op in trace.ops:
-            chain = self._calls(op)
-            for block in () if op.block is None else self._blocks[op.block]:
-                common[block] = _shared(common.get(block, chain), chain)
-        self._depth = {block: len(chain) for block, chain in common.items()}
+        self._depth = [0 if b.call is None else len(self._chains[b.call]) for b in trace.blocks]
 
     def of(self, op: Op) -> tuple[Key, ...]:
         path: list[Key] = [("call", call) for call in self._calls(op)]
@@ -122,8 +116,12 @@ def _ways(
         if card.op is not None:
             ways[card.id] = paths.of(trace.ops[card.op])
     uses: dict[str, tuple[Key, ...]] = {}
+    solid = {link.tail for link in links if link.edge is not None}
     for link in links:
-        if link.head in ways and link.tail not in ways:
+        counts = (
+            link.edge is not None or link.tail not in solid
+        )  # an optimizer only reads and writes
+        if counts and link.head in ways and link.tail not in ways:
             uses[link.tail] = _shared(uses.get(link.tail, ways[link.head]), ways[link.head])  # type: ignore[arg-type]
     leaves = {
         f"t{t.index}" if t.node is None else f"n{t.node}": t
