@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .cards import Card, Link
-from .trace import Op, Trace
+from .trace import Op, Tensor, Trace
 
 __all__ = ["Frame", "framed"]
 
@@ -75,8 +75,14 @@ class _Paths:
             path.insert(self._depth[block] + place, ("block", block))
         return tuple(path)
 
-    def of_block(self, block: int, path: tuple[Key, ...]) -> tuple[Key, ...]:
-        return path[: path.index(("block", block)) + 1] if ("block", block) in path else ()
+    def of_leaf(self, leaf: Tensor, way: tuple[Key, ...]) -> tuple[Key, ...]:
+        """As much of the way to its users as holds for a leaf: all repetitions share it, or each has its own."""
+        own = () if leaf.block is None else self._blocks[leaf.block]
+        inside = [place for place, key in enumerate(way) if key[0] == "block" and key[1] in own]
+        shared = [place for place, key in enumerate(way) if key[0] == "block" and key[1] not in own]
+        if leaf.kind != "parameter" and "." not in (leaf.name or ""):
+            return way[: inside[-1] + 1] if inside else ()
+        return way[: shared[0]] if shared else way
 
     def label(self, key: Key) -> str:
         if key[0] == "call":
@@ -118,24 +124,20 @@ def _ways(
     uses: dict[str, tuple[Key, ...]] = {}
     solid = {link.tail for link in links if link.edge is not None}
     for link in links:
-        counts = (
-            link.edge is not None or link.tail not in solid
-        )  # an optimizer only reads and writes
-        if counts and link.head in ways and link.tail not in ways:
+        # where gradients flow a leaf is used; an optimizer only changes it
+        if link.tail in solid and link.edge is None:
+            continue
+        if link.head in ways and link.tail not in ways:
             uses[link.tail] = _shared(uses.get(link.tail, ways[link.head]), ways[link.head])  # type: ignore[arg-type]
     leaves = {
         f"t{t.index}" if t.node is None else f"n{t.node}": t
         for t in trace.tensors
-        if t.kind != "result"
+        if t.kind != "result" and t.origin is None
     }
     for card in cards:
         if card.id in ways:
             continue
         leaf = leaves.get(card.id.partition("u")[0])
         way = uses.get(card.id, ())
-        if leaf is None:
-            way = ()
-        elif leaf.kind != "parameter" and "." not in (leaf.name or ""):
-            way = paths.of_block(leaf.block, way) if leaf.block is not None else ()
-        ways[card.id] = way
+        ways[card.id] = () if leaf is None else paths.of_leaf(leaf, way)
     return ways

@@ -95,7 +95,8 @@ def _fold_call(
     call = trace.calls[number]
     times = _times(trace, block)
     inside = {i for op in members for i in op.outputs}
-    gone = {i for leaf in leaves for i in spans.versions[leaf]}
+    versions = (i for leaf in leaves for i in spans.versions[leaf])
+    gone = {i for i in versions if trace.tensors[i].op is None or i in inside}
     read = dict.fromkeys(
         i for op in members for i in op.inputs if i not in inside and i not in gone
     )
