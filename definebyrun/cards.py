@@ -374,6 +374,7 @@ def _again(trace: Trace, reader: int | None, maker: int | None) -> bool:
 def _data_links(trace: Trace, cards: dict[str, Card], uses: dict[str, list[Link]]) -> list[Link]:
     """Inputs that an operation read but that no edge leads back to: constants, detached and non-differentiable ones."""
     links: list[Link] = []
+    seen: set[tuple[str, str]] = set()
     for op in trace.ops:
         nodes = trace.nodes_of(op.index)
         main = trace.main_node(op.index)
@@ -385,7 +386,10 @@ def _data_links(trace: Trace, cards: dict[str, Card], uses: dict[str, list[Link]
                 continue
             tail = _card_of(trace, tensor)
             again = tensor.kind == "result" and _again(trace, op.index, tensor.op)
+            if (tail, head) in seen:
+                continue  # two versions of one leaf
             if tail in cards and head in cards and (tail != head or again):
+                seen.add((tail, head))
                 born = max(cards[tail].born, cards[head].born) if again else cards[head].born
                 tail = tail if again else _chip(tail, uses, born)
                 links.append(Link(f"d{len(links)}", tail, head, born, back=again))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .cards import Card, Link
-from .trace import Op, Trace
+from .trace import Op, Tensor, Trace
 
 __all__ = ["Frame", "framed"]
 
@@ -67,13 +67,7 @@ class _Paths:
             outer = () if call.outer is None else self._chains[call.outer]
             self._chains.append((*outer, call.index))
         self._blocks = [self._around(block.index) for block in trace.blocks]
-        self._depth: dict[int, int] = {}
-        common: dict[int, tuple[int, ...]] = {}
-        for op in trace.ops:
-            chain = self._calls(op)
-            for block in () if op.block is None else self._blocks[op.block]:
-                common[block] = _shared(common.get(block, chain), chain)
-        self._depth = {block: len(chain) for block, chain in common.items()}
+        self._depth = [0 if b.call is None else len(self._chains[b.call]) for b in trace.blocks]
 
     def of(self, op: Op) -> tuple[Key, ...]:
         path: list[Key] = [("call", call) for call in self._calls(op)]
@@ -81,8 +75,14 @@ class _Paths:
             path.insert(self._depth[block] + place, ("block", block))
         return tuple(path)
 
-    def of_block(self, block: int, path: tuple[Key, ...]) -> tuple[Key, ...]:
-        return path[: path.index(("block", block)) + 1] if ("block", block) in path else ()
+    def of_leaf(self, leaf: Tensor, way: tuple[Key, ...]) -> tuple[Key, ...]:
+        """As much of the way to its users as holds for a leaf: all repetitions share it, or each has its own."""
+        own = () if leaf.block is None else self._blocks[leaf.block]
+        inside = [place for place, key in enumerate(way) if key[0] == "block" and key[1] in own]
+        shared = [place for place, key in enumerate(way) if key[0] == "block" and key[1] not in own]
+        if leaf.kind != "parameter" and "." not in (leaf.name or ""):
+            return way[: inside[-1] + 1] if inside else ()
+        return way[: shared[0]] if shared else way
 
     def label(self, key: Key) -> str:
         if key[0] == "call":
@@ -122,22 +122,22 @@ def _ways(
         if card.op is not None:
             ways[card.id] = paths.of(trace.ops[card.op])
     uses: dict[str, tuple[Key, ...]] = {}
+    solid = {link.tail for link in links if link.edge is not None}
     for link in links:
+        # where gradients flow a leaf is used; an optimizer only changes it
+        if link.tail in solid and link.edge is None:
+            continue
         if link.head in ways and link.tail not in ways:
             uses[link.tail] = _shared(uses.get(link.tail, ways[link.head]), ways[link.head])  # type: ignore[arg-type]
     leaves = {
         f"t{t.index}" if t.node is None else f"n{t.node}": t
         for t in trace.tensors
-        if t.kind != "result"
+        if t.kind != "result" and t.origin is None
     }
     for card in cards:
         if card.id in ways:
             continue
         leaf = leaves.get(card.id.partition("u")[0])
         way = uses.get(card.id, ())
-        if leaf is None:
-            way = ()
-        elif leaf.kind != "parameter" and "." not in (leaf.name or ""):
-            way = paths.of_block(leaf.block, way) if leaf.block is not None else ()
-        ways[card.id] = way
+        ways[card.id] = () if leaf is None else paths.of_leaf(leaf, way)
     return ways

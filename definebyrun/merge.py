@@ -319,6 +319,8 @@ class _Merger:
             yield replace(
                 tensor,
                 index=new,
+                # a new version of a leaf that is folded away is what an optimizer has made
+                kind="result" if tensor.origin is not None and origin is None else tensor.kind,
                 op=None if tensor.op is None else self.new_op[plan.op[tensor.op]],
                 node=None if node is None else self.new_node[node],
                 output_nr=nr,

@@ -103,7 +103,8 @@ def _draw(
         look.set_capstyle("butt")
     fill = element.get("fill") or "none"
     place = Affine2D().translate(x, y).scale(scale, -scale).translate(0, canvas.height)
-    canvas.draw_path(look, path, place, None if fill == "none" else to_rgba(fill))
+    inside = to_rgba(fill, float(element.get("fill-opacity") or 1)) if fill != "none" else None
+    canvas.draw_path(look, path, place, inside)
 
 
 def _write(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from .trace import Op, Trace
 
-__all__ = ["LEAST", "Run", "find_runs"]
+__all__ = ["LEAST", "Run", "common_call", "find_runs"]
 
 LEAST = 3
 """What happens fewer times than this in a row is left as it is: a pair is read more easily than its summary."""
@@ -29,6 +29,16 @@ class Run:
     period: int
     times: int
     label: str = ""
+
+
+def common_call(trace: Trace, one: int | None, two: int | None) -> int | None:
+    """The innermost module call around two calls; each has a higher number than the one around it."""
+    while one != two:
+        if two is None or (one is not None and one > two):
+            one = None if one is None else trace.calls[one].outer
+        else:
+            two = trace.calls[two].outer
+    return one
 
 
 def find_runs(trace: Trace, alike: bool = False) -> list[Run]:
@@ -148,15 +158,10 @@ class _Search:
     def _depth(self, at: int) -> int:
         """How many module calls go on from the operation before to this one."""
         calls, ops = self.trace.calls, self.trace.ops
-        one, two = (ops[at - 1].call if at else None), ops[at].call
-        while one != two:  # a call has a higher number than the one around it
-            if two is None or (one is not None and one > two):
-                one = calls[one].outer if one is not None else None
-            else:
-                two = calls[two].outer
+        call = common_call(self.trace, ops[at - 1].call if at else None, ops[at].call)
         depth = 0
-        while one is not None:
-            one, depth = calls[one].outer, depth + 1
+        while call is not None:
+            call, depth = calls[call].outer, depth + 1
         return depth
 
     def _lines(self, at: int) -> list[int]:

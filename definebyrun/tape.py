@@ -56,7 +56,7 @@ class Player:
         self._tape = tape
 
     def __repr__(self) -> str:
-        return f"player: {self._tape.text()}"
+        return f"player: {self._tape._said()}"
 
     def _repr_html_(self) -> str:
         return self._tape.html()
@@ -112,7 +112,7 @@ class Tape:
         return Tape(whole, whole)
 
     def text(self) -> str:
-        """The canonical text: every operation, node, edge and gradient, one fact a line."""
+        """The canonical text: every operation, node, edge and gradient, one fact a line; of the whole run."""
         return canonical(self.trace)
 
     def json(self) -> str:
@@ -203,7 +203,7 @@ class Tape:
         if isinstance(self._given, Recorder) and not self._given.done:
             return "tape: the recording is still going on"
         kind = "comparison" if self.sides else "tape" if self.root is None else "graph"
-        return f"{kind}: {self.text()}"
+        return f"{kind}: {self._said()}"
 
     def _repr_html_(self) -> str:
         try:
@@ -218,6 +218,10 @@ class Tape:
             as_it_is = self._whole is not None or trace.sides
             self._shown = trace if as_it_is else fit(trace, lambda t: count(t) <= READABLE)
         return self._shown
+
+    def _said(self) -> str:
+        """The text of what is drawn; under a picture that was folded unasked, the sentence that says so."""
+        return "\n".join(filter(None, (canonical(self._drawable()), self._folding())))
 
     def _folding(self) -> str:
         """A sentence for a picture that was folded unasked."""
@@ -268,7 +272,9 @@ class Tape:
         return f"{words}; {summary(trace)}" if trace.sides else words
 
     def _instead(self, error: LayoutError) -> str:
-        return f'<div class="dbr"><p>{escape(str(error))}</p><pre>{escape(self.text())}</pre></div>'
+        return (
+            f'<div class="dbr"><p>{escape(str(error))}</p><pre>{escape(self._said())}</pre></div>'
+        )
 
 
 _FACE = {

@@ -226,7 +226,7 @@ def _forward(trace: Trace, step: Step) -> list[str]:
             ("opaque", op.opaque),
             ("no grad", not op.grad_enabled),
             (during(trace, op), op.during),
-            (f"{op.module}, {_count(op.holds, 'operations')}", op.module),
+            (f"{op.module}, {_count(op.holds, 'operations')}{_held(op)}", op.module),
             (f"the last of {op.times:,} times", op.times > 1),
         )
         if on
@@ -239,9 +239,19 @@ def _forward(trace: Trace, step: Step) -> list[str]:
         if kept and node.holds * node.times > 1:
             kept = f"{size(sum(s.nbytes for s in node.saved))} in all"
         lines.append(
-            f"{short(node.name)}{_next(trace, index)}" + (f" keeps {kept}" if kept else "")
+            f"{short(node.name)}{_next(trace, index)}"
+            + (f" {_verb(node, 'keeps')} {kept}" if kept else "")
         )
     return lines
+
+
+def _held(op: Op) -> str:
+    return f", {_count(op.parameters, 'parameters')}" if op.parameters else ""
+
+
+def _verb(node: Node, verb: str) -> str:
+    """What a node does, or several: `receives`, `receive`."""
+    return verb if node.holds == 1 else verb.removesuffix("s")
 
 
 def _next(trace: Trace, node: int) -> str:
@@ -266,7 +276,7 @@ def _output(trace: Trace, op: int) -> str:
 def _backward(trace: Trace, step: Step) -> list[str]:
     node = trace.nodes[step.node or 0]
     got = "; ".join("none" if v is None else brief(v, 60) for v in step.received)
-    lines = [f"{short(node.name)} receives {got}"]
+    lines = [f"{short(node.name)} {_verb(node, 'receives')} {got}"]
     if node.leaf is not None:
         before = "not yet" if step.before is None else brief(step.before, 60)
         after = "None" if step.after is None else brief(step.after, 60)

@@ -314,13 +314,14 @@ class Block:
     """Operations that ran `times` times in a row (within each time of `outer`) and are shown once.
 
     Values are those of the last time; gradients those of the last time that one arrived. `label` names the modules
-    where every time had its own: `layers.0 … layers.11`.
+    where every time had its own: `layers.0 … layers.11`. `call` is the innermost module call around all of them.
     """
 
     index: int
     times: int
     label: str = ""
     outer: int | None = None
+    call: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,6 +157,16 @@ def training() -> dbr.Tape:
     return tape
 
 
+def one_step() -> dbr.Tape:
+    torch.manual_seed(0)
+    model = nn.Sequential(*(nn.Sequential(nn.Linear(3, 3), nn.ReLU()) for _ in range(4)))
+    optimizer = torch.optim.Adam(model.parameters())
+    with dbr.record() as tape:
+        model(torch.ones(2, 3)).sum().backward()
+        optimizer.step()
+    return tape
+
+
 def normed() -> dbr.Tape:
     torch.manual_seed(0)
     part = [
@@ -177,6 +187,7 @@ RUNS: dict[str, Callable[[], dbr.Tape]] = {
     "two backwards": twice_backward,
     "normed": normed,
     "training": training,
+    "one step": one_step,
     "residual": lambda: run(Residual(5), torch.randn(2, 32)),
     "recurrent": lambda: run(Recurrent(5), torch.randn(2, 32)),
 }
@@ -335,6 +346,17 @@ def test_levels_open_one_after_the_other_and_paths_fold_what_they_name() -> None
     folded = next(op for op in by_path.ops if op.name == "model.2")
     assert (folded.module, folded.holds, folded.parameters) == ("Sequential", 2, 2)
     assert folded.line == tape.ops[0].line
+
+
+def test_parameters_fold_into_their_module_though_an_optimizer_changes_them() -> None:
+    folded = fold(one_step().trace, modules=1)
+    assert [(op.name, op.parameters) for op in folded.ops] == [
+        ("ones", 0),
+        *((f"model.{i}", 2) for i in range(4)),
+        *(("sum", 0), ("Adam.step", 0)),
+    ]
+    assert len(folded.ops[-1].outputs) == 8
+    assert [leaf.kind for leaf in folded.leaves] == ["constant"]
 
 
 def test_a_path_that_is_not_there_and_a_negative_level_are_named() -> None:
@@ -514,7 +536,8 @@ def test_a_large_graph_folds_by_itself_says_so_and_can_be_had_whole() -> None:
     assert tape.svg().count("data-c=") == 8
     assert "× 25, the last one shown" in tape.svg()
     assert len(tape.ops) == 76
-    assert repr(tape) == f"tape: {canonical(tape.trace)}"
+    assert repr(tape).startswith(f"tape: {canonical(fold(tape.trace, repeats=True))}\n8 cards")
+    assert tape.text() == canonical(tape.trace)
     whole = tape.unfolded()
     assert whole.svg().count("data-c=") == 152
     assert "stand for" not in whole._repr_html_()
@@ -535,6 +558,16 @@ def test_modules_are_framed_where_that_helps() -> None:
     assert "subgraph cluster_f0" in tape.dot()
     assert ">model.2 (Sequential)</text>" in tape.svg()
     assert "dbr-f" not in loop(2).svg()
+
+
+def test_what_all_repetitions_share_lies_outside_their_frame_and_what_each_has_inside() -> None:
+    shared = fold(run(Recurrent(5), torch.randn(2, 32)).trace, repeats=True)
+    own = fold(run(Residual(5), torch.randn(2, 32)).trace, repeats=True)
+    for trace, inside in ((shared, set()), (own, {"model.blocks.4.weight", "model.blocks.4.bias"})):
+        cards, links = deal(trace)
+        block = next(frame for frame in framed(trace, cards, links) if frame.rolled)
+        leaves = {c.title for c in cards if c.id in block.cards and c.function == "AccumulateGrad"}
+        assert leaves == inside
 
 
 # ---- fast and the same everywhere ----
