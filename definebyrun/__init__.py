@@ -6,10 +6,12 @@ The public face is `record`, `draw` and `check`; everything that they give shows
 from .exercises import check
 from .layout import LayoutError
 from .tape import Tape, draw, record
-from .trace import Edge, Node, Op, Step, Tensor, Trace, Value
+from .trace import Block, Call, Edge, Node, Op, Step, Tensor, Trace, Value
 
 __version__ = "0.1.0"
 __all__ = [
+    "Block",
+    "Call",
     "Edge",
     "LayoutError",
     "Node",
