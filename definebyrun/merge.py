@@ -191,6 +191,7 @@ class _Merger:
             grad,
             bundle.times,
             bundle.again,
+            bundle.shown.summed or bundle.index in self._sums,
         )
 
     # ---- steps ----
@@ -272,7 +273,7 @@ class _Merger:
         for number in sorted(found):
             bundle, values = self.bundles[number], found[number]
             edge = bundle.shown
-            if bundle.summed:
+            if bundle.summed and len(values) > 1:
                 value = None
                 if arrivals[edge.target, edge.input_nr, run] == len(values):  # PyTorch's own sum
                     step = received.get((edge.target, run), ())
@@ -281,7 +282,7 @@ class _Merger:
                 self._sums[number] = value
                 passed.append((number, value))
             else:
-                passed += [(number, value) for index, value in values if index == edge.index]
+                passed += [(number, v) for i, v in values if bundle.summed or i == edge.index]
         return tuple(passed)
 
     # ---- what stays ----

@@ -171,8 +171,7 @@ def _local(trace: Trace, node: Node, edge: Edge, step: Step, value: Value) -> st
     result = brief(value, WIDE)
     if node.op is not None and (trace.ops[node.op].module or node.times > 1):
         # what it received may belong to another time than what it passes, and a module has no rule
-        summed = edge.times > trace.nodes[edge.target].times and not edge.again
-        return f"{result}, the sum of all times" if summed and node.times > 1 else result
+        return f"{result}, the sum of all times" if edge.summed else result
     if rule is None or grad is None or node.op is None:
         return result
     words = rule(trace, trace.ops[node.op], edge.slot, grad)

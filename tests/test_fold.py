@@ -445,6 +445,10 @@ def test_a_training_loop_is_its_last_step_forward_and_backward() -> None:
     shown = [step for step in folded.steps if step.phase == "backward"]
     assert [step.received for step in shown] == [step.received for step in last]
     assert [(step.before, step.after) for step in shown] == [(s.before, s.after) for s in last]
+    assert "sum of all times" not in " ".join(sentence(folded, step) for step in folded.steps)
+    looped = fold(loop().trace, repeats=True)
+    said = [sentence(looped, step) for step in looped.steps]
+    assert sum("To w it passes" in text and "the sum of all times" in text for text in said) == 1
 
 
 def test_modules_of_one_structure_roll_up_with_their_parameters() -> None:
