@@ -243,5 +243,7 @@ def _backward(trace: Trace, step: Step) -> list[str]:
         before = "not yet" if step.before is None else brief(step.before, 60)
         lines.append(f"{tensor_label(trace, node.leaf)}.grad: {before} → {brief(step.after, 60)}")
     for index, value in step.passed:
-        lines.append(f"passes {brief(value, 60)} to {_target(trace, trace.edges[index])}")
+        edge = trace.edges[index]
+        summed = " in sum" if edge.summed else ""
+        lines.append(f"passes {brief(value, 60)}{summed} to {_target(trace, edge)}")
     return lines
