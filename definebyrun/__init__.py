@@ -6,11 +6,14 @@ The public face is `record`, `draw`, `compare`, `load` and `check`; what they gi
 from .exercises import check
 from .layout import LayoutError
 from .tape import Tape, compare, draw, load, record
-from .trace import Edge, Node, Op, Step, Tensor, Trace, Value
+from .trace import Block, Call, Edge, Grad, Node, Op, Step, Tensor, Trace, Value
 
 __version__ = "0.1.0"
 __all__ = [
+    "Block",
+    "Call",
     "Edge",
+    "Grad",
     "LayoutError",
     "Node",
     "Op",

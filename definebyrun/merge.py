@@ -9,81 +9,21 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
+from .bundles import Bundle, Bundling, Plan
 from .memory import kept_after_steps
-from .trace import Block, Edge, Grad, Node, Op, Saved, Step, Tensor, Trace, Value, total
+from .trace import Edge, Grad, Node, Op, Saved, Step, Tensor, Trace, Value, total
 
-__all__ = ["Plan", "merge"]
-
-
-@dataclass
-class Plan:
-    """By old index: which operation, node or tensor stands for it (itself, mostly); None: it is folded away.
-
-    `ops` holds the representatives that change, still in old numbers; `home` the node in which a leaf's node has
-    been folded away; `place` the block and the repetition of a node that is rolled up; `inside` the block of a leaf;
-    `runs` the backward run of the last repetition that stands for one of an earlier repetition.
-    """
-
-    op: list[int]
-    node: list[int | None]
-    tensor: list[int | None]
-    blocks: tuple[Block, ...]
-    ops: dict[int, Op] = field(default_factory=dict)
-    home: dict[int, int] = field(default_factory=dict)
-    place: dict[int, tuple[int, int]] = field(default_factory=dict)
-    inside: dict[int, int] = field(default_factory=dict)
-    runs: dict[int, int] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, trace: Trace) -> Plan:
-        """The plan that changes nothing."""
-        return cls(
-            list(range(len(trace.ops))),
-            list(range(len(trace.nodes))),
-            list(range(len(trace.tensors))),
-            trace.blocks,
-        )
+__all__ = ["merge"]
 
 
-@dataclass
-class _Bundle:
-    """Edges that become one: which of them is shown, and whether its gradient is the sum of all."""
-
-    source: int
-    target: int
-    shown: Edge
-    times: int = 0
-    again: bool = False
-    summed: bool = False
-    index: int = -1
-    input_nr: int = 0
-
-
-@dataclass
-class _Merger:
-    trace: Trace
-    plan: Plan
-    members: dict[int, list[int]] = field(default_factory=dict)  # nodes by representative
-    shown: dict[int, int] = field(default_factory=dict)  # the node whose gradient is shown
-    inner: Counter[int] = field(default_factory=Counter)  # edges folded away, by node
-    entries: dict[int, dict[tuple[int, int], int]] = field(default_factory=dict)
-    bundles: list[_Bundle] = field(default_factory=list)
-    bundle_of: dict[int, _Bundle] = field(default_factory=dict)
+class _Merger(Bundling):
+    """Puts the parts that stay into new numbers."""
 
     def run(self) -> Trace:
         trace, plan = self.trace, self.plan
-        for old, new in enumerate(plan.node):
-            if new is not None:
-                self.members.setdefault(new, []).append(old)
-        for new, olds in self.members.items():
-            reached = [i for i in olds if trace.nodes[i].order is not None]
-            rolled = plan.place.get(new) is not None
-            self.shown[new] = (reached or [new])[-1] if rolled else new
         self._number()
-        self._find_entries()
-        self._bundle()
         steps, orders, grads = self._steps()
         edges = tuple(self._edge(bundle) for bundle in self.bundles)
         root = None if trace.root is None else plan.tensor[trace.root]
@@ -107,80 +47,7 @@ class _Merger:
         stay = sorted({t for t in self.plan.tensor if t is not None})
         self.new_tensor = {old: i for i, old in enumerate(stay)}
 
-    def _grouped(self, node: int) -> bool:
-        """Whether a node stands for different nodes: then each place where gradients enter is an output of its own."""
-        return len(self.members[node]) > 1 and node not in self.plan.place
-
-    def _find_entries(self) -> None:
-        for op in self.plan.ops.values():
-            for index in op.outputs:
-                tensor = self.trace.tensors[index]
-                new = None if tensor.node is None else self.plan.node[tensor.node]
-                if new is not None and self._grouped(new):
-                    places = self.entries.setdefault(new, {})
-                    places.setdefault((tensor.node or 0, tensor.output_nr), len(places))
-
-    # ---- edges ----
-
-    def _bundle(self) -> None:
-        trace, plan = self.trace, self.plan
-        found: dict[tuple[int, ...], _Bundle] = {}
-        parallel: Counter[tuple[int, ...]] = Counter()
-        for edge in trace.edges:
-            source, target = plan.node[edge.source], plan.node[edge.target]
-            if source is None:
-                source = plan.home[edge.source]
-            if target is None or (source == target and self._swallowed(edge, source)):
-                self.inner[source] += edge.times
-                continue
-            here, there = plan.place.get(edge.source), plan.place.get(edge.target)
-            key: tuple[int, ...] = (0, edge.index)
-            if here is not None and there is not None and here[0] == there[0]:
-                key = (1, source, edge.slot, target, here[1] - there[1], edge.again)
-            elif here is not None:
-                key = (2, source, edge.slot, target, edge.input_nr, edge.again)
-            elif there is not None:
-                which = (edge.source, edge.target, edge.input_nr, edge.again)
-                key = (3, source, target, edge.input_nr, edge.again, parallel[which])
-                parallel[which] += 1
-            bundle = found.get(key)
-            if bundle is None:
-                bundle = found[key] = _Bundle(source, target, edge)
-                self.bundles.append(bundle)
-            elif not (there and bundle.shown.target == self.shown[target] != edge.target):
-                bundle.shown = edge
-            bundle.times += edge.times
-            bundle.summed = there is None and bundle.times > edge.times
-            self.bundle_of[edge.index] = bundle
-            inside = there is not None and bundle.shown.target != self.shown[target]
-            bundle.again = inside or (edge.again and self._lives_on(edge.target))
-        self.bundles.sort(key=lambda b: (self.new_node[b.source], b.shown.slot, b.again, b.target))
-        for index, bundle in enumerate(self.bundles):
-            bundle.index = index
-            bundle.input_nr = bundle.shown.input_nr
-            if self._grouped(bundle.target):
-                places = self.entries.setdefault(bundle.target, {})
-                entry = (bundle.shown.target, bundle.shown.input_nr)
-                bundle.input_nr = places.setdefault(entry, len(places))
-
-    def _swallowed(self, edge: Edge, node: int) -> bool:
-        """Whether an edge from a node to itself lies within it: not when it leads to another repetition."""
-        if self.plan.place.get(node) is not None:
-            return False
-        return not edge.again or not self._lives_on(edge.target)
-
-    def _lives_on(self, node: int) -> bool:
-        """Whether the repeated block of a node is still there, around what the node has become part of."""
-        old = self.trace.nodes[node].op
-        if old is None:
-            return True
-        new = self.plan.op[old]
-        block = self.plan.ops.get(new, self.trace.ops[new]).block
-        while block is not None and block != self.trace.ops[old].block:
-            block = self.plan.blocks[block].outer
-        return block is not None
-
-    def _edge(self, bundle: _Bundle) -> Edge:
+    def _edge(self, bundle: Bundle) -> Edge:
         grad = bundle.shown.grad
         if bundle.summed:
             grad = self._sums.get(bundle.index, grad)
@@ -193,6 +60,7 @@ class _Merger:
             grad,
             bundle.times,
             bundle.again,
+            bundle.shown.summed or bundle.index in self._sums,
         )
 
     # ---- steps ----
@@ -237,7 +105,7 @@ class _Merger:
             shown = by_node.get(self.shown[key], group[-1])
             passed = self._passed(group, run, arrivals, received)
             got = shown.received
-            if self._grouped(key):
+            if self.grouped(key):
                 places = self.entries.get(key, {})
                 got = tuple(_nth(by_node.get(node), nr) for node, nr in places)
                 grads[key] = next((value for value in got if value is not None), None)
@@ -276,7 +144,7 @@ class _Merger:
         for number in sorted(found):
             bundle, values = self.bundles[number], found[number]
             edge = bundle.shown
-            if bundle.summed:
+            if bundle.summed and len(values) > 1:
                 value = None
                 if arrivals[edge.target, edge.input_nr, run] == len(values):  # PyTorch's own sum
                     step = received.get((edge.target, run), ())
@@ -285,7 +153,7 @@ class _Merger:
                 self._sums[number] = value
                 passed.append((number, value))
             else:
-                passed += [(number, value) for index, value in values if index == edge.index]
+                passed += [(number, v) for i, v in values if bundle.summed or i == edge.index]
         return tuple(passed)
 
     # ---- what stays ----
@@ -421,4 +289,6 @@ def _nth(step: Step | None, place: int) -> Value | None:
 
 def merge(trace: Trace, plan: Plan) -> Trace:
     """The trace in which every part is replaced by what stands for it."""
-    return _Merger(trace, plan).run()
+    merger = _Merger(trace, plan)
+    merger.bundle()
+    return merger.run()

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from .merge import Plan, merge
+from .bundles import Plan
+from .merge import merge
 from .repeats import common_call
 from .spans import Spans, around
 from .trace import Op, Trace

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 
-from .merge import Plan, merge
+from .bundles import Plan
+from .merge import merge
 from .repeats import Run, common_call
 from .spans import Spans, around
 from .trace import Block, Op, Trace

@@ -66,8 +66,8 @@ class Tape:
     """A recorded run, or the graph of a tensor: data with pictures.
 
     Every part of the `Trace` is here as an attribute: `ops`, `nodes`, `edges`, `leaves`, `tensors`, `steps`,
-    `sources`, `root`, `error`, `sides`. Reading any of them before the `with` block of `record` has ended raises
-    `RuntimeError`.
+    `sources`, `calls`, `blocks`, `grads`, `root`, `error`, `sides`. Reading any of them before the `with` block of
+    `record` has ended raises `RuntimeError`.
     """
 
     def __init__(self, trace: Trace | Recorder, whole: Trace | None = None) -> None:
@@ -277,19 +277,8 @@ class Tape:
         )
 
 
-_FACE = {
-    "tensors",
-    "ops",
-    "nodes",
-    "edges",
-    "steps",
-    "sources",
-    "leaves",
-    "root",
-    "error",
-    "sides",
-    "grads",
-}
+_FACE = {"tensors", "ops", "nodes", "edges", "steps", "sources", "leaves", "calls", "blocks"}
+_FACE |= {"grads", "root", "error", "sides"}
 
 
 @contextmanager

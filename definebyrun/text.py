@@ -282,5 +282,7 @@ def _backward(trace: Trace, step: Step) -> list[str]:
         after = "None" if step.after is None else brief(step.after, 60)
         lines.append(f"{tensor_label(trace, node.leaf)}.grad: {before} → {after}")
     for index, value in step.passed:
-        lines.append(f"passes {brief(value, 60)} to {_target(trace, trace.edges[index])}")
+        edge = trace.edges[index]
+        summed = " in sum" if edge.summed else ""
+        lines.append(f"passes {brief(value, 60)}{summed} to {_target(trace, edge)}")
     return lines

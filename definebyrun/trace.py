@@ -255,9 +255,9 @@ class Edge:
 
     `slot` is the entry's place in `next_functions`, `grad` what flowed in the last backward run, if any did.
 
-    In a folded trace it stands for `times` edges of a repeated block. Of those that lead out of the block, `grad` is
-    the sum, of the others that of the repetition shown. `again` marks an edge whose gradient arrives at another
-    repetition than the one that is shown: it is no part of the gradient that is shown there.
+    In a folded trace it stands for `times` edges of a repeated block; `grad` is the sum of theirs where `summed` says
+    so, else that of the repetition shown. `again` marks an edge whose gradient arrives at another repetition than the
+    one that is shown: it is no part of the gradient that is shown there.
     """
 
     index: int
@@ -270,6 +270,7 @@ class Edge:
     again: bool = False
     side: str = ""
     other: Edge | None = None
+    summed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

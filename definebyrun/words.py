@@ -210,8 +210,7 @@ def _local(trace: Trace, node: Node, edge: Edge, step: Step, value: Value) -> st
         return result
     if trace.ops[node.op].module or node.times > 1:
         # what it received may belong to another time than what it passes, and a module has no rule
-        summed = edge.times > trace.nodes[edge.target].times and not edge.again
-        return f"{result}, the sum of all times" if summed and node.times > 1 else result
+        return f"{result}, the sum of all times" if edge.summed else result
     op = trace.ops[node.op]
     rule = _rule(trace, node, op)
     words = None if rule is None else rule(trace, op, edge.slot, grad)

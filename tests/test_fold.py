@@ -445,6 +445,10 @@ def test_a_training_loop_is_its_last_step_forward_and_backward() -> None:
     shown = [step for step in folded.steps if step.phase == "backward"]
     assert [step.received for step in shown] == [step.received for step in last]
     assert [(step.before, step.after) for step in shown] == [(s.before, s.after) for s in last]
+    assert "sum of all times" not in " ".join(sentence(folded, step) for step in folded.steps)
+    looped = fold(loop().trace, repeats=True)
+    said = [sentence(looped, step) for step in looped.steps]
+    assert sum("To w it passes" in text and "the sum of all times" in text for text in said) == 1
 
 
 def test_modules_of_one_structure_roll_up_with_their_parameters() -> None:
@@ -602,15 +606,16 @@ print(tape.svg(), tape.html(), tape.fold(modules=1, repeats=True).text(), tape.f
 
 def test_a_folded_run_gives_the_same_bytes_in_another_process(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(PROGRAM, "utf8")
-    outputs = {
+    done = [
         subprocess.run(
             [sys.executable, "program.py"],
             cwd=tmp_path,
             env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)},
             capture_output=True,
             check=True,
-        ).stdout
+        )
         for seed in ("1", "2")
-    }
-    assert len(outputs) == 1
-    assert "model.0 … model.29".encode() in outputs.pop()
+    ]
+    assert done[0].stdout == done[1].stdout
+    assert "model.0 … model.29".encode() in done[0].stdout
+    assert [one.stderr for one in done] == [b"", b""]  # no font is looked up, nothing is warned of
