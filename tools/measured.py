@@ -141,25 +141,24 @@ def peer(data: Facts, model: str) -> Facts | None:
 
 
 def ratios(data: Facts) -> Table:
-    """definebyrun's own picture beside the plain run and beside the fastest peer that shows backward."""
+    """definebyrun's pictures beside the plain run and beside the fastest peer that shows backward."""
     rows = []
     for model in models(data):
-        ours = next(row for row in rows_of(data, model) if row["tool"] == OURS)
         plain, other = plain_of(data, model), peer(data, model)
-        by_plain = times(ours["total"] / plain) if "total" in ours and plain else "–"
-        named = f"{other['tool']}, {words(other)}" if other else "none finished"
-        by_peer = times(ours["total"] / other["total"]) if "total" in ours and other else "–"
-        rows.append((model, span(plain), words(ours), by_plain, named, by_peer))
+        cells = [f"{other['tool']}, {words(other)}" if other else "none finished", span(plain)]
+        for row in (row for row in rows_of(data, model) if OURS in row["tool"]):
+            pictured = row.get("nodes") is not None  # a text is not set against a picture
+            cells += [
+                words(row),
+                times(row["total"] / plain) if pictured and plain else "–",
+                times(row["total"] / other["total"]) if pictured and other else "–",
+            ]
+        rows.append((model, *cells))
+    head = ("Model", "Fastest other with backward", "Plain run")
+    ours = [(tool, "× plain run", "× the other") for tool in data["tools"] if OURS in tool]
     return Table(
         "definebyrun beside the plain run and the fastest other drawer of the backward graph",
-        (
-            "Model",
-            "Plain run",
-            OURS,
-            "times the plain run",
-            "Fastest other with backward",
-            "times the other",
-        ),
+        (*head, *(cell for cells in ours for cell in cells)),
         tuple(rows),
     )
 
