@@ -28,11 +28,13 @@ endef
 WORKERS ?= logical
 ONLY ?=
 ALL ?=
+SAVE ?=
 PORT ?= 8000
 
 # What the book is made of. The folders themselves (as folder/.) are newer when a file in them is gone.
 FOLDERS := chapters notebooks _static _ext _assets _templates
-PAGES := _config.yml _toc.yml index.md references.bib $(wildcard $(addsuffix /.,$(FOLDERS))) \
+PAGES := _config.yml _toc.yml index.md references.bib tools/bench.json tools/measured.py \
+	$(wildcard $(addsuffix /.,$(FOLDERS))) \
 	$(shell find $(FOLDERS) -type f -not -name '*.pyc' -not -path '*/.*' -not -name '*.partial' 2>/dev/null)
 
 help:
@@ -44,7 +46,7 @@ help:
 	@echo 'make lab         open the notebooks in JupyterLab'
 	@echo 'make lint        check the style of all code; FIX=1 puts right what it can'
 	@echo 'make links       check that the links to other places still lead somewhere (needs the network)'
-	@echo 'make bench       measure the recorder beside plain runs and other drawers'
+	@echo 'make bench       measure the recorder and the drawers; SAVE=1 puts the result into the book'
 	@echo 'make clean       remove what was built; .venv stays (make clean ALL=1 removes it too)'
 
 .venv/book.stamp: requirements-book.txt
@@ -91,14 +93,14 @@ lab: .venv/lab.stamp
 	@$(PY) -m jupyterlab notebooks
 
 # The other drawers go into a folder of their own and use the torch of .venv.
-_build/peers: .venv/test.stamp
+_build/peers: .venv/test.stamp tools/bench-requirements.txt
 	@echo 'Installing the other drawers into _build/peers'
 	@$(PY) -m pip install -q --disable-pip-version-check --no-deps --upgrade --target _build/peers \
-	torchviz==0.0.3 torchview==0.2.7 torchlens==2.36.1 safetensors==0.8.0 tqdm==4.70.1
+	-r tools/bench-requirements.txt
 	@touch _build/peers
 
 bench: _build/peers
-	@$(PY) -m tools.bench
+	@$(PY) -m tools.bench $(if $(SAVE),--save) $(if $(ONLY),--only '$(ONLY)')
 
 clean:
 	@rm -rf _build build *.egg-info .pytest_cache .ruff_cache .hypothesis notebooks/.ipynb_checkpoints

@@ -1,144 +1,340 @@
-"""Measures what recording costs, beside the plain run and beside other drawers: `python -m tools.bench`.
+"""Measures the drawings and what recording costs: `python -m tools.bench`, with `--save` for the book's page.
 
-Each measurement runs in a process of its own, on one thread, is repeated, and the fastest run is shown as a multiple of
-the plain forward and backward pass. Layout is not measured. The drawers do not show the same: see `SHOWS`. Nothing is
-stored and no test depends on a time.
+Each measurement runs in a process of its own, on one thread, within a time limit. No test depends on a time. What is
+saved (`tools/bench.json`) holds no date and no name of a machine; the page *How the drawings compare* is made from it.
 """
 
 from __future__ import annotations
 
-import importlib.util
+import argparse
+import gc
+import importlib
+import importlib.metadata
+import json
+import os
+import platform
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
+from statistics import median
+from typing import Any
 
-import torch
-from torch import nn
+from tools import kernels
+from tools.measured import PLACE, ROOT, report, span, words
 
-ROOT = Path(__file__).resolve().parent.parent
 PEERS = ROOT / "_build" / "peers"
 LIMIT = 60
-SHOWS = {
-    "plain": "forward and backward, nothing drawn",
-    "record": "definebyrun: forward and backward recorded with values and gradients",
-    "record + DOT": "definebyrun: the same, and the graph as DOT text",
-    "torchviz": "backward graph only, no values, no order",
-    "torchview": "forward modules only",
-    "torchlens": "forward of a module, with values, not yet as DOT",
+"""Seconds for one drawer on one model; what recording costs has more, since it runs everything several times."""
+LONGER = 240
+SMALLER = {
+    "RNN, 1,000 steps": "RNN, 200 steps",
+    "chain of 20,000 operations": "chain of 2,000 operations",
 }
+"""Where the smaller one already ran into the limit or an error, the larger is not tried."""
+SIZES = (100, 200, 500, 1000, 2000, 5000, 10000, 20000)
+DRAWN, OVERHEAD, GROWTH = "drawn", "overhead", "growth"
 
 
-class Residual(nn.Module):
-    def __init__(self, blocks: int) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList(nn.Linear(32, 32) for _ in range(blocks))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        for block in self.blocks:
-            x = x + torch.relu(block(x))
-        return x
+# ---- in the process of one measurement ----
 
 
-class Recurrent(nn.Module):
-    def __init__(self, steps: int) -> None:
-        super().__init__()
-        self.steps, self.cell = steps, nn.Linear(32, 32)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        for _ in range(self.steps):
-            x = torch.tanh(self.cell(x))
-        return x
+def several(run: Callable[[], Any], seconds: float, most: int) -> list[Any]:
+    """What `run` gives, at least three times, then until the time is over or `most` is reached."""
+    found, until = [], time.perf_counter() + seconds
+    while len(found) < 3 or (time.perf_counter() < until and len(found) < most):
+        found.append(run())
+    return found
 
 
-MODELS: dict[str, Callable[[], nn.Module]] = {
-    "MLP, 2 layers": lambda: nn.Sequential(nn.Linear(32, 64), nn.ReLU(), nn.Linear(64, 10)),
-    "residual MLP, 50 blocks": lambda: Residual(50),
-    "RNN, 200 steps": lambda: Recurrent(200),
-}
+def timed(run: Callable[[], Any]) -> float:
+    """Milliseconds of one run; the rubbish of earlier ones is taken away before."""
+    gc.collect()
+    start = time.perf_counter()
+    run()
+    return 1000 * (time.perf_counter() - start)
 
 
-def job(tool: str, model: nn.Module, x: torch.Tensor) -> Callable[[], object]:
-    """One run of one tool on one model, as a function to be timed."""
+def prepare(name: str) -> Any:
+    """The model, on one thread, after a fixed seed."""
+    import torch
 
-    def plain() -> torch.Tensor:
-        loss = model(x).sum()
-        loss.backward()
-        return loss
+    from tools.bench_models import MODELS, STEPS
 
-    def record() -> object:
-        import definebyrun as dbr
-
-        with dbr.record() as tape:
-            plain()
-        return tape.trace
-
-    def dot() -> object:
-        import definebyrun as dbr
-
-        with dbr.record() as tape:
-            plain()
-        return tape.dot()
-
-    def torchviz() -> object:
-        return (
-            importlib.import_module("torchviz")
-            .make_dot(plain(), dict(model.named_parameters()))
-            .source
-        )
-
-    def torchview() -> object:
-        graph = importlib.import_module("torchview").draw_graph(model, input_data=x, depth=9)
-        return graph.visual_graph.source
-
-    def torchlens() -> object:
-        return importlib.import_module("torchlens").trace(model, x)
-
-    return {"plain": plain, "record": record, "record + DOT": dot}.get(tool) or locals()[tool]
-
-
-def measure(tool: str, name: str) -> float:
-    """The time of the fastest run in milliseconds: what else the machine does only ever adds to it."""
+    warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    run = job(tool, MODELS[name](), torch.randn(4, 32))
-    run()
-    times, until = [], time.perf_counter() + 2
-    while len(times) < 3 or (time.perf_counter() < until and len(times) < 50):
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return 1000 * min(times)
+    return (MODELS | STEPS)[name]()
 
 
-def ask(tool: str, name: str) -> float | str:
-    """Measure in a process of its own: milliseconds, or why there are none."""
-    if tool in ("torchviz", "torchview", "torchlens") and not (PEERS / tool).is_dir():
-        return "not installed"
-    code = f"import sys; sys.path.append({str(PEERS)!r}); from tools.bench import measure"
-    command = [sys.executable, "-c", f"{code}; print(measure({tool!r}, {name!r}))"]
+def drawn(tool: str, name: str) -> None:
+    """One drawer on one model: the parts of a pass, its sizes, and the plain run in the same process."""
+    from tools.bench_tools import TOOLS, Clock, plain
+
+    case = prepare(name)
+
+    def bare(backward: bool) -> float:
+        case.forget()
+        return timed(lambda: plain(case, backward))
+
+    bare(True)
+    run = median(several(lambda: bare(True), 0.3, 15))
+    forward = median(several(lambda: bare(False), 0.3, 15))
+    say(plain=run, forward=forward)
+    included = run if TOOLS[tool].runs_backward else forward
+
+    def once() -> dict[str, float]:
+        case.forget()
+        gc.collect()
+        clock = Clock()
+        TOOLS[tool].draw(case, clock)
+        return clock.parts
+
+    case.forget()
+    clock = Clock(lambda parts: say(parts=parts))
+    dot, picture = TOOLS[tool].draw(case, clock)
+    sizes = {
+        "nodes": nodes(clock.dots[-1]) if clock.dots else None,
+        "engine": clock.engine,
+        "dot_bytes": len(dot.encode()) if dot else None,
+        "svg_bytes": len(picture.encode()) if clock.dots else None,
+        "text_bytes": None if clock.dots else len(picture.encode()),
+    }
+    passes = [clock.parts]  # a slow one is not repeated: warming up hardly matters to it
+    if sum(clock.parts.values()) < 8000:
+        passes = several(once, 1.2, 15)
+    parts = {
+        part: median(found.get(part, 0.0) for found in passes)
+        for part in ("build", "write", "layout")
+    }
+    totals = [sum(found.values()) for found in passes]
+    say(
+        parts=parts | {"build": max(parts["build"] - included, 0.0)},
+        total=median(totals),
+        fastest=min(totals),
+        passes=len(passes),
+        **sizes,
+    )
+
+
+def nodes(dot: str) -> int:
+    """How many nodes Graphviz sees in this DOT."""
+    import pygraphviz
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return pygraphviz.AGraph(string=dot).number_of_nodes()
+
+
+def overhead(name: str) -> None:
+    """The plain run and the recorded one, turn by turn."""
+    import torch
+
+    import definebyrun as dbr
+    from tools.bench_models import STEPS
+    from tools.bench_tools import plain
+
+    case = prepare(name)
+    optimizer = None
+    if name in STEPS:
+        optimizer = torch.optim.SGD(case.module.parameters(), lr=0.01)
+
+    def work() -> None:
+        plain(case)
+        if optimizer is not None:
+            optimizer.step()
+
+    def recorded() -> None:
+        with dbr.record() as tape:
+            work()
+        counts.append(len(tape.ops))
+
+    def pair() -> tuple[float, float]:
+        case.forget()
+        bare = timed(work)
+        case.forget()
+        return bare, timed(recorded)
+
+    counts: list[int] = []
+    pair()
+    pairs = several(pair, 4.0, 25)
+    say(
+        plain=median(bare for bare, _ in pairs),
+        recorded=median(taken for _, taken in pairs),
+        ops=counts[-1],
+        passes=len(pairs),
+    )
+
+
+def growth() -> None:
+    """What the recorder adds to chains of growing length."""
+    import torch
+
+    import definebyrun as dbr
+    from tools.bench_models import chain
+
+    prepare("MLP, 2 layers")
+    x = torch.randn(4, 32, requires_grad=True)
+
+    def recorded(length: int) -> None:
+        with dbr.record():
+            chain(x, length).sum().backward()
+
+    def pair(length: int) -> tuple[float, float]:
+        bare = timed(lambda: chain(x, length).sum().backward())
+        return bare, timed(lambda: recorded(length))
+
+    pair(SIZES[0])
+    added = []
+    for length in SIZES:
+        pairs = several(partial(pair, length), 1.0, 15)
+        added.append(median(taken for _, taken in pairs) - median(bare for bare, _ in pairs))
+    say(sizes=list(SIZES), added=added)
+
+
+def say(**facts: Any) -> None:
+    """A line for the process that waits for us; the last one counts."""
+    print(json.dumps(facts), flush=True)
+
+
+# ---- in the process that asks ----
+
+
+def ask(*question: str, limit: int = LIMIT) -> dict[str, Any]:
+    """Measure in a process of its own: its facts, with `state` telling why there are no more of them."""
+    code = (
+        f"import sys; sys.path.append({str(PEERS)!r}); from tools import bench; "
+        f"getattr(bench, {question[0]!r})(*{question[1:]!r})"
+    )
     try:
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT)
-    except subprocess.TimeoutExpired:
-        return f"> {LIMIT} s"
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=limit,
+        )
+    except subprocess.TimeoutExpired as error:
+        return heard(error.stdout) | {"state": f"> {limit} s"}
     if done.returncode:
-        return done.stderr.strip().splitlines()[-1].partition(":")[0]
-    return float(done.stdout.split()[-1])
+        return heard(done.stdout) | {"state": cause(done.stderr, done.returncode)}
+    return heard(done.stdout) | {"state": "drawn"}
+
+
+def heard(said: str | bytes | None) -> dict[str, Any]:
+    """All facts, later ones over earlier ones."""
+    text = said.decode() if isinstance(said, bytes) else said or ""
+    facts: dict[str, Any] = {}
+    for line in text.splitlines():
+        if line.startswith("{") and line.endswith("}"):
+            facts |= json.loads(line)
+    return facts
+
+
+def cause(words: str, status: int) -> str:
+    """The name of the exception that ended a process."""
+    if status < 0:
+        return f"killed by signal {-status}"
+    last = next((line for line in reversed(words.splitlines()) if line[:1].isalpha()), "")
+    return last.partition(":")[0].rpartition(".")[2] or f"exit status {status}"
+
+
+def installed(package: str) -> bool:
+    return package == "definebyrun" or (PEERS / package).is_dir()
+
+
+def picture(tool: str, name: str, before: dict[str, Any] | None) -> dict[str, Any]:
+    """The row of one drawer and one model; `before` is the row of the smaller model of the same kind."""
+    from tools.bench_tools import TOOLS
+
+    about = TOOLS[tool]
+    row: dict[str, Any] = {"model": name, "tool": tool}
+    if not installed(about.needs):
+        return row | {"state": "not installed"}
+    if before and before["state"] != "drawn":
+        return row | {"state": "not tried"}
+    facts = ask(DRAWN, tool, name)
+    parts = facts.get("parts", {})
+    if "total" not in facts and "build" in parts:  # stopped before the plain run was taken off
+        plain = facts["plain" if about.runs_backward else "forward"]
+        parts["build"] = max(parts["build"] - plain, 0.0)
+    return row | rounded(facts)
+
+
+def rounded(facts: Any) -> Any:
+    """Milliseconds to a hundredth: a file that can be read."""
+    if isinstance(facts, dict):
+        return {key: rounded(value) for key, value in facts.items()}
+    if isinstance(facts, list):
+        return [rounded(value) for value in facts]
+    return round(facts, 2) if isinstance(facts, float) else facts
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers depend on, and nothing that tells whose machine it is."""
+    import pygraphviz
+
+    import definebyrun
+
+    versions = {name: importlib.metadata.version(name) for name in ("torch", "pygraphviz")}
+    for path in sorted(PEERS.glob("torch*.dist-info")):
+        name, _, version = path.name.removesuffix(".dist-info").partition("-")
+        versions[name] = version
+    return {
+        "cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "graphviz": pygraphviz.__graphviz_version__,
+        "versions": {"definebyrun": definebyrun.__version__} | versions,
+        "limit": LIMIT,
+    }
+
+
+def everything(only: str) -> dict[str, Any]:
+    """All measurements whose model has `only` in its name, with a line of progress for each."""
+    from tools.bench_models import MODELS, STEPS
+    from tools.bench_tools import TOOLS
+
+    names = [name for name in MODELS if only in name]
+    rows: list[dict[str, Any]] = []
+    for name in names:
+        for tool in TOOLS:
+            smaller = [r for r in rows if (r["model"], r["tool"]) == (SMALLER.get(name), tool)]
+            rows.append(picture(tool, name, smaller[0] if smaller else None))
+            print(f"{name}, {tool}: {words(rows[-1])}", flush=True)
+    costs = []
+    for name in [*names, *(name for name in STEPS if only in name)]:
+        costs.append({"model": name} | rounded(ask(OVERHEAD, name, limit=LONGER)))
+        print(f"{name}, recorded: {span(costs[-1].get('recorded'))}", flush=True)
+    print("Recording chains of growing length", flush=True)
+    return {
+        "machine": machine(),
+        "tools": {tool: {"shows": t.shows, "backward": t.backward} for tool, t in TOOLS.items()},
+        "pictures": rows,
+        "overhead": costs,
+        "growth": rounded(ask(GROWTH, limit=LONGER)),
+    }
 
 
 def main() -> int:
-    for name in MODELS:
-        print(f"\n{name}", flush=True)
-        base = ask("plain", name)
-        for tool, shows in SHOWS.items():
-            found = base if tool == "plain" else ask(tool, name)
-            if isinstance(found, float) and isinstance(base, float):
-                found = f"{found:9.2f} ms {found / base:8.1f} ×"
-            print(f"  {tool:13} {found:>24}   {shows}", flush=True)
-    print(
-        f"\nFastest runs on this machine, torch {torch.__version__}; × is the multiple of the plain run."
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.bench", description=__doc__.partition("\n")[0]
     )
+    parser.add_argument("--save", action="store_true", help="write tools/bench.json for the book")
+    parser.add_argument("--only", default="", help="only models with this in their name")
+    options = parser.parse_args()
+    if options.save and options.only:
+        parser.error("what is saved is the whole of one run: leave out --only")
+    kernels.settle()
+    start = time.perf_counter()
+    data = everything(options.only)
+    print(report(data))
+    print(f"\nThis took {(time.perf_counter() - start) / 60:.1f} minutes.")
+    if options.save:
+        PLACE.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        print(f"Saved in {PLACE.relative_to(ROOT)}; make book puts it on its page.")
     return 0
 
 

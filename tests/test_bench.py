@@ -1,0 +1,257 @@
+"""The bench: its arithmetic, its saved result, and the page made from it. No test here depends on a time.
+
+The saved result must have a row for every model and drawer, and the page must show what is saved. What the drawers
+themselves give is measured, not tested; only that one tiny measurement of ours works at all.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from importlib.metadata import distributions
+from pathlib import Path
+
+import pytest
+from bs4 import BeautifulSoup
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tools import bench, measured
+from tools.bench_models import MODELS, STEPS
+from tools.bench_tools import TOOLS, Clock
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = measured.load()
+DRAWN = [row for row in DATA["pictures"] if "total" in row]
+
+
+def lines(name: str) -> list[Requirement]:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    return [Requirement(line) for line in text.splitlines() if line and line[0] not in "#-"]
+
+
+# ---- arithmetic and words ----
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0, 1.37, 2.0])
+def test_the_fit_finds_the_exponent_of_a_power_law(power: float) -> None:
+    sizes = [100, 200, 500, 1000, 20000]
+    assert measured.fit(sizes, [3.5 * n**power for n in sizes]) == pytest.approx(power)
+
+
+def test_the_fit_of_a_noisy_line_is_that_of_the_logarithms() -> None:
+    # log10: (1, 1), (2, 3), (3, 4); the slope of the least squares line is 3/2.
+    assert measured.fit([10, 100, 1000], [10, 1000, 10000]) == pytest.approx(1.5)
+
+
+@pytest.mark.parametrize(
+    ("ms", "said"),
+    [
+        (0.123, "0.12 ms"),
+        (2.345, "2.3 ms"),
+        (9.96, "10 ms"),
+        (994, "994 ms"),
+        (999, "1.00 s"),
+        (61234.0, "61.2 s"),
+        (None, "–"),
+    ],
+)
+def test_a_time_has_at_most_three_digits_and_its_unit(ms: float | None, said: str) -> None:
+    assert measured.span(ms) == said
+
+
+def test_a_row_says_its_time_or_why_there_is_none() -> None:
+    assert measured.words({"state": "drawn", "total": 12.0, "nodes": 3}) == "12 ms"
+    assert measured.words({"state": "drawn", "total": 12.0, "nodes": None}) == "12 ms, as text"
+    assert measured.words({"state": "> 60 s", "parts": {"build": 3.0}}) == "> 60 s"
+
+
+# ---- measuring ----
+
+
+def test_one_tiny_measurement_of_ours_has_all_its_parts(capsys: pytest.CaptureFixture) -> None:
+    bench.drawn("definebyrun", "MLP, 2 layers")
+    facts = bench.heard(capsys.readouterr().out)
+    assert set(facts["parts"]) == {"build", "write", "layout"}
+    assert all(facts["parts"][part] > 0 for part in ("build", "write", "layout"))
+    assert facts["passes"] >= 3
+    assert facts["fastest"] <= facts["total"]
+    assert facts["nodes"] > 10
+    assert facts["svg_bytes"] > facts["dot_bytes"] > 0
+
+
+@pytest.mark.parametrize("tool", [tool for tool in TOOLS if TOOLS[tool].needs != "definebyrun"])
+def test_a_drawer_that_is_not_there_gives_a_row_that_says_so(
+    tool: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench, "PEERS", tmp_path)
+    row = bench.picture(tool, "MLP, 2 layers", None)
+    assert row == {"model": "MLP, 2 layers", "tool": tool, "state": "not installed"}
+
+
+def test_a_larger_model_is_not_tried_where_the_smaller_one_failed() -> None:
+    row = bench.picture("definebyrun", "RNN, 1,000 steps", {"state": "RecursionError"})
+    assert row["state"] == "not tried"
+
+
+def test_a_measurement_that_takes_too_long_keeps_what_it_had_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise subprocess.TimeoutExpired("python", 60, output=b'{"plain": 2.0}\n{"parts": {"bui')
+
+    monkeypatch.setattr(subprocess, "run", stopped)
+    assert bench.ask("drawn", "torchviz", "MLP, 2 layers") == {"plain": 2.0, "state": "> 60 s"}
+
+
+def test_an_error_is_known_by_its_name() -> None:
+    words = "Traceback\n  File x\ntorch.cuda.OutOfMemoryError: no\nof it\n"
+    assert bench.cause("Traceback\nRecursionError: maximum depth\n", 1) == "RecursionError"
+    assert bench.cause(words.replace("\nof it", ""), 1) == "OutOfMemoryError"
+    assert bench.cause("", -9) == "killed by signal 9"
+
+
+def test_layout_is_not_counted_as_writing() -> None:
+    told: list[dict[str, float]] = []
+    clock = Clock(lambda parts: told.append(dict(parts)))
+    assert "<svg" in clock.lay_out("digraph { a -> b }")
+    assert list(clock.parts) == ["write", "layout"]
+    assert clock.parts["write"] < clock.parts["layout"]
+    assert [list(parts) for parts in told] == [["write"], ["write", "layout"]]
+
+
+# ---- what is saved ----
+
+
+def test_the_saved_result_has_every_model_and_every_drawer() -> None:
+    found = [(row["model"], row["tool"]) for row in DATA["pictures"]]
+    assert found == [(model, tool) for model in MODELS for tool in TOOLS]
+    assert [row["model"] for row in DATA["overhead"]] == [*MODELS, *STEPS]
+    assert DATA["growth"]["sizes"] == list(bench.SIZES)
+    assert len(DATA["growth"]["added"]) == len(bench.SIZES)
+
+
+def test_the_saved_result_was_made_with_all_drawers_in_their_pinned_versions() -> None:
+    assert "not installed" not in {row["state"] for row in DATA["pictures"]}
+    pins = {
+        pin.name: next(iter(pin.specifier)).version for pin in lines("tools/bench-requirements.txt")
+    }
+    for name in ("torchlens", "torchview", "torchviz"):
+        assert DATA["machine"]["versions"][name] == pins[name]
+
+
+def test_the_saved_result_names_no_machine_and_no_day() -> None:
+    assert set(DATA["machine"]) == {"cores", "system", "python", "graphviz", "versions", "limit"}
+    text = measured.PLACE.read_text(encoding="utf-8")
+    assert not re.search(r"/\w+/\w+|\d{4}-\d{2}-\d{2}", text)
+
+
+@pytest.mark.parametrize("row", DRAWN, ids=lambda row: f"{row['tool']}: {row['model']}")
+def test_the_parts_of_a_row_fit_its_whole(row: dict) -> None:
+    assert row["fastest"] <= row["total"]
+    assert all(row["parts"][part] >= 0 for part in ("build", "write", "layout"))
+    if row["nodes"] is not None:
+        assert row["svg_bytes"] > 0
+
+
+# ---- the page ----
+
+
+def cells(table: BeautifulSoup) -> list[tuple[str, ...]]:
+    return [tuple(cell.get_text() for cell in row.find_all(["th", "td"])) for row in table("tr")]
+
+
+TABLES = {
+    "ratios": measured.ratios,
+    "totals": measured.totals,
+    "overhead": measured.overhead,
+    "growth": measured.growth,
+}
+
+
+@pytest.mark.parametrize("name", list(TABLES))
+def test_a_table_of_the_page_is_that_of_the_terminal(name: str) -> None:
+    table = TABLES[name](DATA)
+    found = cells(BeautifulSoup(measured.SHOWN[name](DATA), "html.parser").table)
+    assert found == [table.head, *table.rows]
+    assert all(len(row) == len(table.head) for row in table.rows)
+
+
+def test_the_page_asks_for_every_part_once() -> None:
+    page = (ROOT / "chapters" / "how-the-drawings-compare.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"\{measured\} (\w+)", page)) == sorted(measured.SHOWN)
+
+
+def test_the_prose_of_the_page_holds_no_measured_time() -> None:
+    page = (ROOT / "chapters" / "how-the-drawings-compare.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"\b\d[\d.,]* ?(?:ms|µs|s|×)(?!\w)", page)) <= {"8 s", "60 s"}
+
+
+@pytest.mark.parametrize("model", list(MODELS))
+def test_a_plot_says_in_words_what_it_shows(model: str) -> None:
+    page = BeautifulSoup(measured.plot(DATA, model), "html.parser")
+    rows = [row for row in DATA["pictures"] if row["model"] == model]
+    for row in rows:
+        assert f"{row['tool']} {measured.words(row)}" in page.svg["aria-label"]
+    marks = page.svg.find_all(["circle", "path"])
+    drawn = sum("total" in row for row in rows)
+    assert len(marks) == len(measured.TICKS) + 1 + drawn
+
+
+def test_the_ratio_is_that_of_the_fastest_other_drawer_with_backward() -> None:
+    def row(tool: str, total: float) -> dict:
+        return {"model": "M", "tool": tool, "state": "drawn", "total": total, "nodes": 1}
+
+    tools = {"definebyrun": True, "torchviz": True, "torchview": False}
+    totals = {"definebyrun": 30.0, "torchviz": 20.0, "torchview": 5.0}
+    data = {
+        "tools": {tool: {"backward": backward} for tool, backward in tools.items()},
+        "pictures": [row(tool, total) for tool, total in totals.items()],
+        "overhead": [{"model": "M", "plain": 10.0}],
+    }
+    (found,) = measured.ratios(data).rows
+    assert found == ("M", "torchviz, 20 ms", "10 ms", "30 ms", "3.0×", "1.50×")
+    data["pictures"][0]["nodes"] = None
+    (found,) = measured.ratios(data).rows
+    assert found[3:] == ("30 ms, as text", "–", "–")
+    data["pictures"][1] = {"model": "M", "tool": "torchviz", "state": "RecursionError"}
+    (found,) = measured.ratios(data).rows
+    assert (found[1], found[-1]) == ("none finished", "–")
+
+
+def test_what_is_saved_can_be_read_again(tmp_path: Path) -> None:
+    place = tmp_path / "bench.json"
+    place.write_text(json.dumps(DATA), encoding="utf-8")
+    assert measured.load(place) == DATA
+    assert measured.report(DATA).count("\n") > 60
+
+
+# ---- the pins ----
+
+
+def test_pins_of_the_other_drawers_are_exact_and_leave_the_rest_alone() -> None:
+    pins = lines("tools/bench-requirements.txt")
+    assert all(str(pin.specifier).startswith("==") for pin in pins)
+    ours = {
+        canonicalize_name(pin.name)
+        for pin in lines("requirements.txt") + lines("requirements-book.txt")
+    }
+    assert not ours & {canonicalize_name(pin.name) for pin in pins}
+
+
+def test_all_that_the_other_drawers_ask_for_is_pinned() -> None:
+    there = {canonicalize_name(d.name): d for d in distributions(path=[str(bench.PEERS)])}
+    if not there:
+        pytest.skip("the other drawers are not installed; make bench does it")
+    pins = lines("requirements.txt") + lines("requirements-book.txt")
+    pins += lines("tools/bench-requirements.txt")
+    versions = {canonicalize_name(pin.name): next(iter(pin.specifier)).version for pin in pins}
+    for found in there.values():
+        for line in found.requires or []:
+            wanted = Requirement(line)
+            if wanted.marker and not wanted.marker.evaluate({"extra": ""}):
+                continue
+            version = versions.get(canonicalize_name(wanted.name))
+            fits = version and wanted.specifier.contains(version, prereleases=True)
+            assert fits, f"{found.name} asks for {line}; the pin is {version}"
