@@ -268,9 +268,9 @@ class Edge:
     grad: Value | None = None
     times: int = 1
     again: bool = False
+    summed: bool = False
     side: str = ""
     other: Edge | None = None
-    summed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

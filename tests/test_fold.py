@@ -27,7 +27,7 @@ from definebyrun.memory import kept_after_steps
 from definebyrun.text import canonical
 from definebyrun.trace import Trace
 from definebyrun.words import sentence
-from tools.bench import Recurrent, Residual
+from tools.bench_models import Recurrent, Residual
 
 ROOT = Path(__file__).parent.parent
 
