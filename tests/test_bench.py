@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
@@ -238,20 +237,3 @@ def test_pins_of_the_other_drawers_are_exact_and_leave_the_rest_alone() -> None:
         for pin in lines("requirements.txt") + lines("requirements-book.txt")
     }
     assert not ours & {canonicalize_name(pin.name) for pin in pins}
-
-
-def test_all_that_the_other_drawers_ask_for_is_pinned() -> None:
-    there = {canonicalize_name(d.name): d for d in distributions(path=[str(bench.PEERS)])}
-    if not there:
-        pytest.skip("the other drawers are not installed; make bench does it")
-    pins = lines("requirements.txt") + lines("requirements-book.txt")
-    pins += lines("tools/bench-requirements.txt")
-    versions = {canonicalize_name(pin.name): next(iter(pin.specifier)).version for pin in pins}
-    for found in there.values():
-        for line in found.requires or []:
-            wanted = Requirement(line)
-            if wanted.marker and not wanted.marker.evaluate({"extra": ""}):
-                continue
-            version = versions.get(canonicalize_name(wanted.name))
-            fits = version and wanted.specifier.contains(version, prereleases=True)
-            assert fits, f"{found.name} asks for {line}; the pin is {version}"

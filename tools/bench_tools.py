@@ -82,21 +82,13 @@ def definebyrun(case: Case, clock: Clock, fold: bool) -> tuple[str, str]:
         len(tape.ops)
         clock.lap("build")
         if not fold:
-            tape = unfolded(tape)
+            tape = tape.unfolded()
         try:
             picture = tape.svg()
         except dbr.LayoutError:  # too large for it: it says so and shows the text
             picture = tape._repr_html_()
         clock.lap("write")
     return (tape.dot() if clock.dots else ""), picture
-
-
-def unfolded(tape: Any) -> Any:
-    """The tape with every operation in its picture, whatever the size."""
-    if hasattr(tape, "fold"):
-        return tape.fold(modules=False, repeats=False)
-    tape._drawn = svg.draw(*tape._cards(), tape._label())
-    return tape
 
 
 def torchviz(case: Case, clock: Clock) -> tuple[str, str]:
