@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from threading import get_ident
 from types import FrameType
 from typing import Any
@@ -20,7 +21,7 @@ from torch.overrides import (
     _push_mode,
 )
 
-__all__ = ["Engine", "running_node", "what_runs"]
+__all__ = ["Engine", "running_node", "uncompiled", "what_runs"]
 
 
 class Engine:
@@ -48,6 +49,18 @@ class Engine:
             return self._before(*args, **kwargs)
         finally:
             _pop_mode()
+
+
+def uncompiled() -> AbstractContextManager[object]:
+    """A region in which functions of `torch.compile` run as plain Python: a compiler would trace the recorder itself.
+
+    Nothing to do, and nothing imported, when no compiler has been loaded.
+    """
+    return (
+        torch.compiler.set_stance("force_eager")
+        if "torch._dynamo" in sys.modules
+        else nullcontext()
+    )
 
 
 def running_node() -> Any:

@@ -19,7 +19,7 @@ from .source import Sources
 from .trace import Call, Edge, Grad, Node, Op, Saved, Step, Tensor, Trace, Value
 from .walk import Graph, is_leaf, kind_of, leaf_of, node_of
 
-__all__ = ["Entry", "Ledger", "Live", "Stack"]
+__all__ = ["Entry", "Forward", "Ledger", "Live", "Stack"]
 
 Stack = tuple[tuple[int, int], ...]
 Way = tuple[Any, int]
@@ -43,6 +43,16 @@ class Entry:
     args: list[int | str] = field(default_factory=list)
     within: int | None = None
     during: str = ""
+
+
+@dataclass(slots=True)
+class Forward:
+    """The forward of a custom `Function`, seen from inside; its result is still to be found."""
+
+    call: int
+    name: str
+    inputs: list[int]
+    stack: Stack
 
 
 @dataclass(slots=True)
@@ -85,6 +95,7 @@ class Ledger:
         self.steps: list[Step] = []
         self.grads: list[Grad] = []
         self.calls: list[Call] = []
+        self.forwards: list[Forward] = []
         self.edge_grads: dict[int, Value] = {}
         self._versions: list[_Version] = []
         self._current: dict[int, int] = {}  # by id of a tensor: its newest version here
@@ -110,6 +121,10 @@ class Ledger:
         """Enter an operation with the tensors that it made or changed, and its step."""
         number = len(self.ops)
         self.ops.append(op)
+        call = op.call
+        while call is not None and not self.calls[call].path:
+            call = self.calls[call].outer
+        op.scope = "" if call is None else self.calls[call].path
         edges = [node_of(tensor) for tensor in results]
         self._discover(results, number, edges)
         if op.name in UNFILLED:
@@ -250,6 +265,11 @@ class Ledger:
             return self._enter(tensor, None)
         name = node.name().rpartition("::")[2].rstrip("0123456789").removesuffix("Backward")
         op = Entry(name, inner, opaque=True)
+        forward = next((f for f in reversed(self.forwards) if f.name == name), None)
+        if forward is not None:
+            self.forwards.remove(forward)
+            op.call, op.stack = forward.call, forward.stack
+            op.inputs = list(dict.fromkeys([*forward.inputs, *inner]))
         self.add(op, [tensor])
         return op.outputs[0]
 

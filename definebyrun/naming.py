@@ -53,10 +53,10 @@ def is_library(filename: str) -> bool:
     return filename.startswith("<frozen ")
 
 
-def user_frames(stop: FrameType | None = None) -> list[FrameType]:
-    """The frames of the learner's code that led here, innermost first, as far out as `stop`."""
+def user_frames(stop: FrameType | None = None, start: FrameType | None = None) -> list[FrameType]:
+    """The frames of the learner's code that led here, or to `start`, innermost first, as far out as `stop`."""
     frames: list[FrameType] = []
-    frame: FrameType | None = sys._getframe(1)
+    frame: FrameType | None = start or sys._getframe(1)
     while frame is not None:
         if frame is stop or not is_library(frame.f_code.co_filename):
             frames.append(frame)

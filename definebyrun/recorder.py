@@ -31,7 +31,8 @@ from .calls import (
     version_of,
     written_by,
 )
-from .during import Engine, running_node, what_runs
+from .during import Engine, running_node, uncompiled, what_runs
+from .functions import Functions
 from .ledger import Entry, Stack
 from .naming import user_frames
 from .optimizing import Optimizing
@@ -52,12 +53,19 @@ class Recorder(TorchFunctionMode):
         self._optimizing: Optimizing | None = None
 
     def __enter__(self) -> Recorder:
+        if torch._C._dynamo.eval_frame.get_eval_frame_callback() is not None:
+            raise RuntimeError(
+                "record sees eager PyTorch: use it around a compiled function, not inside one"
+            )
+        self._uncompiled = uncompiled()
+        self._uncompiled.__enter__()
         frames = user_frames()
         self._frame: FrameType | None = frames[0] if frames else None
         self._sources = Sources(self._frame)
         self._watcher = Watcher(lambda: self._call)
         self._ledger = self._watcher.ledger
         self._ledger.names.look(frames[:1])
+        self._functions = Functions(self._ledger, self._places)
         self._thread = get_ident()
         self._engine = Engine(self)
         self._engine.on()
@@ -73,6 +81,7 @@ class Recorder(TorchFunctionMode):
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         super().__exit__(kind, error, trace)
         self._engine.off()
+        self._uncompiled.__exit__(None, None, None)
         for handle in self._handles:
             handle.remove()
         self._watcher.release()
@@ -85,13 +94,9 @@ class Recorder(TorchFunctionMode):
                     self._ledger.names.look([self._frame], globals_too=True)
         finally:
             self._result = self._ledger.freeze(self._sources, stopped_by)
-            del (
-                self._watcher,
-                self._ledger,
-                self._frame,
-                self._sources,
-            )  # a tape keeps nobody's memory
-            del self._handles, self._optimizing, self._engine
+            # a tape keeps nobody's memory
+            del self._watcher, self._ledger, self._functions, self._frame, self._sources
+            del self._handles, self._optimizing, self._engine, self._uncompiled
 
     @property
     def done(self) -> bool:
@@ -150,12 +155,12 @@ class Recorder(TorchFunctionMode):
         self, op: Entry, changed: list[torch.Tensor], output: Any, from_nothing: bool = False
     ) -> None:
         """Enter an operation if it made or changed any tensor."""
+        call = self._innermost()
         new = [tensor for tensor in tensors_in(output) if self._ledger.is_new(tensor)]
         results = list({id(tensor): tensor for tensor in [*new, *changed]}.values())
         if not results:
             return
-        op.call = self._calls[-1] if self._calls else None
-        op.scope = "" if op.call is None else self._ledger.calls[op.call].path
+        op.call = call
         op.inplace, op.factory = bool(changed), from_nothing
         for tensor in changed:
             self._ledger.changed(tensor)
@@ -186,7 +191,14 @@ class Recorder(TorchFunctionMode):
         self._ledger.names.look(frames)
         return tuple(self._sources.place(frame) for frame in frames)
 
+    def _places(self, start: FrameType | None) -> Stack:
+        frames = user_frames(self._frame, start)
+        return tuple(self._sources.place(frame) for frame in frames)
+
     # ---- modules and optimizers ----
+
+    def _innermost(self) -> int | None:
+        return self._functions.innermost(self._calls[-1] if self._calls else None)
 
     def _enter_module(self, module: torch.nn.Module, args: Any) -> None:
         if get_ident() != self._thread:
@@ -195,7 +207,8 @@ class Recorder(TorchFunctionMode):
         if names.of(module) is None:
             self._look()
             names.give_module(module, type(module).__name__)
-        calls, outer = self._ledger.calls, self._calls[-1] if self._calls else None
+        with torch._C.DisableTorchFunction():
+            calls, outer = self._ledger.calls, self._innermost()
         self._calls.append(len(calls))
         calls.append(Call(len(calls), names.of(module) or "", type(module).__name__, outer))
 

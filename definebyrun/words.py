@@ -38,7 +38,16 @@ def _forward(trace: Trace, step: Step) -> str:
         asks = "asks for a gradient" if tensor.requires_grad else "asks for no gradient"
         return f"{made} is made: {values}. It is a leaf and {asks}."
     if op.opaque:
-        return f"{op.name} makes {made}: {values}. What happens inside cannot be seen from here."
+        inside = (
+            sum(o.call == op.call and not o.opaque for o in trace.ops) if op.call is not None else 0
+        )
+        text = f"{op.name} makes {made}: {values}."
+        if not inside:
+            return f"{text} What happens inside cannot be seen from here."
+        ran = (
+            f"The {inside} operations before it are" if inside > 1 else "The operation before it is"
+        )
+        return f"{text} {ran} its forward, run without gradients: it has a backward of its own."
     if op.name.endswith(".step"):
         return f"{op.name} changes {made} in place, outside the graph."
     when = during(trace, op)

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import threading
+import warnings
 import weakref
 from pathlib import Path
 
@@ -663,3 +664,73 @@ def test_other_threads_do_not_leak_in() -> None:
     assert [op.name for op in tape.ops] == ["mul", "sum"]
     assert [op.scope for op in tape.ops] == ["", ""]
     assert len(tape.leaves) == 1
+
+
+# ---- custom Functions from inside ----
+
+
+def test_the_forward_of_a_custom_function_lies_in_one_call() -> None:
+    w = leaf(2.0)
+    cube = Cube.apply
+    with dbr.record() as tape:
+        y = cube(cube(w))
+        y.sum().backward()
+    calls = [(call.kind, call.outer) for call in tape.calls]
+    assert calls == [("Cube", None), ("Cube", None)]
+    assert [(op.name, op.call) for op in tape.ops if not op.during] == [
+        *(("mul", 0), ("mul", 0), ("Cube", 0)),
+        *(("mul", 1), ("mul", 1), ("Cube", 1)),
+        ("sum", None),
+    ]
+    first, second = (op for op in tape.ops if op.opaque)
+    assert first.code == second.code == "y = cube(cube(w))"
+    assert tape.tensors[first.inputs[0]].name == "w"
+    assert second.inputs[0] == first.outputs[0]
+    assert "The 2 operations before it are its forward" in told(tape)
+    assert tape.svg().count(">Cube</text>") == 2
+    folded = tape.fold(modules=0)
+    assert [op.name for op in folded.ops if not op.during] == ["Cube", "Cube", "sum"]
+    shown(folded)
+
+
+def test_functions_and_modules_lie_within_each_other() -> None:
+    class Inner(nn.Module):
+        def forward(self, x):
+            return Cube.apply(x) + 1
+
+    inner = Inner()
+    w = leaf(2.0)
+    with dbr.record() as tape:
+        y = checkpoint(inner, w, use_reentrant=True)
+    assert y.item() == 9
+    assert [call.kind for call in tape.calls] == ["CheckpointFunction", "Inner", "Cube"]
+    assert [call.outer for call in tape.calls] == [None, 0, 1]
+    assert [(op.name, op.call, op.scope) for op in tape.ops if op.name in ("mul", "add")] == [
+        ("mul", 2, "inner"),
+        ("mul", 2, "inner"),
+        ("add", 1, "inner"),
+    ]
+
+
+def test_a_compiled_function_runs_as_plain_python_while_it_is_recorded() -> None:
+    compiled = torch.compile(
+        lambda x: (x * 2).sin().sum(), backend=lambda graph, inputs: graph.forward
+    )
+    w = leaf(1.0, 2.0)
+    with dbr.record() as tape:
+        loss = compiled(w)
+        loss.backward()
+    assert [op.name for op in tape.ops] == ["mul", "sin", "sum"]
+    assert torch.equal(compiled(w), loss)
+
+
+def test_recording_inside_a_compiled_function_is_refused_in_one_sentence() -> None:
+    @torch.compile(backend=lambda graph, inputs: graph.forward)
+    def inside(x: torch.Tensor) -> torch.Tensor:
+        with dbr.record():
+            return x * 2
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(RuntimeError, match="use it around a compiled function, not inside one"):
+            inside(leaf(1.0))
