@@ -196,22 +196,26 @@ def storage_of(tensor: torch.Tensor) -> Any:
 
 
 def written_by(
-    func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
+    func: Callable[..., Any],
+    given: list[torch.Tensor],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    output: Any,
 ) -> list[torch.Tensor]:
-    """The inference tensors that a call has changed in place; they have no version counter that would tell.
+    """The inference tensors among the given ones that a call has changed; they have no version counter that would tell.
 
     >>> with torch.inference_mode():
     ...     x = torch.ones(2)
-    ...     len(written_by(torch.Tensor.add_, (x, 1), {}, x.add_(1)))
+    ...     len(written_by(torch.Tensor.add_, [x], (x, 1), {}, x.add_(1)))
     1
     """
-    given = [tensor for tensor in tensors_in((args, kwargs)) if tensor.is_inference()]
-    if not given:
+    unversioned = [tensor for tensor in given if tensor.is_inference()]
+    if not unversioned:
         return []
     name = name_of(func)
     target = args[0] if name == "setitem" or (name.endswith("_") and args) else None
     written = {id(tensor) for tensor in tensors_in((target, kwargs.get("out"), output))}
-    return [tensor for tensor in given if id(tensor) in written]
+    return [tensor for tensor in unversioned if id(tensor) in written]
 
 
 def place_of(tensor: torch.Tensor) -> tuple[Any, ...] | None:
@@ -238,11 +242,13 @@ def saved_by(node: Any) -> list[tuple[str, torch.Tensor]]:
     found: list[tuple[str, torch.Tensor]] = []
     try:
         if isinstance(node, torch.autograd.function.BackwardCFunction):
-            kept = [(f"saved_tensors[{i}]", t) for i, t in enumerate(node.saved_tensors)]
-            return [(name, tensor) for name, tensor in kept if tensor is not None]
+            named = [(f"saved_tensors[{i}]", t) for i, t in enumerate(node.saved_tensors)]
+            return [(name, tensor) for name, tensor in named if tensor is not None]
         for attribute in _attributes(type(node)):
-            name = attribute.removeprefix("_saved_")
-            found += [(name, tensor) for tensor in tensors_in(getattr(node, attribute))]
+            kept = getattr(node, attribute)
+            if kept is not None:
+                name = attribute.removeprefix("_saved_")
+                found += [(name, tensor) for tensor in tensors_in(kept)]
     except RuntimeError:  # already freed, or changed in place since it was saved
         pass
     return found

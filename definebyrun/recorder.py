@@ -148,7 +148,9 @@ class Recorder(TorchFunctionMode):
             self._call = outer
         with torch._C.DisableTorchFunction():
             changed = [t for t, v in zip(given, versions, strict=True) if version_of(t) != v]
-            self._record(op, changed + written_by(func, args, kwargs, output), output, not given)
+            self._record(
+                op, changed + written_by(func, given, args, kwargs, output), output, not given
+            )
         return output
 
     def _record(
