@@ -3,7 +3,9 @@
 Counted are the distinct storages that saved tensors of nodes refer to: from the operation that made the node
 until the backward step that frees it. Two saved tensors on one storage count once; the values of leaves count
 where a node keeps them. What is not counted: gradients, tensors that variables hold, and what hooks on saved tensors
-put away elsewhere: a checkpoint keeps its inputs so, outside the graph.
+put away elsewhere: a checkpoint keeps its inputs so, outside the graph. A graph that the program drops without a
+backward counts to the end, because a recording holds the nodes that it has seen; what nodes from before the recording
+keep is not read.
 """
 
 from __future__ import annotations
