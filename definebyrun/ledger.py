@@ -268,7 +268,7 @@ class Ledger:
         forward = next((f for f in reversed(self.forwards) if f.name == name), None)
         if forward is not None:
             self.forwards.remove(forward)
-            op.call, op.stack = forward.call, forward.stack
+            op.call, op.stack, op.args = forward.call, forward.stack, list(forward.inputs)
             op.inputs = list(dict.fromkeys([*forward.inputs, *inner]))
         self.add(op, [tensor])
         return op.outputs[0]

@@ -59,7 +59,7 @@ def summary(trace: Trace) -> str:
     what, parts = ("operations", trace.ops) if trace.ops else ("nodes", trace.nodes)
     count = Counter(part.side for part in parts)
     called = "" if trace.sides == SIDES else f" (A is {trace.sides[0]}, B is {trace.sides[1]})"
-    return f"A and B compared{called}: {count['']} {what} in both, {count['A']} only in A, {count['B']} only in B"
+    return f"A and B compared{called}, {what}: {count['']} in both, {count['A']} only in A, {count['B']} only in B"
 
 
 def _lines(a: list[str] | None, b: list[str] | None) -> list[str]:

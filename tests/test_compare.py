@@ -376,7 +376,7 @@ def test_identical_runs_have_no_sides_and_equal_texts_stand_there_once() -> None
             getattr(tape, part)
         )
     told = same.text().splitlines()
-    assert told[1] == "A and B compared: 7 operations in both, 0 only in A, 0 only in B"
+    assert told[1] == "A and B compared, operations: 7 in both, 0 only in A, 0 only in B"
     assert [told[0], *told[2:]] == tape.text().splitlines()
     assert legend(same.trace).startswith("Both runs did the same.")
     nothing_is_lost(tape, tape)
