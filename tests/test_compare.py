@@ -539,7 +539,7 @@ def two() -> dbr.Tape:
 def test_text_table_and_picture_say_which_run_did_it() -> None:
     both = two()
     told = both.text()
-    assert "A and B compared (A is x > 0, B is x < 0): 6 operations in both" in told
+    assert "A and B compared (A is x > 0, B is x < 0), operations: 6 in both" in told
     assert "only A: h = relu(y) → [0.5, 0, 6]" in told
     assert "only B: neg(y) → [0.5, -2, 6]" in told
     assert "sum(y) → A 4.5 · B -4.5" in told

@@ -95,7 +95,7 @@ def double_backward() -> dbr.Tape:
 def several_outputs() -> dbr.Tape:
     x = torch.tensor([[1.0, 5.0], [4.0, 2.0]], requires_grad=True)
     with dbr.record() as tape:
-        values, places = x.max(dim=1)
+        values = x.max(dim=1).values
         low, high = values.unbind()
         (low * 2 + high).backward()
     return tape
@@ -106,7 +106,7 @@ def regions() -> dbr.Tape:
     with dbr.record() as tape:
         a = w.detach() * w
         with torch.no_grad():
-            b = w * 2
+            c = w * 2
         with torch.inference_mode():
             c = w * 3
             c.add_(1)
