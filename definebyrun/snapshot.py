@@ -1,7 +1,7 @@
 """A torch tensor goes in, a plain `Value` of this moment comes out; autograd and modes do not notice.
 
-Small tensors are kept whole, large ones as their range. What torch cannot read out (meta tensors, wrapped
-tensors inside `torch.func` transforms) keeps its shape and dtype only.
+Small tensors are kept whole, large ones as their range, the largest as their shape and dtype. So is what torch cannot
+read out: meta tensors, wrapped tensors inside `torch.func` transforms.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ __all__ = ["KEEP", "dtype_of", "snapshot"]
 
 KEEP = 4096
 """Tensors of at most this many elements are kept whole; of larger ones only the range is kept."""
+
+SPAN = 2**20
+"""Of tensors with more elements than this not even the range is read, so that large models stay quick to record."""
 
 FEW = 16
 """So few elements are read one by one; more are copied as bytes, where their memory can be."""
@@ -48,6 +51,8 @@ def snapshot(tensor: torch.Tensor) -> Value:
 
 
 def _shape(tensor: torch.Tensor) -> tuple[int, ...]:
+    if type(tensor) in PLAIN:
+        return tuple(tensor.shape)
     try:
         return tuple(int(size) for size in tensor.shape)
     except (RuntimeError, AttributeError):  # a nested tensor has rows of different length
@@ -61,7 +66,7 @@ def _content(tensor: torch.Tensor, shape: tuple[int, ...], dtype: str) -> Value:
     if count <= KEEP:
         data = _bytes(plain) if count > FEW and type(tensor) in PLAIN else None
         data = tuple(plain.reshape(-1).tolist()) if data is None else data
-    if count == 0 or plain.is_complex():
+    if count == 0 or count > SPAN or plain.is_complex():
         return Value(shape, dtype, data)
     if count == 1 and data is not None:
         return Value(shape, dtype, data, float(data[0]), float(data[0]))  # type: ignore[arg-type]

@@ -6,10 +6,11 @@ operation, node, edge and gradient that a drawing shows, and nothing of its geom
 
 from __future__ import annotations
 
-from .trace import Edge, Node, Op, Step, Tensor, Trace, Value
+from .trace import Edge, Node, Op, Step, Tensor, Trace, Value, total
 
 __all__ = [
     "Facts",
+    "adds_up",
     "brief",
     "canonical",
     "during",
@@ -66,6 +67,18 @@ def brief(value: Value | None, width: int = 22) -> str:
     if len(text) > width:
         text = f"{shape} [{value.low:.2g}, {value.high:.2g}]"
     return text if len(text) <= width else f"{shape} {value.dtype}"[:width]
+
+
+def adds_up(parts: list[Value], value: Value) -> bool:
+    """Whether a value is the sum of parts, as far as their numbers are known.
+
+    >>> one, two = (Value((), "float32", (float(n),), n, n) for n in (1, 2))
+    >>> adds_up([one, one], two), adds_up([one, two], two)
+    (True, False)
+    """
+    made = total(parts)
+    unknown = made.data is None and made.low is None
+    return unknown or brief(made, 40) == brief(value, 40)
 
 
 def _nested(content: object) -> str:

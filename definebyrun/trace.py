@@ -86,7 +86,7 @@ class Value:
     """A tensor's content at one moment: all of it when it is small, its range when it is large.
 
     `data` is the content in row-major order, or None beyond `snapshot.KEEP` elements; `low` and `high` are
-    the smallest and largest element where that is known.
+    the smallest and largest element where that is known (up to `snapshot.SPAN` elements).
 
     >>> Value((2, 2), "float32", (1.0, 2.0, 3.0, 4.0)).tolist()
     [[1.0, 2.0], [3.0, 4.0]]

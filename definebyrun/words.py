@@ -10,7 +10,7 @@ from collections.abc import Callable
 from itertools import takewhile
 from math import prod
 
-from .text import brief, during, read_label, short, size, tensor_label
+from .text import adds_up, brief, during, read_label, short, size, tensor_label
 from .trace import Edge, Node, Op, Step, Trace, Value, total
 
 __all__ = ["sentence"]
@@ -142,7 +142,7 @@ def _difference(trace: Trace, step: Step, node: Node) -> str:
         return ""
     for nr, value in enumerate(step.received):
         parts = [v for _, v in _meeting(trace, step.run, node.index, nr)]
-        if value is not None and parts and brief(total(parts), WIDE) != brief(value, WIDE):
+        if value is not None and parts and not adds_up(parts, value):
             return (
                 f" Its edges brought {brief(total(parts), WIDE)}: a hook, or a gradient with which backward began, "
                 "has made the difference."

@@ -315,6 +315,26 @@ def test_a_hook_and_a_second_root_are_told() -> None:
     assert "SumBackward0 receives 6. Its edges brought 5" in told(tape)
 
 
+def test_sums_of_large_gradients_are_not_taken_for_a_hook() -> None:
+    w = torch.ones(100, 100, requires_grad=True)
+    with dbr.record() as tape:
+        y = w * 2
+        (y + y * 3).sum().backward()
+    assert "a hook" not in told(tape)
+    assert "grad 100×100, all 4" in tape.svg()
+
+
+def test_the_largest_tensors_are_not_read() -> None:
+    w = torch.ones(1025, 1024, requires_grad=True)
+    with dbr.record() as tape:
+        y = (w * 2)[:2, :2].sum()
+        y.backward()
+    assert tape.leaves[0].value.low is None
+    assert "w: leaf 1025×1024 float32, grad 1025×1024 float32" in tape.text()
+    assert "a hook" not in told(tape)
+    shown(tape)
+
+
 def test_a_leafs_node_is_read_before_hooks_change_what_it_did() -> None:
     w = leaf(1.0)
 
