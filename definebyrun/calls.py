@@ -143,9 +143,8 @@ def tensors_in(things: Any) -> Iterator[torch.Tensor]:
     while waiting:
         thing = waiting.pop()
         if isinstance(thing, torch.Tensor):
-            if type(thing) is torch.Tensor or not is_lazy(
-                thing
-            ):  # that has neither shape nor content yet
+            # a lazy parameter has neither shape nor content yet
+            if type(thing) is torch.Tensor or not is_lazy(thing):
                 yield thing
         elif isinstance(thing, (list, tuple)):
             if thing:

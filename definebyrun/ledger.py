@@ -211,7 +211,7 @@ class Ledger:
                 return self._enter(tensor, None, edge)
             return self._unseen(tensor, edge[0], [])
         version = self._versions[known]
-        fresh = not self.is_new(tensor) and id(tensor) not in self._stale
+        fresh = self._is_fresh(tensor)
         if fresh and (version.node is None) == (edge is None):
             return known
         if fresh and is_leaf(tensor) and not version.used:
@@ -234,11 +234,10 @@ class Ledger:
     def _unchanged(self, known: int, tensor: torch.Tensor) -> bool:
         """Whether a tensor is still what it was when it was last seen: the same numbers, asking or not as then."""
         asked = self._versions[known].node is not None
-        return (
-            asked == tensor.requires_grad
-            and not self.is_new(tensor)
-            and id(tensor) not in self._stale
-        )
+        return asked == tensor.requires_grad and self._is_fresh(tensor)
+
+    def _is_fresh(self, tensor: torch.Tensor) -> bool:
+        return not self.is_new(tensor) and id(tensor) not in self._stale
 
     def find_results(self, variables: list[Any]) -> None:
         """Enter results that are in variables but that no call has shown: custom `Function`s at the end."""

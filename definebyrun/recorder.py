@@ -65,7 +65,7 @@ class Recorder(TorchFunctionMode):
         self._watcher = Watcher(lambda: self._call)
         self._ledger = self._watcher.ledger
         self._ledger.names.look(frames[:1])
-        self._functions = Functions(self._ledger, self._places)
+        self._functions = Functions(self._ledger, self._places_from)
         self._thread = get_ident()
         self._engine = Engine(self)
         self._engine.on()
@@ -157,12 +157,11 @@ class Recorder(TorchFunctionMode):
         self, op: Entry, changed: list[torch.Tensor], output: Any, from_nothing: bool = False
     ) -> None:
         """Enter an operation if it made or changed any tensor."""
-        call = self._innermost()
+        op.call = self._innermost()
         new = [tensor for tensor in tensors_in(output) if self._ledger.is_new(tensor)]
         results = list({id(tensor): tensor for tensor in [*new, *changed]}.values())
         if not results:
             return
-        op.call = call
         op.inplace, op.factory = bool(changed), from_nothing
         for tensor in changed:
             self._ledger.changed(tensor)
@@ -191,11 +190,13 @@ class Recorder(TorchFunctionMode):
         """Read the learner's frames for names; give the places in the code where they are."""
         frames = user_frames(self._frame)
         self._ledger.names.look(frames)
+        return self._places(frames)
+
+    def _places(self, frames: list[FrameType]) -> Stack:
         return tuple(self._sources.place(frame) for frame in frames)
 
-    def _places(self, start: FrameType | None) -> Stack:
-        frames = user_frames(self._frame, start)
-        return tuple(self._sources.place(frame) for frame in frames)
+    def _places_from(self, start: FrameType | None) -> Stack:
+        return self._places(user_frames(self._frame, start))
 
     # ---- modules and optimizers ----
 

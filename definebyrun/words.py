@@ -38,9 +38,7 @@ def _forward(trace: Trace, step: Step) -> str:
         asks = "asks for a gradient" if tensor.requires_grad else "asks for no gradient"
         return f"{made} is made: {values}. It is a leaf and {asks}."
     if op.opaque:
-        inside = (
-            sum(o.call == op.call and not o.opaque for o in trace.ops) if op.call is not None else 0
-        )
+        inside = 0 if op.call is None else _inside(trace, op)
         text = f"{op.name} makes {made}: {values}."
         if not inside:
             return f"{text} What happens inside cannot be seen from here."
@@ -83,6 +81,11 @@ def _repeated(trace: Trace, op: Op) -> str:
     if same > 1:
         ran = f"The same {same} operations ran {op.times:,} times"
     return f" {ran}; the values are those of the last time."
+
+
+def _inside(trace: Trace, op: Op) -> int:
+    """How many operations ran in the call of an opaque one; not always just before it: it is found at its first use."""
+    return sum(other.call == op.call and not other.opaque for other in trace.ops)
 
 
 def _graph(trace: Trace, op: Op) -> str:
@@ -296,10 +299,6 @@ def _is_factor(trace: Trace, op: Op, place: int, slot: int) -> bool:
     return trace.tensors[own].node == edge.target or trace.tensors[own].node is None
 
 
-def _dot(trace: Trace, op: Op, slot: int, grad: Value) -> str | None:
-    return _mul(trace, op, slot, grad)
-
-
 def _sub(trace: Trace, op: Op, slot: int, grad: Value) -> str:
     return "−grad" if (slot == 1) != (op.name == "rsub") else ""
 
@@ -378,7 +377,7 @@ RULES: dict[str, Rule] = {
     "MvBackward0": _by_slot(
         "the outer product of grad and the vector", "the matrix, transposed, times grad"
     ),
-    "DotBackward0": _dot,
+    "DotBackward0": _mul,
     "TBackward0": _fixed("grad, transposed"),
     "TransposeBackward0": _fixed("grad, transposed back"),
     "ViewBackward0": _fixed("grad, in the old shape"),

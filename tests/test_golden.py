@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from cube import Cube
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -53,18 +54,6 @@ def training_step() -> dbr.Tape:
         optimizer.step()
         optimizer.zero_grad()
     return tape
-
-
-class Cube(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x):
-        ctx.save_for_backward(x)
-        return x * x * x
-
-    @staticmethod
-    def backward(ctx, grad):
-        (x,) = ctx.saved_tensors
-        return grad * 3 * x * x
 
 
 def custom_function() -> dbr.Tape:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from cube import Cube
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
@@ -591,18 +592,6 @@ def test_a_learners_dispatch_mode_sees_nothing_of_the_recording() -> None:
 
 
 # ---- what runs during a backward pass ----
-
-
-class Cube(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x):
-        ctx.save_for_backward(x)
-        return x * x * x
-
-    @staticmethod
-    def backward(ctx, grad):
-        (x,) = ctx.saved_tensors
-        return grad * 3 * x * x
 
 
 BACKWARDS = [
