@@ -28,6 +28,7 @@ endef
 WORKERS ?= logical
 ONLY ?=
 ALL ?=
+MEASURE ?=
 SAVE ?=
 PORT ?= 8000
 
@@ -72,7 +73,8 @@ test: .venv/test.stamp
 	@$(PY) -m pytest -q -n $(WORKERS) --maxprocesses 8
 
 notebooks: .venv/test.stamp
-	@$(PY) -m tools.notebooks $(if $(ALL),--all) $(if $(ONLY),--only '$(ONLY)')
+	@$(PY) -m tools.notebooks $(if $(ALL),--all) $(if $(ONLY),--only '$(ONLY)') \
+	$(if $(MEASURE),--measure)
 
 chapter: .venv/test.stamp
 	@[ -n '$(NOTEBOOK)' ] || { echo 'name the notebook: make chapter' \

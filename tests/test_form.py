@@ -28,7 +28,7 @@ TAGS = {
     "remove-cell",
 }
 EXEMPT = "nbval-ignore-output"
-MOST_EXEMPT_HERE, MOST_EXEMPT = 2, 6
+MOST_EXEMPT_HERE, MOST_EXEMPT = 2, 10
 LONGEST = 15
 SVG = re.compile(r"<svg\b.*?</svg>", re.DOTALL)
 MACHINE = {

@@ -122,6 +122,27 @@ def test_only_what_changed_is_executed(course: Path) -> None:
     assert "01-tiny: executed" in run("notebooks", course).stdout
 
 
+def test_a_measurement_is_kept_until_code_before_it_changes_or_it_is_asked_for(
+    course: Path,
+) -> None:
+    timed = "```{code-cell}\n:tags: [nbval-ignore-output]\n# Not compared: a time.\nimport time\ntime.time_ns()\n```\n"
+    edit(course, "```{code-cell}\nx = 1\n```\n", timed)
+    path = course / "notebooks" / "01-tiny.ipynb"
+
+    def measured(*arguments: str) -> str:
+        result = run("notebooks", course, *arguments)
+        assert result.returncode == 0, result.stderr
+        return nbformat.read(path, as_version=4).cells[-1].outputs[0].data["text/plain"]
+
+    first = measured()
+    assert measured("--all") == first
+    edit(course, "A second Markdown cell.", "Another text.")
+    assert measured("--all") == first
+    assert (second := measured("--only", "01-tiny", "--measure")) != first
+    edit(course, "1 + 2", "1 + 3")
+    assert measured() != second
+
+
 def test_a_failed_cell_is_named_and_the_old_notebook_stays(course: Path) -> None:
     assert run("notebooks", course).returncode == 0
     made = course / "notebooks" / "01-tiny.ipynb"

@@ -3,8 +3,11 @@
     python -m tools.notebooks                  what changed since the notebook was made
     python -m tools.notebooks --all            every lesson
     python -m tools.notebooks --only NAME      one lesson, in any case
+    python -m tools.notebooks --measure        what was measured is measured anew (with --all or --only)
 
 A notebook is written only when every cell of it ran; otherwise the old one stays and the report says what failed.
+A cell tagged nbval-ignore-output shows a measurement: it runs each time, and what it showed first is kept as long as no
+code up to it changes, so that running everything again changes no byte. --measure stores what it shows now.
 """
 
 from __future__ import annotations
@@ -24,9 +27,10 @@ from nbformat import NotebookNode
 from tools import kernels
 from tools.chapters import METADATA, ROOT, ChapterError, Lesson, find, lessons, notebook
 
-__all__ = ["execute", "make", "normalise", "plan", "write"]
+__all__ = ["execute", "keep_measured", "make", "normalise", "plan", "write"]
 
 CELL_TIMEOUT = 300
+MEASURED = "nbval-ignore-output"
 CELL_FILE = re.compile(r"(?:[A-Za-z]:)?[^\s\"'<>]*ipykernel_\d+[/\\]\d+\.py")
 
 
@@ -111,6 +115,21 @@ def plan(lesson: Lesson) -> tuple[str, NotebookNode]:
     return ("nothing" if fresh == stored else "text"), fresh
 
 
+def keep_measured(book: NotebookNode, path: Path) -> NotebookNode:
+    """Give the measuring cells the outputs stored at `path`, up to the first code cell that differs from there."""
+    try:
+        stored = nbformat.read(path, as_version=4)
+    except (OSError, ValueError):
+        return book
+    cells = ([c for c in b.cells if c.cell_type == "code"] for b in (book, stored))
+    for cell, old in zip(*cells, strict=False):
+        if (cell.source, dict(cell.metadata)) != (old.source, dict(old.metadata)):
+            break
+        if MEASURED in cell.metadata.get("tags", []) and old.outputs:
+            cell.outputs = old.outputs
+    return book
+
+
 def write(book: NotebookNode, path: Path) -> None:
     """Put the notebook in place whole: a reader or a second run never sees half of it."""
     nbformat.validate(book)
@@ -123,7 +142,7 @@ def write(book: NotebookNode, path: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def make(lesson: Lesson, everything: bool = False) -> str:
+def make(lesson: Lesson, everything: bool = False, measure: bool = False) -> str:
     """Bring one lesson's notebook up to date; says what was done. Runs in a process of its own."""
     need, book = plan(lesson)
     if need == "nothing" and not everything:
@@ -137,7 +156,8 @@ def make(lesson: Lesson, everything: bool = False) -> str:
     for cell in book.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-    write(execute(book, lesson.notebook.parent, f"chapters/{lesson.chapter.name}"), lesson.notebook)
+    ran = execute(book, lesson.notebook.parent, f"chapters/{lesson.chapter.name}")
+    write(ran if measure else keep_measured(ran, lesson.notebook), lesson.notebook)
     return f"executed in {time.perf_counter() - start:.0f} s"
 
 
@@ -147,6 +167,7 @@ def main() -> int:
     )
     parser.add_argument("--all", action="store_true", help="execute every lesson, changed or not")
     parser.add_argument("--only", metavar="NAME", help="execute one lesson, changed or not")
+    parser.add_argument("--measure", action="store_true", help="store new measurements, too")
     parser.add_argument(
         "--jobs", type=int, default=2, help="how many lessons run at the same time (2)"
     )
@@ -163,7 +184,9 @@ def main() -> int:
     everything = options.all or bool(options.only)
     kernels.settle()
     with ProcessPoolExecutor(max(1, min(options.jobs, len(chosen) or 1))) as pool:
-        running = {pool.submit(make, lesson, everything): lesson for lesson in chosen}
+        running = {
+            pool.submit(make, lesson, everything, options.measure): lesson for lesson in chosen
+        }
         for done in as_completed(running):
             lesson = running[done]
             try:
