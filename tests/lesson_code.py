@@ -1,0 +1,26 @@
+"""The code of a lesson as the lesson prints it, for tests that hold it against something else: `cells("12", "checker")`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tools import chapters
+
+
+def cells(lesson: str, *names: str) -> dict[str, Any]:
+    """Run the cells of a lesson that bear these names, in the lesson's order; what they define.
+
+    A cell has a name by `:name:` in its chapter, and everything it needs stands in the cells that are named with it.
+    """
+    code = {
+        cell.id: cell.source
+        for cell in chapters.notebook(chapters.find(lesson)).cells
+        if cell.cell_type == "code"
+    }
+    missing = set(names) - set(code)
+    assert not missing, f"lesson {lesson} has no cell named {', '.join(sorted(missing))}"
+    defined: dict[str, Any] = {"__name__": "__main__"}
+    for name, source in code.items():
+        if name in names:
+            exec(compile(source, f"<{lesson} {name}>", "exec"), defined)
+    return defined
