@@ -57,7 +57,10 @@ def digits_split(dtype: torch.dtype = torch.float64) -> Digits:
     mean, std = pixels[train].mean(), pixels[train].std()
     parts: list[Tensor] = []
     for rows in (train, val, test):
-        parts += [torch.tensor((pixels[rows] - mean) / std, dtype=dtype), torch.tensor(labels[rows])]
+        parts += [
+            torch.tensor((pixels[rows] - mean) / std, dtype=dtype),
+            torch.tensor(labels[rows]),
+        ]
     return Digits(*parts)
 
 
@@ -79,9 +82,7 @@ def evaluate(model: nn.Module, data: Digits) -> Row:
     training, choosing = model(data.x_train), model(data.x_val)
     loss = nn.functional.cross_entropy
     right = (choosing.argmax(dim=1) == data.y_val).double().mean()
-    return Row(
-        loss(training, data.y_train).item(), loss(choosing, data.y_val).item(), right.item()
-    )
+    return Row(loss(training, data.y_train).item(), loss(choosing, data.y_val).item(), right.item())
 
 
 def train(
@@ -90,7 +91,7 @@ def train(
     data: Digits,
     epochs: int,
     seed: int = 0,
-    batch: int = 16,
+    batch: int = 32,
     each_step: Callable[[], object] | None = None,
     each_epoch: Callable[[Row], object] | None = None,
 ) -> list[Row]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 from torch.optim import Optimizer
@@ -129,7 +130,7 @@ def one_cycle(
     if three_phase:
         ends.insert(2, 2 * warm * total - 2)
         levels.insert(2, low)
-    if any(end == start for start, end in zip(ends, ends[1:], strict=False)):
+    if any(end == start for start, end in pairwise(ends)):
         raise ValueError(f"one_cycle has a phase without length: phases end at steps {ends[1:]}.")
 
     def factor(step: int) -> float:
@@ -237,7 +238,7 @@ def better(
 ) -> bool:
     """Whether `loss` beats `best` by more than the threshold, as torch's `ReduceLROnPlateau` asks it.
 
-    The relative question multiplies `best`: below 0 it asks for *less* than `best`, so that no change is an improvement.
+    The relative question multiplies `best`: with a `best` below 0 it takes no change for an improvement.
 
     >>> better(0.99, 1.0), better(-1.0, -1.0), better(-1.0, -1.0, kind="abs"), better(float("nan"), 1.0)
     (True, True, False, False)
