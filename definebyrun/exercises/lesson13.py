@@ -22,7 +22,7 @@ near = partial(math.isclose, rel_tol=1e-9, abs_tol=1e-12)
 
 
 def _optimizer(rate: float) -> Optimizer:
-    return SGD([nn.Parameter(torch.ones(1))], lr=rate, momentum=0.9)
+    return SGD([nn.Parameter(torch.ones(1, dtype=torch.float64))], lr=rate, momentum=0.9)
 
 
 # ---- 13.1: warm-up, then cosine ----
@@ -165,7 +165,7 @@ def _go(optimizer: Optimizer, scheduler: Any) -> list[tuple[float, float]]:
     """Six steps; the rate and the place after each."""
     [weight], path = optimizer.param_groups[0]["params"], []
     for _ in range(6):
-        weight.grad, rate = torch.ones(1), optimizer.param_groups[0]["lr"]
+        weight.grad, rate = torch.ones_like(weight), optimizer.param_groups[0]["lr"]
         before = weight.item()
         optimizer.step()
         scheduler.step()
