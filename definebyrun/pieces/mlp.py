@@ -6,6 +6,8 @@ network have one dtype, float32 or float64. There is no dropout, no normalisatio
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy import ndarray
 
@@ -125,7 +127,7 @@ def build(
     [(64, 32), (32, 10)]
     """
     layers: list[Linear | ReLU] = []
-    for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+    for inputs, outputs in pairwise(sizes):
         W = rng.normal(0, np.sqrt(gain / inputs), (inputs, outputs)).astype(dtype)
         layers += [Linear(W, np.zeros(outputs, dtype)), ReLU()]
     return MLP(layers[:-1])
