@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .repeat import Repeatable, Slot, alike, flat, pairs, widened
+from .repeat import Repeatable, Slot, alike, first_line, flat, pairs, widened
 from .slopes import Verdict, judge
 
 __all__ = ["Finding", "Report", "check_gradients", "check_second_gradients", "complex_step"]
@@ -175,7 +175,7 @@ def along(
         try:
             after = run(moved)
         except (ValueError, ArithmeticError, RuntimeError) as error:
-            trouble.append(f"{type(error).__name__} at step {t:.1e}: {str(error).splitlines()[0]}")
+            trouble.append(f"{type(error).__name__} at step {t:.1e}: {first_line(error)}")
             return math.nan
         if [t.shape for t in after] != [t.shape for t in before]:
             trouble.append("the output changes its shape")
@@ -233,7 +233,9 @@ def summary(slot: Slot, verdicts: dict[Any, Verdict], entries: bool) -> Finding:
 
     def badness(entry: Any) -> tuple[int, float]:
         v = verdicts[entry]
-        return WORST_FIRST.index(v.status), -float(f"{v.error:.0e}") if math.isfinite(v.error) else -1e300
+        return WORST_FIRST.index(v.status), -float(f"{v.error:.0e}") if math.isfinite(
+            v.error
+        ) else -1e300
 
     worst = min(verdicts, key=badness)
     statuses = [verdict.status for verdict in verdicts.values()]

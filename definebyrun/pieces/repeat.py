@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Repeatable", "Slot", "alike", "flat", "pairs", "widened"]
+__all__ = ["Repeatable", "Slot", "alike", "first_line", "flat", "pairs", "widened"]
 
 WIDE = {
     torch.float16: torch.float64,
@@ -129,9 +129,8 @@ class Repeatable:
                     is_number(x) and x.dtype in WIDE for x in self.own()
                 ):
                     raise
-                words = str(error).splitlines()[0]
                 self.notes.append(
-                    f"not run in float64 ({words}); a module it uses can be passed as parameters="
+                    f"not run in float64 ({first_line(error)}); pass modules as parameters="
                 )
                 continue
             if not outputs:
@@ -176,28 +175,35 @@ class Repeatable:
             return leaves, widened(self.function(*arguments), None)
 
     def gradients(self, values: list[Tensor], weights: list[Tensor]) -> tuple[list[Tensor], str]:
-        """Autograd's claims for these output weights, and a complaint if asking again gives another answer."""
+        """Autograd's claims for these output weights, and a complaint if the backward is broken as such."""
         leaves, outputs = self.record(values)
-        first, again = self.pull(leaves, outputs, weights), self.pull(leaves, outputs, weights)
+        try:
+            first = self.pull(leaves, outputs, weights)
+            again = self.pull(leaves, outputs, weights)
+        except RuntimeError as error:
+            return [], f"the backward raises {type(error).__name__}: {first_line(error)}"
         if self.wrote:
             return first, "the backward writes into the gradient that it is given"
         if not alike(first, again):
             return first, "a second backward through the same graph gives other numbers"
+        return first, self.stale(values, weights, first)
+
+    def stale(self, values: list[Tensor], weights: list[Tensor], first: list[Tensor]) -> str:
+        """Whether a forward somewhere else, before the backward, changes what the backward says."""
         leaves, outputs = self.record(values)
         lent = [leaf.data for leaf in leaves]
-        elsewhere = [value * 0.9 + 0.05 for value in values]
         try:
-            self(elsewhere)
+            self([value * 0.9 + 0.05 for value in values])
         except (RuntimeError, ValueError, ArithmeticError):
-            return first, ""
+            return ""  # not defined over there
         for leaf, data in zip(leaves, lent, strict=True):
             leaf.data = data
-        if not alike(first, self.pull(leaves, outputs, weights)):
-            return (
-                first,
-                "another forward before the backward changes the gradient: a stale saved tensor",
-            )
-        return first, ""
+        try:
+            same = alike(first, self.pull(leaves, outputs, weights))
+        except RuntimeError as error:
+            return f"another forward before the backward breaks it: {first_line(error)}"
+        words = "another forward before the backward changes the gradient: a stale saved tensor"
+        return "" if same else words
 
     def pull(
         self, leaves: list[Tensor], outputs: list[Tensor], weights: list[Tensor]
@@ -227,3 +233,8 @@ def alike(one: list[Tensor], other: list[Tensor], tolerance: float = 1e-6) -> bo
         torch.allclose(a, b, rtol=tolerance, atol=0, equal_nan=True)
         for a, b in zip(one, other, strict=True)
     )
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, up to its first line break."""
+    return (str(error).splitlines() or [""])[0]
