@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from .repeat import Repeatable, Slot, alike, first_line, flat, pairs, widened
-from .slopes import Verdict, judge
+from .slopes import REASONS, Verdict, judge
 
 __all__ = ["Finding", "Report", "check_gradients", "check_second_gradients", "complex_step"]
 
@@ -163,8 +163,9 @@ def along(
 ) -> Verdict:
     """The verdict on one direction in one slot: the derivative of the weighted outputs at step 0."""
     x, trouble = flat(values[nth]), []
+    base = [flat(t).double() for t in before]
 
-    def rise(t: float) -> float:
+    def rises(t: float) -> Tensor:
         moved = [
             *values[:nth],
             (x + t * direction).reshape(pairs(values[nth]).shape),
@@ -176,26 +177,38 @@ def along(
             after = run(moved)
         except (ValueError, ArithmeticError, RuntimeError) as error:
             trouble.append(f"{type(error).__name__} at step {t:.1e}: {first_line(error)}")
-            return math.nan
+            return torch.tensor([math.nan])
         if [t.shape for t in after] != [t.shape for t in before]:
             trouble.append("the output changes its shape")
-            return math.nan
-        both = zip(weights, after, before, strict=True)
-        return sum(float(w @ (flat(b.detach()).double() - flat(a).double())) for w, b, a in both)
+            return torch.tensor([math.nan])
+        both = zip(weights, after, base, strict=True)
+        return torch.cat([w * (flat(b.detach()).double() - a) for w, b, a in both])
 
     slope = float(flat(claim).double() @ direction.double())
     size = math.sqrt(float((x * direction).double().square().sum()))
-    grain = sum(
-        float(w.abs() @ flat(a).double().abs()) for w, a in zip(weights, before, strict=True)
-    )
+    grain = sum(float(w.abs() @ a.abs()) for w, a in zip(weights, base, strict=True))
     scale, zero = max(1.0, size), 1e-8 * grain
-    grain += abs(slope) * size if math.isfinite(slope) else 0.0
-    verdict = judge(slope, rise, START * scale, run.eps * grain, tolerance, zero / scale)
-    return (
-        replace(verdict, reason=trouble[0])
-        if trouble and verdict.status == "undecided"
-        else verdict
+    grain = run.eps * (grain + (abs(slope) * size if math.isfinite(slope) else 0.0))
+    verdict = judge(
+        slope, lambda t: float(rises(t).sum()), START * scale, grain, tolerance, zero / scale
     )
+    if verdict.status == "wrong" and between(slope, rises, scale):
+        return replace(verdict, status="kink", reason=REASONS["kink"])
+    if trouble and verdict.status == "undecided":
+        return replace(verdict, reason=trouble[0])
+    return verdict
+
+
+def between(slope: float, rises: Callable[[float], Tensor], scale: float) -> bool:
+    """Whether the outputs, each with a kink of its own, leave room for this claim: their sum may hide the kinks."""
+    widths = []
+    for step in (1e-5 * scale, 1e-6 * scale):
+        up, down = rises(step) / step, -rises(-step) / step
+        low, high = float(torch.minimum(up, down).sum()), float(torch.maximum(up, down).sum())
+        if not low - 1e-3 * (high - low) <= slope <= high + 1e-3 * (high - low):
+            return False
+        widths.append(high - low)
+    return 0.9 < widths[0] / widths[1] < 1.1 if widths[1] > 0 else False
 
 
 def ways(value: Tensor, directions: int | None, seed: int) -> Iterator[tuple[Any, Tensor]]:

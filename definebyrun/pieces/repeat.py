@@ -155,7 +155,9 @@ class Repeatable:
     ) -> tuple[list[Tensor], list[Tensor]]:
         """The leaves and the outputs of one evaluation, connected by its graph."""
         seed = self.seed if seed is None else seed
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
+        if torch.cuda.is_initialized():
+            torch.cuda.manual_seed_all(seed)
         random.seed(seed)
         np.random.seed(seed % 2**32)
         for owner, name, buffer in self.buffers:

@@ -10,7 +10,16 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Estimate", "Rung", "Verdict", "extrapolate", "judge", "relative_error", "rungs"]
+__all__ = [
+    "REASONS",
+    "Estimate",
+    "Rung",
+    "Verdict",
+    "extrapolate",
+    "judge",
+    "relative_error",
+    "rungs",
+]
 
 RATIO = 3.3
 """From rung to rung the step falls by this factor; not a whole number, so that no period of a sine hides in it."""
@@ -176,7 +185,8 @@ def judge(
         verdict = compare(claimed, best, tolerance) if best else None
         if verdict and verdict.status == "agrees" and verdict.resolution <= tolerance:
             return verdict
-        if grain / rung.step > max(0.05 * steepest(rung), 0.05 * abs(claimed), zero):
+        noise = 20 * grain / rung.step
+        if noise > max(steepest(rung), abs(claimed), 20 * zero):
             break  # from here on there is only rounding
     return explain(claimed, ladder, grain, tolerance, zero)
 
@@ -186,16 +196,18 @@ def explain(
 ) -> Verdict:
     """The verdict of a whole ladder: kink or jump, if it ends in one; else on the best slope, if there is one."""
     best, kind = extrapolate(ladder, grain), corner(ladder, grain)
-    readable = [rung for rung in ladder if grain / rung.step <= 1e-6 * steepest(rung)]
+    readable = [r for r in ladder if grain / r.step <= 1e-6 * steepest(r)]
     low = [Rung(math.nan, math.nan, math.nan), *ladder[:1], *readable][-1]
-    beyond = abs(claimed - low.central) > 1.01 * abs(low.bend)
-    if best and (kind == "smooth" or (kind == "kink" and beyond)):
+    if kind == "kink" and abs(claimed - low.central) > 1.01 * abs(low.bend):
+        kind, best = "smooth", best or Estimate(low.central, 0.0, low.step)
+    if kind == "smooth" and best:
         verdict = compare(claimed, best, tolerance)
         kind = doubt(verdict, ladder, grain, tolerance, zero)
         if not kind:
             return verdict
     status = kind if kind in ("kink", "jump") else "undecided"
-    return Verdict(status, claimed, low.central, math.nan, math.inf, low.step, REASONS[kind])
+    numbers = claimed, low.central, math.nan, math.inf, low.step
+    return Verdict(status, *numbers, REASONS[kind])
 
 
 def doubt(
