@@ -113,11 +113,11 @@ def extrapolations(ladder: Sequence[Rung], grain: float) -> list[Estimate]:
     """
     found, row = [], []
     for k, rung in enumerate(ladder):
-        new = [rung.central]
+        new, noise = [rung.central], 2 * grain / rung.step
         for j in range(1, min(k, 3) + 1):
             gain = (ladder[k - j].step / rung.step) ** 2 - 1
             new.append(new[-1] + (new[-1] - row[j - 1]) / gain)
-            off = max(abs(new[j] - new[j - 1]), abs(new[j] - row[j - 1]), 2 * grain / rung.step)
+            off = max(abs(new[j] - new[j - 1]), abs(new[j] - row[j - 1]), noise)
             if k > 1 and calm(rung, ladder[k - 1], grain):
                 found.append(Estimate(new[j], off, rung.step))
         row = new
@@ -132,10 +132,10 @@ def extrapolate(ladder: Sequence[Rung], grain: float) -> Estimate | None:
         least[e.step] = min(e.error, least.get(e.step, math.inf))
     steps = sorted(least)
     below = dict(zip(steps[1:], steps, strict=False))
-    doubted = [
-        Estimate(e.value, max(e.error, 0.3 * least[below.get(e.step, e.step)]), e.step)
-        for e in found
-    ]
+    doubted = []
+    for e in found:
+        doubt = 0.3 * least[below.get(e.step, e.step)]
+        doubted.append(Estimate(e.value, max(e.error, doubt), e.step))
     return min(doubted, key=lambda e: e.error, default=None)
 
 
@@ -149,7 +149,8 @@ def corner(ladder: Sequence[Rung], grain: float) -> str:
     first, last = seen[0], seen[-1]
     growth = steepest(last) / steepest(first)
     if growth > 1.5:
-        return "jump" if growth > 8 and steepest(last) * last.step > 1e-6 * top else "steep"
+        large = steepest(last) * last.step > 1e-6 * top
+        return "jump" if growth > 8 and large else "steep"
     same = abs(last.bend - first.bend) < 0.2 * abs(last.bend)
     return "kink" if same and abs(last.bend) > 1e-5 * steepest(last) else "smooth"
 
@@ -216,7 +217,8 @@ def doubt(
     """Why a verdict on a smooth ladder is none after all; empty if it is one."""
     if verdict.status == "agrees":
         size = max(abs(verdict.claimed), abs(verdict.measured))
-        return "hidden" if verdict.resolution > 0.5 and verdict.resolution * size > zero else ""
+        unseen = verdict.resolution > 0.5 and verdict.resolution * size > zero
+        return "hidden" if unseen else ""
     flat = sum(steepest(rung) == 0 for rung in ladder)
     afar = extrapolate(ladder[:-flat], grain) if flat else None
     right_afar = afar and compare(verdict.claimed, afar, tolerance).status == "agrees"
