@@ -183,7 +183,9 @@ KINKS: dict[str, Case] = {
         lambda x: F.relu(1 - x).sum(), torch.ones(2, dtype=torch.float64, requires_grad=True)
     ),
     "one dead unit": case(lambda x, w: torch.relu(x @ w).sum(), zeros(2, 4), W),
-    "dead units, several outputs": case(lambda x, w: torch.relu(x @ w), zeros(2, 4), W),
+    "dead units, several outputs": case(
+        lambda x, w: torch.relu(x @ w), zeros(2, 4), normal(4, 8, seed=7)
+    ),
     "a small kink on a curve": case(lambda x: (x**2 + 1e-3 * x.relu()).sum(), zeros(2)),
     "another branch with another slope": case(lambda x: x * 2 if x.sum() > 0 else x * 3, zeros(1)),
     "leaky relu": case(lambda x: F.leaky_relu(x, 0.1), zeros(2)),

@@ -123,6 +123,19 @@ def test_no_planted_bug_is_missed(name: str) -> None:
     assert not report
 
 
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("stale saved tensor", "another forward before the backward changes the gradient"),
+        ("g overwritten", "writes into the gradient that it is given"),
+        ("raises", "the backward raises RuntimeError"),
+    ],
+)
+def test_a_backward_that_is_broken_as_such_is_named(name: str, reason: str) -> None:
+    function, inputs = BUGS[name]
+    assert reason in check_gradients(function, *inputs).findings[0].reason
+
+
 @pytest.mark.parametrize("name", sorted(UNSEEN))
 def test_a_bug_that_does_not_show_at_an_input_is_not_seen_there(name: str) -> None:
     function, inputs = BUGS[name]
