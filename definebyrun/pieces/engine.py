@@ -25,8 +25,8 @@ __all__ = [
     "Node",
     "Tensor",
     "apply",
-    "backward",
     "cat",
+    "run_backward",
     "unbroadcast",
     "where",
 ]
@@ -214,7 +214,7 @@ def first_gradient(tensor: Tensor, gradient: Any) -> Array:
     return gradient
 
 
-def backward(tensor: Tensor, gradient: Any = None, retain_graph: bool = False) -> None:
+def run_backward(tensor: Tensor, gradient: Any = None, retain_graph: bool = False) -> None:
     """Add to the `.grad` of every leaf that this tensor was computed from.
 
     `gradient` has the shape of the tensor and may be left out for a single number. Each node runs once, after all
@@ -224,6 +224,7 @@ def backward(tensor: Tensor, gradient: Any = None, retain_graph: bool = False) -
     first = first_gradient(tensor, gradient)
     root = edge_to(tensor)
     assert root is not None
+    tell("start", tensor)
     waiting, arrived, ready = count_edges(root), {root: first}, [root]
     while ready:
         node = heapq.heappop(ready)
@@ -260,7 +261,7 @@ for _op in ("add", "sub", "mul", "div", "matmul", "pow"):
     setattr(Tensor, f"__r{_sign}__", reflected(_op))
 Tensor.__neg__ = method("neg")  # type: ignore[attr-defined]
 Tensor.__getitem__ = lambda tensor, index: apply("getitem", tensor, index=index)  # type: ignore[attr-defined]
-Tensor.backward = backward  # type: ignore[attr-defined]
+Tensor.backward = run_backward  # type: ignore[attr-defined]
 
 
 def where(condition: Array, a: Any, b: Any) -> Tensor:

@@ -11,11 +11,21 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["RULES", "Array", "Rule", "rule", "unbroadcast"]
+__all__ = ["RULES", "Array", "Rule", "rule", "stretched", "unbroadcast"]
 
 Array = np.ndarray[Any, Any]
 Dim = int | tuple[int, ...] | None
 Rule = Callable[..., Any]
+
+
+def stretched(shape: tuple[int, ...], short: tuple[int, ...]) -> tuple[int, ...]:
+    """The axes of `shape` along which an array of shape `short` is stretched to it.
+
+    >>> stretched((2, 3), (3,)), stretched((2, 3), (2, 1))
+    ((0,), (1,))
+    """
+    extra = len(shape) - len(short)
+    return tuple(i for i in range(len(shape)) if i < extra or short[i - extra] == 1)
 
 
 def unbroadcast(grad: Array, shape: tuple[int, ...]) -> Array:
@@ -28,20 +38,17 @@ def unbroadcast(grad: Array, shape: tuple[int, ...]) -> Array:
     """
     if grad.shape == shape:
         return grad
-    extra = grad.ndim - len(shape)
-    stretched = [i for i in range(grad.ndim) if i < extra or shape[i - extra] == 1]
-    return grad.sum(axis=tuple(stretched)).reshape(shape)
+    return grad.sum(axis=stretched(grad.shape, shape)).reshape(shape)
 
 
 RULES: dict[str, Rule] = {
-    "add": lambda a, b: (a + b, lambda g: g, lambda g: g),
-    "sub": lambda a, b: (a - b, lambda g: g, lambda g: -g),
-    "mul": lambda a, b: (a * b, lambda g: g * b, lambda g: g * a),
-    "div": lambda a, b: (a / b, lambda g: g / b, lambda g: -g * a / b**2),
-    "neg": lambda a: (-a, lambda g: -g),
-    "log": lambda a: (np.log(a), lambda g: g / a),
+    "add": lambda self, other: (self + other, lambda grad: grad, lambda grad: grad),
+    "sub": lambda self, other: (self - other, lambda grad: grad, lambda grad: -grad),
+    "mul": lambda self, other: (self * other, lambda grad: grad * other, lambda grad: grad * self),
+    "neg": lambda self: (-self, lambda grad: -grad),
+    "log": lambda self: (np.log(self), lambda grad: grad / self),
 }
-"""The operations by name. A rule holds the arrays that it needs, never a tensor."""
+"""The operations by name; `self`, `other`, `result` and `grad` mean what they mean in PyTorch's `derivatives.yaml`."""
 
 
 def rule(name: str) -> Callable[[Rule], Rule]:
@@ -54,123 +61,138 @@ def rule(name: str) -> Callable[[Rule], Rule]:
     return enter
 
 
-@rule("exp")
-def exp_rule(a: Array) -> tuple[Any, ...]:
-    """The exponential of each element; keeps its result."""
-    result = np.exp(a)
-    return result, lambda g: g * result
-
-
-@rule("tanh")
-def tanh_rule(a: Array) -> tuple[Any, ...]:
-    """The hyperbolic tangent of each element; keeps its result."""
-    result = np.tanh(a)
-    return result, lambda g: g * (1 - result * result)
-
-
-@rule("relu")
-def relu_rule(a: Array) -> tuple[Any, ...]:
-    """Each element, or 0 where that is larger; the slope at 0 is 0, as in PyTorch."""
-    result = np.maximum(a, 0)
-    return result, lambda g: np.where(result > 0, g, 0.0)
+@rule("div")
+def div(self: Array, other: Array) -> tuple[Any, ...]:
+    """One divided by the other, element by element."""
+    return self / other, lambda grad: grad / other, lambda grad: -grad * self / other**2
 
 
 @rule("pow")
-def pow_rule(a: Array, n: Array) -> tuple[Any, ...]:
-    """Each element to a power; for `n` to have a gradient, `a` must be positive."""
-    below = np.where(n == 0, 1.0, n - 1.0)  # a**0 is flat, also at 0: no 0 times infinity
-    return a**n, lambda g: g * n * a**below, lambda g: g * a**n * np.log(a)
+def power(self: Array, exponent: Array) -> tuple[Any, ...]:
+    """Each element to a power; an exponent gets a gradient only where `self` is positive."""
+    below = np.where(exponent == 0, 1.0, exponent - 1.0)  # self**0 is flat, also at 0: no 0 × ∞
+    result = self**exponent
+    return (
+        result,
+        lambda grad: grad * exponent * self**below,
+        lambda grad: grad * result * np.log(self),
+    )
 
 
-def spread(g: Array, dim: Dim, keepdim: bool) -> Array:
+@rule("exp")
+def exp(self: Array) -> tuple[Any, ...]:
+    """The exponential of each element; keeps its result."""
+    result = np.exp(self)
+    return result, lambda grad: grad * result
+
+
+@rule("tanh")
+def tanh(self: Array) -> tuple[Any, ...]:
+    """The hyperbolic tangent of each element; keeps its result."""
+    result = np.tanh(self)
+    return result, lambda grad: grad * (1 - result * result)
+
+
+@rule("relu")
+def relu(self: Array) -> tuple[Any, ...]:
+    """Each element, or 0 where that is larger; the slope at 0 is 0, as in PyTorch."""
+    result = np.maximum(self, 0.0)
+    return result, lambda grad: np.where(result > 0, grad, 0.0)
+
+
+def spread(grad: Array, dim: Dim, keepdim: bool) -> Array:
     """A gradient with the axes that a reduction took away, each of size 1."""
-    return g if dim is None or keepdim else np.expand_dims(g, dim)
+    return grad if dim is None or keepdim else np.expand_dims(grad, dim)
 
 
 @rule("sum")
-def sum_rule(a: Array, *, dim: Dim = None, keepdim: bool = False) -> tuple[Any, ...]:
+def total(self: Array, *, dim: Dim = None, keepdim: bool = False) -> tuple[Any, ...]:
     """The sum over some axes, or all: each element gets the whole gradient."""
-    shape, result = a.shape, a.sum(axis=dim, keepdims=keepdim)
-    return result, lambda g: np.broadcast_to(spread(g, dim, keepdim), shape)
+    shape, result = self.shape, self.sum(axis=dim, keepdims=keepdim)
+    return result, lambda grad: np.broadcast_to(spread(grad, dim, keepdim), shape)
 
 
 @rule("mean")
-def mean_rule(a: Array, *, dim: Dim = None, keepdim: bool = False) -> tuple[Any, ...]:
+def mean(self: Array, *, dim: Dim = None, keepdim: bool = False) -> tuple[Any, ...]:
     """The mean over some axes, or all: each element gets its share."""
-    total, to_a = sum_rule(a, dim=dim, keepdim=keepdim)
-    count = a.size / total.size
-    return total / count, lambda g: to_a(g) / count
+    result, to_self = total(self, dim=dim, keepdim=keepdim)
+    count = self.size / result.size
+    return result / count, lambda grad: to_self(grad) / count
 
 
 @rule("amax")
-def amax_rule(a: Array, *, dim: Dim = None, keepdim: bool = False) -> tuple[Any, ...]:
+def amax(self: Array, *, dim: Dim = None, keepdim: bool = False) -> tuple[Any, ...]:
     """The largest element over some axes; those that tie share the gradient evenly."""
-    top = a == a.max(axis=dim, keepdims=True)
+    top = self == self.max(axis=dim, keepdims=True)
     share = top / top.sum(axis=dim, keepdims=True)
-    result = a.max(axis=dim, keepdims=keepdim)
-    return result, lambda g: spread(g, dim, keepdim) * share
+    result = self.max(axis=dim, keepdims=keepdim)
+    return result, lambda grad: spread(grad, dim, keepdim) * share
 
 
 @rule("matmul")
-def matmul_rule(a: Array, b: Array) -> tuple[Any, ...]:
+def matmul(self: Array, mat2: Array) -> tuple[Any, ...]:
     """The product of two matrices or batches of them; a vector counts as one row, or one column."""
-    row, column = a.ndim == 1, b.ndim == 1
-    rows, columns = a[None, :] if row else a, b[:, None] if column else b
+    result, row, column = self @ mat2, self.ndim == 1, mat2.ndim == 1
+    self, mat2 = self[None, :] if row else self, mat2[:, None] if column else mat2
 
-    def matrix(g: Array) -> Array:
-        g = g[..., None] if column else g
-        return g[..., None, :] if row else g
+    def matrix(grad: Array) -> Array:
+        grad = grad[..., None] if column else grad
+        return grad[..., None, :] if row else grad
 
-    def to_a(g: Array) -> Array:
-        part = matrix(g) @ columns.swapaxes(-1, -2)
+    def to_self(grad: Array) -> Array:
+        part = matrix(grad) @ mat2.swapaxes(-1, -2)
         return part[..., 0, :] if row else part
 
-    def to_b(g: Array) -> Array:
-        part = rows.swapaxes(-1, -2) @ matrix(g)
+    def to_mat2(grad: Array) -> Array:
+        part = self.swapaxes(-1, -2) @ matrix(grad)
         return part[..., 0] if column else part
 
-    return a @ b, to_a, to_b
+    return result, to_self, to_mat2
 
 
 @rule("reshape")
-def reshape_rule(a: Array, *, shape: tuple[int, ...]) -> tuple[Any, ...]:
+def reshape(self: Array, *, shape: tuple[int, ...]) -> tuple[Any, ...]:
     """The same numbers in another shape."""
-    old = a.shape
-    return a.reshape(shape), lambda g: g.reshape(old)
+    old = self.shape
+    return self.reshape(shape), lambda grad: grad.reshape(old)
 
 
 @rule("transpose")
-def transpose_rule(a: Array, *, dim0: int, dim1: int) -> tuple[Any, ...]:
+def transpose(self: Array, *, dim0: int, dim1: int) -> tuple[Any, ...]:
     """Two axes swapped."""
-    return a.swapaxes(dim0, dim1), lambda g: g.swapaxes(dim0, dim1)
+    return self.swapaxes(dim0, dim1), lambda grad: grad.swapaxes(dim0, dim1)
 
 
 @rule("getitem")
-def getitem_rule(a: Array, *, index: Any) -> tuple[Any, ...]:
+def getitem(self: Array, *, index: Any) -> tuple[Any, ...]:
     """Elements by index; what is read twice gets two gradients."""
-    shape = a.shape
+    shape = self.shape
 
-    def to_a(g: Array) -> Array:
+    def to_self(grad: Array) -> Array:
         whole = np.zeros(shape)
-        np.add.at(whole, index, g)
+        np.add.at(whole, index, grad)
         return whole
 
-    return a[index], to_a
+    return self[index], to_self
 
 
 @rule("where")
-def where_rule(a: Array, b: Array, *, condition: Array) -> tuple[Any, ...]:
-    """`a` where the condition holds, `b` elsewhere; each gets the gradient of its own places."""
-    result = np.where(condition, a, b)
-    return result, lambda g: np.where(condition, g, 0.0), lambda g: np.where(condition, 0.0, g)
+def where(self: Array, other: Array, *, condition: Array) -> tuple[Any, ...]:
+    """`self` where the condition holds, `other` elsewhere; each gets the gradient of its own places."""
+    result = np.where(condition, self, other)
+    return (
+        result,
+        lambda grad: np.where(condition, grad, 0.0),
+        lambda grad: np.where(condition, 0.0, grad),
+    )
 
 
 @rule("cat")
-def cat_rule(*arrays: Array, dim: int = 0) -> tuple[Any, ...]:
+def cat(*tensors: Array, dim: int = 0) -> tuple[Any, ...]:
     """Arrays one after the other along an axis; each gets its own part back."""
-    ends = np.cumsum([array.shape[dim] for array in arrays])[:-1]
+    ends = np.cumsum([part.shape[dim] for part in tensors])[:-1]
 
-    def part(nth: int) -> Rule:
-        return lambda g: np.split(g, ends, axis=dim)[nth]
+    def own(nth: int) -> Rule:
+        return lambda grad: np.split(grad, ends, axis=dim)[nth]
 
-    return np.concatenate(arrays, axis=dim), *map(part, range(len(arrays)))
+    return np.concatenate(tensors, axis=dim), *map(own, range(len(tensors)))

@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from typing import Any
 
-__all__ = ["Scalar", "backward", "count_edges"]
+__all__ = ["Scalar", "backward", "count_uses"]
 
 
 class Scalar:
@@ -52,7 +52,7 @@ class Scalar:
     __radd__, __rmul__ = __add__, __mul__
 
 
-def count_edges(end: Scalar) -> Counter[Scalar]:
+def count_uses(end: Scalar) -> Counter[Scalar]:
     """How many edges lead to each scalar that `end` was computed from."""
     waiting: Counter[Scalar] = Counter()
     to_visit = [end]
@@ -66,7 +66,7 @@ def count_edges(end: Scalar) -> Counter[Scalar]:
 
 def backward(end: Scalar) -> None:
     """Add the derivative of `end` to the `.grad` of every scalar that was computed from nothing."""
-    waiting, arrived, ready = count_edges(end), {end: 1.0}, [end]
+    waiting, arrived, ready = count_uses(end), {end: 1.0}, [end]
     while ready:
         node = ready.pop()
         grad = arrived.pop(node)
