@@ -64,7 +64,8 @@ class Node:
 
     def name(self) -> str:
         """What PyTorch calls a function of this kind."""
-        return f"{TORCH_NAMES.get(self.op, self.op.capitalize())}Backward0"
+        op = "mm" if self.op == "matmul" else self.op
+        return f"{op.capitalize()}Backward0"
 
     def __lt__(self, other: Node) -> bool:
         """A heap gives the smallest first: here, the node that was made last."""
@@ -76,9 +77,7 @@ class Node:
         Raises `RuntimeError` when the node was freed.
         """
         if self.rules is None:
-            raise RuntimeError(
-                f"{self.name()} was freed by the first backward: call that with retain_graph=True"
-            )
+            raise RuntimeError(f"{self.name()} was freed by the first backward")
         for (target, _), rule, shape in zip(
             self.next_functions, self.rules, self.shapes, strict=True
         ):
@@ -88,9 +87,6 @@ class Node:
     def free(self) -> None:
         """Let go of the arrays that the rules hold."""
         self.rules = None
-
-
-TORCH_NAMES = {"matmul": "Mm"}
 
 
 class AccumulateGrad(Node):
@@ -111,9 +107,6 @@ class AccumulateGrad(Node):
         leaf = self.variable
         leaf.grad = grad.copy() if leaf.grad is None else leaf.grad + grad
         return iter(())
-
-    def free(self) -> None:
-        """It holds no array but its leaf."""
 
 
 class Tensor:
@@ -199,19 +192,22 @@ def count_edges(root: Node) -> Counter[Node]:
 def first_gradient(tensor: Tensor, gradient: Any) -> Array:
     """What a backward pass begins with: 1 for a single number, else what was given; errors in words."""
     if not tensor.requires_grad:
-        raise RuntimeError("this tensor asks for no gradient: there is no graph to walk")
-    if gradient is None:
-        if tensor.data.size != 1:
-            raise RuntimeError(
-                f"this result has shape {tensor.shape}: give backward a gradient of that shape"
-            )
+        raise RuntimeError("no input asked for a gradient: there is no graph")
+    if gradient is None and tensor.data.size == 1:
         return np.ones(tensor.shape)
-    gradient = np.asarray(gradient, dtype=np.float64)
-    if gradient.shape != tensor.shape:
-        raise RuntimeError(
-            f"the gradient has shape {gradient.shape}, and the result has shape {tensor.shape}"
-        )
-    return gradient
+    if gradient is None or np.shape(gradient) != tensor.shape:
+        raise RuntimeError(f"give backward a gradient of shape {tensor.shape}")
+    return np.asarray(gradient, dtype=np.float64)
+
+
+def deliver(target: Node, part: Array, waiting: Counter[Node], arrived: dict[Node, Array]) -> bool:
+    """Add a part to what has arrived at a node; whether it was the last one.
+
+    The sum is a new array: a rule may have handed one array to several inputs.
+    """
+    arrived[target] = arrived[target] + part if target in arrived else part
+    waiting[target] -= 1
+    return waiting[target] == 0
 
 
 def run_backward(tensor: Tensor, gradient: Any = None, retain_graph: bool = False) -> None:
@@ -221,8 +217,7 @@ def run_backward(tensor: Tensor, gradient: Any = None, retain_graph: bool = Fals
     that send to it, the newest first. Raises `RuntimeError` for a tensor without a graph, for a gradient that is
     missing or of another shape, and for a graph that was freed by a pass without `retain_graph`.
     """
-    first = first_gradient(tensor, gradient)
-    root = edge_to(tensor)
+    first, root = first_gradient(tensor, gradient), edge_to(tensor)
     assert root is not None
     tell("start", tensor)
     waiting, arrived, ready = count_edges(root), {root: first}, [root]
@@ -231,9 +226,7 @@ def run_backward(tensor: Tensor, gradient: Any = None, retain_graph: bool = Fals
         grad = arrived.pop(node)
         parts = list(node(grad))
         for target, part in parts:
-            arrived[target] = arrived[target] + part if target in arrived else part
-            waiting[target] -= 1
-            if waiting[target] == 0:
+            if deliver(target, part, waiting, arrived):
                 heapq.heappush(ready, target)
         if not retain_graph:
             node.free()
