@@ -111,7 +111,11 @@ class Recording:
 
     def _forward(self, name: str, inputs: list[Any], options: dict[str, Any], output: Any) -> None:
         parts, place = self._parts, self._place()
-        given = [self._number(tensor) for tensor in inputs]
+        edges = output.grad_fn.next_functions if output.grad_fn else [(None, 0)] * len(inputs)
+        given = []
+        for tensor, (target, _) in zip(inputs, edges, strict=True):
+            given.append(self._number(tensor))
+            self._nodes_of([target], None)  # a leaf's node has its number before the operation's
         index = len(parts.ops)
         self._nodes_of([output.grad_fn], index)
         made = self._enter(output, "result" if output.grad_fn else "constant", index)
