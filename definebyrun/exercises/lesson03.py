@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -43,12 +42,9 @@ def check_logsumexp(logsumexp: Rule) -> None:
             grad = np.asarray(rng.normal(size=right.shape))
             given = made[1](grad)
             expect(
-                np.shape(given) == shape,
-                f"The gradient has shape {np.shape(given)}; the input has shape {shape}.",
-            )
-            expect(
-                np.allclose(given, grad[..., None] * np.exp(x - right[..., None])),
-                f"For shape {shape} the gradient has the wrong numbers.",
+                np.shape(given) == shape
+                and np.allclose(given, grad[..., None] * np.exp(x - right[..., None])),
+                f"For shape {shape} the gradient, of shape {np.shape(given)}, has the wrong numbers.",
                 "For a grad of 1 it adds up to 1 along the last axis; each row has its own grad.",
             )
         for top in (1000.0, -1000.0):
@@ -66,13 +62,13 @@ def check_logsumexp(logsumexp: Rule) -> None:
             )
 
 
-def _logsumexp(safe: bool = True, safe_grad: bool = True, own_grad: bool = True) -> Rule:
+def _logsumexp(safe: bool = True, safe_grad: bool = True) -> Rule:
     def logsumexp(self: Array) -> tuple[Any, ...]:
         top = self.max(axis=-1, keepdims=True)
         low, less = top if safe else 0.0, top if safe_grad else 0.0
         result = (np.log(np.exp(self - low).sum(axis=-1, keepdims=True)) + low)[..., 0]
         soft = np.exp(self - less) / np.exp(self - less).sum(axis=-1, keepdims=True)
-        return result, lambda grad: (grad[..., None] if own_grad else grad.sum()) * soft
+        return result, lambda grad: grad[..., None] * soft
 
     return logsumexp
 
@@ -92,7 +88,7 @@ def graphs() -> dict[str, Scalar]:
 
 
 def doubled(times: int) -> Scalar:
-    """A chain with two edges from link to link, and so with 2^times paths."""
+    """A chain with 2^times paths."""
     x = Scalar(1.0)
     for _ in range(times):
         x = x + x
@@ -103,14 +99,11 @@ def check_order(order: Callable[[Scalar], Any]) -> None:
     """`order(end)` lists each scalar once, after everything that was computed from it, at any depth."""
     for name, end in graphs().items():
         found, wanted = order(end), {end, *count_uses(end)}
-        expect(
-            isinstance(found, (list, tuple)) and all(isinstance(s, Scalar) for s in found),
-            f"order returns a list of scalars; for {name} yours returned {type(found).__name__}.",
-        )
+        expect(isinstance(found, (list, tuple)), "order returns a list of scalars.")
         expect(len(set(found)) == len(found), f"For {name} some scalar is in the list twice.")
         expect(
             set(found) == wanted,
-            f"For {name} the list has {len(found)} scalars; the end and what it was computed from are {len(wanted)}.",
+            f"For {name} the list has {len(found)} scalars; with the end there are {len(wanted)}.",
         )
         place = {scalar: i for i, scalar in enumerate(found)}
         expect(found[-1] is not end, f"For {name} the list is the wrong way round.")
@@ -178,8 +171,7 @@ def check_gradients(gradients: Callable[[Scalar, list[Scalar]], Any]) -> None:
 
 def _gradients(keep: bool = True, trace: bool = False, missing: Any = 0.0) -> Callable[..., Any]:
     def gradients(end: Scalar, inputs: list[Scalar]) -> list[Any]:
-        waiting: Counter[Scalar] = count_uses(end)
-        arrived, ready = {end: 1.0}, [end]
+        waiting, arrived, ready = count_uses(end), {end: 1.0}, [end]
         while ready:
             node = ready.pop()
             grad = arrived[node] if keep or not node.edges else arrived.pop(node)
@@ -213,14 +205,11 @@ def check_worst_error(worst_error: Callable[[Rule, list[Array]], Any]) -> None:
     kept = a.copy()
     for name, arrays in {"mul": [a, b], "div": [a, b], "tanh": [a], "matmul": [a, b]}.items():
         error = worst_error(RULES[name], arrays)
-        expect(
-            isinstance(error, (int, float)),
-            f"worst_error returns one number; yours returned {type(error).__name__}.",
-        )
+        expect(isinstance(error, (int, float)), "worst_error returns one number.")
         expect(
             error < 1e-6,
             f"The rule of {name} is right, and your checker finds an error of {error:.2g}.",
-            "Move one element by 1e-6 up and down, weigh both results with the same gradient, divide by 2e-6.",
+            "Move one element by 1e-6 up and down, weigh both results alike, divide by 2e-6.",
         )
     expect(np.array_equal(a, kept), "Your checker has changed the arrays that it was given.")
     for what, (rule, inputs) in PLANTED.items():
@@ -232,7 +221,7 @@ def check_worst_error(worst_error: Callable[[Rule, list[Array]], Any]) -> None:
         )
 
 
-def _worst(inputs: int = 2, ones: bool = False, first: int = 0, h: float = 1e-6) -> Any:
+def _worst(inputs: int = 2, ones: bool = False, first: int = 0) -> Any:
     def worst_error(rule: Rule, arrays: list[Array]) -> float:
         result, *to_inputs = rule(*arrays)
         grad = np.cos(0.0 * result if ones else np.arange(result.size).reshape(result.shape))
@@ -241,10 +230,10 @@ def _worst(inputs: int = 2, ones: bool = False, first: int = 0, h: float = 1e-6)
             said = np.broadcast_to(to_input(grad), arrays[nth].shape)
             for place in list(np.ndindex(arrays[nth].shape))[first:]:
                 moved = [[array.copy() for array in arrays] for _ in range(2)]
-                moved[0][nth][place] += h
-                moved[1][nth][place] -= h
+                moved[0][nth][place] += 1e-6
+                moved[1][nth][place] -= 1e-6
                 up, down = ((grad * rule(*parts)[0]).sum() for parts in moved)
-                worst = max(worst, abs(said[place] - (up - down) / (2 * h)))
+                worst = max(worst, abs(said[place] - (up - down) / 2e-6))
         return float(worst)
 
     return worst_error
@@ -258,8 +247,6 @@ EXERCISES = (
         (
             Wrong("overflows", _logsumexp(safe=False), "the result is inf"),
             Wrong("gradient overflows", _logsumexp(safe_grad=False), "the gradient is [nan"),
-            Wrong("one grad for all", _logsumexp(own_grad=False), "the wrong numbers"),
-            Wrong("result only", lambda x: np.log(np.exp(x).sum(-1)), "one gradient function"),
         ),
     ),
     Exercise(
@@ -269,8 +256,7 @@ EXERCISES = (
         (
             Wrong("breadth first", _breadth_first, "comes before one that was"),
             Wrong("recursion", _recursive, "RecursionError"),
-            Wrong("reversed", lambda end: _recursive(end)[::-1], "wrong way round"),
-            Wrong("without the end", lambda end: _recursive(end)[1:], "the end and what"),
+            Wrong("without the end", lambda end: _recursive(end)[1:], "with the end there"),
         ),
     ),
     Exercise(
@@ -291,7 +277,6 @@ EXERCISES = (
             Wrong("first input only", _worst(inputs=1), "wrong for its second input"),
             Wrong("gradient of ones", _worst(ones=True), "does not transpose back"),
             Wrong("not all elements", _worst(first=1), "wrong for its first element"),
-            Wrong("too coarse", _worst(h=0.1), "is right, and your checker"),
         ),
     ),
 )
