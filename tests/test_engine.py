@@ -409,6 +409,7 @@ def test_a_recorded_run_has_all_that_pytorchs_has(run: Any, passes: int) -> None
     ours = recording.tape()
     assert facts(ours) == facts(theirs)
     assert ours.memory() == theirs.memory()
+    assert len(ours.tensors) == len(theirs.tensors)
 
 
 def test_nodes_run_in_pytorchs_order() -> None:
