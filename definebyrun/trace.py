@@ -11,8 +11,10 @@ had it, where that differs from A.
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from . import plain
@@ -367,48 +369,61 @@ class Trace:
     root: int | None = None
     error: str | None = None
     sides: tuple[str, ...] = ()
-    _nodes_by_op: dict[int | None, list[int]] = field(init=False, repr=False, compare=False)
-    _edges_by_source: dict[int, list[Edge]] = field(init=False, repr=False, compare=False)
-    _step_by_op: dict[int | None, Step] = field(init=False, repr=False, compare=False)
-    _later_by_leaf: dict[int, list[Tensor]] = field(init=False, repr=False, compare=False)
-    _grads_by_leaf: dict[int, list[tuple[int, Value | None]]] = field(
-        init=False, repr=False, compare=False
-    )
-    _arrivals: dict[int, list[tuple[Step, Edge, Value]]] = field(
-        init=False, repr=False, compare=False
-    )
-    _counts: dict[str, int] = field(init=False, repr=False, compare=False)
-    _places: dict[int, int] = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
+    # What follows from the data is worked out when somebody asks for it: a recording that is not looked at costs less.
+
+    @cached_property
+    def _nodes_by_op(self) -> dict[int | None, list[int]]:
         nodes: dict[int | None, list[int]] = {}
         for node in self.nodes:
             nodes.setdefault(node.op, []).append(node.index)
+        return nodes
+
+    @cached_property
+    def _edges_by_source(self) -> dict[int, list[Edge]]:
         edges: dict[int, list[Edge]] = {}
         for edge in self.edges:
             edges.setdefault(edge.source, []).append(edge)
+        return edges
+
+    @cached_property
+    def _arrivals(self) -> dict[int, list[tuple[Step, Edge, Value]]]:
         arrivals: dict[int, list[tuple[Step, Edge, Value]]] = {}
-        counts: dict[str, int] = {}
-        places: dict[int, int] = {}
         for step in self.steps:
-            counts[step.phase] = counts.get(step.phase, 0) + 1
-            places[step.index] = counts[step.phase]
             for index, value in step.passed:
                 edge = self.edges[index]
                 if not edge.again:
                     arrivals.setdefault(edge.target, []).append((step, edge, value))
-        object.__setattr__(self, "_arrivals", arrivals)
-        object.__setattr__(self, "_counts", counts)
-        object.__setattr__(self, "_places", places)
-        object.__setattr__(self, "_nodes_by_op", nodes)
-        object.__setattr__(self, "_edges_by_source", edges)
-        object.__setattr__(self, "_step_by_op", {step.op: step for step in self.steps})
+        return arrivals
+
+    @cached_property
+    def _counts(self) -> Counter[str]:
+        return Counter(step.phase for step in self.steps)
+
+    @cached_property
+    def _places(self) -> dict[int, int]:
+        counts: Counter[str] = Counter()
+        places: dict[int, int] = {}
+        for step in self.steps:
+            counts[step.phase] += 1
+            places[step.index] = counts[step.phase]
+        return places
+
+    @cached_property
+    def _step_by_op(self) -> dict[int | None, Step]:
+        return {step.op: step for step in self.steps}
+
+    @cached_property
+    def _later_by_leaf(self) -> dict[int, list[Tensor]]:
         later: dict[int, list[Tensor]] = {}
         for tensor in self.tensors:
             if tensor.origin is not None:
                 later.setdefault(tensor.origin, []).append(tensor)
-        object.__setattr__(self, "_later_by_leaf", later)
-        object.__setattr__(self, "_grads_by_leaf", self._histories())
+        return later
+
+    @cached_property
+    def _grads_by_leaf(self) -> dict[int, list[tuple[int, Value | None]]]:
+        return self._histories()
 
     def _histories(self) -> dict[int, list[tuple[int, Value | None]]]:
         leaf_of = {n.index: self.first(n.leaf) for n in self.nodes if n.leaf is not None}
