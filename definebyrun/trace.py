@@ -18,6 +18,7 @@ from functools import cached_property
 from typing import Any
 
 from . import plain
+from .frozen import frozen
 
 __all__ = [
     "Block",
@@ -83,7 +84,7 @@ class Numbers(Sequence[Number]):
         return repr(tuple(self))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Value:
     """A tensor's content at one moment: all of it when it is small, its range when it is large.
 
@@ -139,7 +140,7 @@ def total(parts: Sequence[Value]) -> Value:
     return Value(first.shape, first.dtype, data, float(min(data)), float(max(data)))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Tensor:
     """One version of one tensor: an in-place change makes a new `Tensor` of the same name.
 
@@ -170,7 +171,7 @@ class Tensor:
         return self.node is not None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Op:
     """One forward operation. `line` and `code` are the source line that ran it, `scope` the module path.
 
@@ -211,7 +212,7 @@ class Op:
     other: Op | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Saved:
     """A tensor that a node keeps for its backward: its attribute name, its storage and that storage's bytes.
 
@@ -225,7 +226,7 @@ class Saved:
     tensor: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Node:
     """One backward function, `name` as PyTorch's `grad_fn.name()` gives it.
 
@@ -251,7 +252,7 @@ class Node:
     other: Node | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Edge:
     """One entry of `source`'s `next_functions`: gradients flow from `source` to input `input_nr` of `target`.
 
@@ -275,7 +276,7 @@ class Edge:
     other: Edge | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Step:
     """One thing that happened: an operation ran (`forward`) or a node ran (`backward`).
 
@@ -302,7 +303,7 @@ class Step:
     kept: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Call:
     """One call of a module: its path and class, and the call inside which it was made."""
 
@@ -312,7 +313,7 @@ class Call:
     outer: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Block:
     """Operations that ran `times` times in a row (within each time of `outer`) and are shown once.
 
@@ -327,7 +328,7 @@ class Block:
     call: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Grad:
     """What a leaf's `.grad` held from a step on, when something else than its node put it there.
 
@@ -341,7 +342,7 @@ class Grad:
     side: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Source:
     """A piece of the learner's code: the body of the recorded block, or a function that it called."""
 
