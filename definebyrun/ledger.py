@@ -386,16 +386,23 @@ class Ledger:
                 first = self._versions[version.origin]
                 if first.node is None and first.kind == version.kind:
                     first.node = version.node
-        return Trace(
-            tensors=tuple(self._frozen_tensor(i, t) for i, t in enumerate(self._versions)),
-            ops=tuple(_frozen_op(i, op, sources) for i, op in enumerate(self.ops)),
-            nodes=tuple(
+        tensors = tuple([self._frozen_tensor(i, t) for i, t in enumerate(self._versions)])
+        self._versions.clear()  # what is frozen is let go: both at once would be twice the objects
+        ops = tuple([_frozen_op(i, op, sources) for i, op in enumerate(self.ops)])
+        self.ops.clear()
+        nodes = tuple(
+            [
                 Node(i, n.name, n.op, n.order, n.grad, n.leaf, n.saved)
                 for i, n in enumerate(self.nodes)
-            ),
-            edges=tuple(
-                Edge(i, *e, self.edge_grads.get(i)) for i, e in enumerate(self.graph.edges)
-            ),
+            ]
+        )
+        self.nodes.clear()
+        grads = self.edge_grads
+        return Trace(
+            tensors=tensors,
+            ops=ops,
+            nodes=nodes,
+            edges=tuple([Edge(i, *e, grads.get(i)) for i, e in enumerate(self.graph.edges)]),
             steps=tuple(self.steps),
             sources=tuple(sources.pieces),
             grads=tuple(self.grads),

@@ -84,9 +84,14 @@ def _function(code: CodeType) -> tuple[int, list[str]]:
     """The source of a function, or of the whole cell or file when the code belongs to none."""
     lines = linecache.getlines(code.co_filename)
     if code.co_name != "<module>":
-        lines = lines[code.co_firstlineno - 1 :]
-        try:
-            lines = inspect.getblock(lines) if lines else []
-        except (SyntaxError, IndentationError):
-            lines = lines[:1]
+        lines = _getblock(tuple(lines[code.co_firstlineno - 1 :]))
     return code.co_firstlineno, lines
+
+
+@lru_cache(maxsize=32)
+def _getblock(lines: tuple[str, ...]) -> list[str]:
+    """The lines of the function that begins with the first of these."""
+    try:
+        return inspect.getblock(lines) if lines else []
+    except (SyntaxError, IndentationError):
+        return list(lines[:1])
