@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, TypeVar, dataclass_transform
 
-__all__ = ["frozen"]
+__all__ = ["altered", "frozen"]
 
 Kind = TypeVar("Kind", bound=type)
 
@@ -43,11 +43,22 @@ def frozen(cls: Kind) -> Kind:
         " _set(self, '__class__', _opened)",
         *(f" self.{name} = {name}" for name in names),
         " self.__class__ = _shut",
+        "def __replace__(self, /, **changes):",
+        " made = _opened()",
+        *(f" made.{name} = self.{name}" for name in names),
+        " for name, value in changes.items():",
+        "  setattr(made, name, value)",
+        " made.__class__ = _shut",
+        " return made",
     ]
-    space = {"_set": object.__setattr__, "_opened": opened, "_shut": shut, **defaults}
-    exec("\n".join(lines), space)
-    made: Any = space["__init__"]
-    made.__qualname__ = f"{cls.__qualname__}.__init__"
-    made.__annotations__ = shut.__init__.__annotations__
-    shut.__init__ = made
+    space: dict[str, Any] = {"_set": object.__setattr__, "_opened": opened, "_shut": shut}
+    exec("\n".join(lines), space | defaults, space)
+    for name in ("__init__", "__replace__"):
+        space[name].__qualname__ = f"{cls.__qualname__}.{name}"
+        setattr(shut, name, space[name])
     return shut
+
+
+def altered(thing: Any, **changes: Any) -> Any:
+    """A frozen thing with other values in some of its fields, as `dataclasses.replace` gives it, but quickly."""
+    return thing.__replace__(**changes)

@@ -7,9 +7,9 @@ nothing else uses. Its nodes become one, at which the gradients of its outputs a
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from .bundles import Plan
+from .frozen import altered
 from .merge import merge
 from .repeats import common_call
 from .spans import Spans, around
@@ -125,7 +125,7 @@ def _fold_call(
         plan.tensor[i] = i if i in shown else None
     held = sum(op.parameters * op.times for op in members)
     held += sum(trace.nodes[i].times for i in parameters)
-    plan.ops[last] = replace(
+    plan.ops[last] = altered(
         trace.ops[last],
         name=call.path or call.kind,
         line=stack[0][1] if stack else trace.ops[last].line,
