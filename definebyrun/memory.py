@@ -10,7 +10,7 @@ keep is not read.
 
 from __future__ import annotations
 
-from .trace import Trace
+from .trace import Trace, beside
 
 __all__ = ["freed_at", "kept_after_steps"]
 
@@ -29,6 +29,10 @@ def kept_after_steps(trace: Trace) -> tuple[int, ...]:
 
     A folded trace brings the numbers of the whole run with it: one of its steps stands for many.
     """
+    return beside(trace, _kept_after_steps)
+
+
+def _kept_after_steps(trace: Trace) -> tuple[int, ...]:
     users: dict[int, set[int]] = {}
     kept: list[int] = []
     now = 0

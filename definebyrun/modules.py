@@ -70,7 +70,7 @@ def fold_calls(trace: Trace, into: list[int | None]) -> Trace:
         whole = None if call is None else into[call]
         if whole is not None:
             groups.setdefault(whole, []).append(index)
-    plan, spans = Plan.of(trace), Spans(trace)
+    plan, spans = Plan.of(trace), Spans.of(trace)
     for call, ops in groups.items():
         block = _common_block(trace, [trace.ops[i] for i in ops])
         leaves = spans.leaves_in(ops[0], ops[-1])

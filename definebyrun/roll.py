@@ -21,7 +21,7 @@ __all__ = ["roll"]
 
 def roll(trace: Trace, runs: list[Run]) -> Trace:
     """Every run becomes a block that is shown once."""
-    plan, spans = Plan.of(trace), Spans(trace)
+    plan, spans = Plan.of(trace), Spans.of(trace)
     blocks = list(trace.blocks)
     for run in runs:
         number = len(blocks)

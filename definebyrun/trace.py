@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -35,6 +35,7 @@ __all__ = [
     "Tensor",
     "Trace",
     "Value",
+    "beside",
     "total",
 ]
 
@@ -426,6 +427,9 @@ class Trace:
     def _grads_by_leaf(self) -> dict[int, list[tuple[int, Value | None]]]:
         return self._histories()
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
     def _histories(self) -> dict[int, list[tuple[int, Value | None]]]:
         leaf_of = {n.index: self.first(n.leaf) for n in self.nodes if n.leaf is not None}
         changes = [(change.since, change.tensor, change.value) for change in self.grads]
@@ -519,6 +523,14 @@ class Trace:
                     f"this file is damaged: it speaks of {what}[{number}], which it does not hold"
                 )
         return trace
+
+
+def beside(trace: Trace, work: Callable[[Trace], Any]) -> Any:
+    """What `work` makes of a trace, worked out once and kept beside it: a trace never changes."""
+    kept = trace.__dict__.setdefault("_beside", {})
+    if work not in kept:
+        kept[work] = work(trace)
+    return kept[work]
 
 
 def _references(trace: Trace) -> Iterator[tuple[str, int]]:
