@@ -34,7 +34,8 @@ def frozen(cls: Kind) -> Kind:
     defaults: dict[str, Any] = {}
     heads = []
     for each in fields(shut):
-        assert each.default_factory is MISSING and each.init and not each.kw_only, each.name
+        if each.default_factory is not MISSING:
+            raise TypeError(f"{cls.__name__}.{each.name}: a frozen field has a plain default")
         if each.default is not MISSING:
             defaults[f"_{each.name}"] = each.default
         heads.append(each.name if each.default is MISSING else f"{each.name}=_{each.name}")

@@ -67,7 +67,7 @@ class Live:
     leaf: int | None = None
     order: int | None = None
     grad: Value | None = None
-    saved: tuple[Saved, ...] = ()
+    saved: tuple[tuple[str, int, int, int | None], ...] = ()  # what `Saved` will hold
 
 
 @dataclass(slots=True)
@@ -374,7 +374,7 @@ class Ledger:
                     self._held.append(storage)
                     ordinal = self._storages.setdefault(storage._cdata, len(self._storages))
                     known = self._places.get(place_of(tensor, storage))
-                    kept.append(Saved(name, ordinal, storage.nbytes(), known))
+                    kept.append((name, ordinal, storage.nbytes(), known))
             self.nodes[number].saved = tuple(kept)
 
     # ---- the end ----
@@ -392,7 +392,7 @@ class Ledger:
         self.ops.clear()
         nodes = tuple(
             [
-                Node(i, n.name, n.op, n.order, n.grad, n.leaf, n.saved)
+                Node(i, n.name, n.op, n.order, n.grad, n.leaf, tuple([Saved(*s) for s in n.saved]))
                 for i, n in enumerate(self.nodes)
             ]
         )

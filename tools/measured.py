@@ -154,7 +154,7 @@ def peer(data: Facts, model: str, used: bool = False) -> tuple[str, float] | Non
 
 
 def ratios(data: Facts) -> Table:
-    """What definebyrun's pictures add, beside what the fastest peer that shows backward does: as used, and in process."""
+    """What definebyrun's pictures add, beside the fastest peer that shows backward: as used, and in process."""
     rows = []
     for model in models(data):
         others = [peer(data, model, used) for used in (True, False)]
