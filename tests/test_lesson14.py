@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 LAUNCH = ("imports", "head", "write", "launcher", "torchrun", "frame")
-HANDS = ("averaged", "data", "watch", "shuffled", "events", "quiet", "unsynced", "step", "drifted")
+HANDS = ("averaged", "data", "watch", "shuffled", "events", "quiet", "cases", "unsynced")
 TRAIN = ("batch", "checkpoint", "resume", "train", "learn", "note")
 LIMIT = 500
 """Seconds before a start is given up: far more than it needs, on any machine."""
@@ -115,7 +115,7 @@ def fails() -> None:
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, list[dict]]:
     """The lesson's names, and what two processes found."""
-    defined = lesson(tmp_path_factory.mktemp("together"), *HANDS)
+    defined = lesson(tmp_path_factory.mktemp("together"), *HANDS, "step", "drifted")
     names = "start finish averaged rows network error watch shuffled traced quiet cases unsynced"
     parts = [defined[name] for name in f"{names} step distance drifted".split()]
     defined["write"]("together.py", *parts, graph, cost, apart, many, together)
