@@ -41,6 +41,12 @@ from .trace import Call, Trace
 
 __all__ = ["Recorder"]
 
+AS_EVER = (
+    *("create_graph=False", "retain_graph=False", "only_inputs=True", "allow_unused=False"),
+    *("is_grads_batched=False", "materialize_grads=False"),
+)
+"""What `grad` is told when nobody says otherwise: not worth showing."""
+
 
 class Recorder(TorchFunctionMode):
     """Records what runs while it is entered; `trace()` gives the result once it is left."""
@@ -141,17 +147,39 @@ class Recorder(TorchFunctionMode):
             node = running_node()
             if node is not None:
                 op.within, op.during = self._ledger.graph.index.get(node), what_runs()
+                if self._engine.creates and op.during == "backward":
+                    op.run = self._watcher.run_now()
         outer, self._call = self._call, stack
+        is_grad = func is torch.autograd.grad
+        if is_grad:
+            op.args = [arg for arg in op.args if arg not in AS_EVER]
+            made, self._ledger.unclaimed = self._ledger.unclaimed, []
         try:
             output = func(*args, **kwargs)
         finally:
             self._call = outer
         with torch._C.DisableTorchFunction():
             changed = [t for t, v in zip(given, versions, strict=True) if version_of(t) != v]
-            self._record(
-                op, changed + written_by(func, given, args, kwargs, output), output, not given
-            )
+            changed += written_by(func, given, args, kwargs, output)
+            if is_grad:
+                self._record_grad(op, given, output, made)
+            else:
+                self._record(op, changed, output, not given)
         return output
+
+    def _record_grad(
+        self, op: Entry, given: list[torch.Tensor], output: Any, made: list[int]
+    ) -> None:
+        """Enter a call of `grad`, with the nodes that its pass has made; `made` are those of a pass around it."""
+        ledger = self._ledger
+        if ledger.unclaimed:
+            for tensor in tensors_in(output):
+                if not any(tensor is other for other in given):
+                    ledger.unsee(tensor)
+        number, first = len(ledger.ops), len(ledger.nodes)
+        self._record(op, [], output)
+        ledger.claim(number, first)
+        ledger.unclaimed = made
 
     def _record(
         self, op: Entry, changed: list[torch.Tensor], output: Any, from_nothing: bool = False
