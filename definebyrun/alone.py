@@ -100,7 +100,7 @@ def _rules(css: str) -> tuple[list[_Rule], str]:
     A selector that asks for more than tags and classes is about pages, and left out.
     """
     found = _RULE.findall(css)
-    light = next(body for selector, body in found if selector == ".dbr")
+    light = ";".join(body for selector, body in found if selector.strip() == ".dbr")
     colours = dict(re.findall(r"--([\w-]+):([^;]+)", light))
     rules = []
     for selectors, body in found:

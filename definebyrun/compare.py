@@ -67,6 +67,9 @@ class _Move:
             for s in node.saved
         )
         op, leaf = _maybe(self.ops, node.op), _maybe(self.tensors, node.leaf)
+        made = node.made if self.steps is None or node.made is None else self.steps[node.made]
+        within = _maybe(self.nodes, node.within)
+        node = replace(node, within=within, made=made)
         return replace(node, index=self.nodes[node.index], op=op, leaf=leaf, saved=saved)
 
     def edge(self, edge: Edge) -> Edge:

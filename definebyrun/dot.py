@@ -40,6 +40,7 @@ FILL = {
     "op": "#e4eefb",
     "older": "#e4eefb",
     "inner": "#eef3f9",
+    "made": "#f1ebfb",
 }
 LINE = {
     "leaf": "#9a6b00",
@@ -48,6 +49,7 @@ LINE = {
     "op": "#1d5fa8",
     "older": "#1d5fa8",
     "inner": "#6c8fb5",
+    "made": "#6a3fb0",
 }
 
 
@@ -124,10 +126,11 @@ def _add_frames(dot: graphviz.Digraph, frames: Sequence[Frame], labels: bool) ->
     for frame in frames:
         cluster = clusters[frame.id] = graphviz.Digraph(f"cluster_{frame.id}")
         style = "filled,rounded" if frame.rolled else "rounded"
+        style += ",dotted" if frame.made else ""
         look = {
             "style": style,
             "fillcolor": "#f6f9fd",
-            "color": LINE["inner"],
+            "color": LINE["made" if frame.made else "inner"],
             "fontname": "monospace",
             "fontsize": "11",
         }

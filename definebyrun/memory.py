@@ -1,6 +1,6 @@
 """A trace goes in, bytes come out: what the graph keeps alive after every step.
 
-Counted are the distinct storages that saved tensors of nodes refer to: from the operation that made the node
+Counted are the distinct storages that saved tensors of nodes refer to: from the step that made the node
 until the backward step that frees it. Two saved tensors on one storage count once; the values of leaves count
 where a node keeps them. What is not counted: gradients, tensors that variables hold, and what hooks on saved tensors
 put away elsewhere: a checkpoint keeps its inputs so, outside the graph. A graph that the program drops without a
@@ -52,12 +52,14 @@ def kept_after_steps(trace: Trace) -> tuple[int, ...]:
         return gone
 
     for node in trace.nodes:
-        if node.op is None:
+        if node.op is None and node.made is None:
             now += keep(node.index)
     for step in trace.steps:
         if step.op is not None:
-            now += sum(keep(node) for node in trace.nodes_of(step.op))
+            own = (n for n in trace.nodes_of(step.op) if trace.nodes[n].made is None)
+            now += sum(map(keep, own))
         elif step.freed and step.node is not None:
             now -= free(step.node)
+        now += sum(map(keep, trace.nodes_made_in(step.index)))
         kept.append(now if step.kept is None else step.kept)
     return tuple(kept)

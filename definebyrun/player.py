@@ -122,6 +122,8 @@ def _steps(trace: Trace, cards: list[Card], links: list[Link]) -> list[dict[str,
                 lit = by_node.get(node, []) if node is not None else [f"t{tensor}"]
         else:
             lit = by_node.get(step.node, [])
+        lit = lit + [card for node in trace.nodes_made_in(step.index) for card in by_node[node]]
+        lit = list(dict.fromkeys(lit))
         steps.append(
             {
                 "t": said,

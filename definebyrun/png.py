@@ -25,10 +25,12 @@ SCALE = 2.0
 MOST_PIXELS = 60_000_000
 """A picture that would have more pixels is drawn at a smaller scale."""
 COLOURS = 48
+"""So many colours between those that are drawn with, for the edges of letters."""
 MISSING = (
     "A PNG is drawn by matplotlib, which was not found: run `pip install matplotlib`, or use SVG."
 )
 _COMMAND = re.compile(r"([A-Za-z])([^A-Za-z]*)")
+_COLOUR = re.compile(r"#([0-9a-f]{6})\b")
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _LOOK = {"text.hinting": "none", "text.antialiased": True, "path.sketch": None, "path.effects": []}
 
@@ -55,7 +57,11 @@ def png(svg: str) -> bytes:
     size = int(canvas.width), int(canvas.height)
     picture = Image.frombytes("RGBA", size, bytes(canvas.buffer_rgba())).convert("RGB")
     file = io.BytesIO()
-    few = picture.quantize(COLOURS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    mixed = picture.quantize(COLOURS, Image.Quantize.MEDIANCUT).getpalette() or []
+    drawn = [part for colour in sorted(set(_COLOUR.findall(svg))) for part in bytes.fromhex(colour)]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(drawn + mixed[: 768 - len(drawn)])  # a frame's colour is a word of the legend
+    few = picture.quantize(palette=palette, dither=Image.Dither.NONE)
     few.save(file, "PNG", optimize=True)
     return file.getvalue()
 
