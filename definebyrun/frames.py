@@ -21,7 +21,10 @@ Key = tuple[str, int]
 
 @dataclass(slots=True)
 class Frame:
-    """A frame: its label, the ids of the cards that lie in it directly, the id of the frame around it."""
+    """A frame: its label, the ids of the cards that lie in it directly, the id of the frame around it.
+
+    `made` says that a backward pass has made what is in it, from step `born` on.
+    """
 
     id: str
     label: str
@@ -29,6 +32,7 @@ class Frame:
     cards: list[str] = field(default_factory=list)
     rolled: bool = False
     made: bool = False
+    born: int = 0
 
 
 def framed(trace: Trace, cards: list[Card], links: list[Link]) -> list[Frame]:
@@ -55,9 +59,11 @@ def framed(trace: Trace, cards: list[Card], links: list[Link]) -> list[Frame]:
                     label = paths.label(key, card)
                     frames[key] = Frame(f"f{len(frames)}", label, outer, rolled=key[0] == "block")
                     frames[key].made = key[0] == "run"
+                    frames[key].born = card.born
                 around = key
         if around is not None:
             frames[around].cards.append(card.id)
+            frames[around].born = min(frames[around].born, card.born)
     return list(frames.values())
 
 
