@@ -188,6 +188,8 @@ def _op_cards(trace: Trace, back: _Backward) -> list[Card]:
             if not _without_node(trace, op):
                 continue  # the nodes of its pass have cards of their own
             main, values = None, _values([t.value for t in outputs if t.node is None])
+        elif main is None and not _without_node(trace, op):
+            continue  # code in the pass has made them
         card = Card(f"o{op.index}", "plain", _clip(title), born, None, op.index, [State(0, values)])
         card.badge, card.folded = op.module[:WIDTH], bool(op.module)
         if main is None:
@@ -211,8 +213,10 @@ def _op_cards(trace: Trace, back: _Backward) -> list[Card]:
 def _without_node(trace: Trace, op: Op) -> bool:
     """Whether an operation has a card that stands for no node: it has none, or not for all that it gives."""
     nodes = [trace.nodes[i] for i in trace.nodes_of(op.index)]
-    if not any(node.made is not None for node in nodes):
-        return not nodes
+    if nodes and not any(node.made is not None for node in nodes):
+        return False
+    if not nodes and op.name != "grad":
+        return True
     return any(trace.tensors[i].node is None for i in op.outputs)
 
 

@@ -115,7 +115,7 @@ def _steps(trace: Trace, cards: list[Card], links: list[Link]) -> list[dict[str,
     steps = [{"t": begin, "c": [], "e": [], "l": [], "m": size(0), "b": 0}]
     for step, said, bytes_kept in zip(trace.steps, sentences(trace), kept(trace), strict=True):
         if step.phase == "forward":
-            lit = by_op.get(step.op, [])
+            lit = by_op.get(step.op, []) or _hanging(trace, step, by_node)
             tensor = made.get(step.op)
             if not lit and tensor is not None:
                 node = trace.tensors[tensor].node
@@ -135,6 +135,13 @@ def _steps(trace: Trace, cards: list[Card], links: list[Link]) -> list[dict[str,
             }
         )
     return steps
+
+
+def _hanging(trace: Trace, step: Step, by_node: dict[int | None, list[str]]) -> list[str]:
+    """The cards of nodes from which the results of a call of `grad` hang, where others have made these nodes."""
+    op = trace.ops[step.op or 0]
+    nodes = (trace.tensors[i].node for i in op.outputs if op.name == "grad")
+    return [card for node in nodes if node is not None for card in by_node.get(node, [])]
 
 
 def _flowing(step: Step) -> dict[int, None]:

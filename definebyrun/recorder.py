@@ -162,17 +162,17 @@ class Recorder(TorchFunctionMode):
             changed = [t for t, v in zip(given, versions, strict=True) if version_of(t) != v]
             changed += written_by(func, given, args, kwargs, output)
             if is_grad:
-                self._record_grad(op, given, output, made)
+                self._record_grad(op, given, output, made, kwargs.get("create_graph", False))
             else:
                 self._record(op, changed, output, not given)
         return output
 
     def _record_grad(
-        self, op: Entry, given: list[torch.Tensor], output: Any, made: list[int]
+        self, op: Entry, given: list[torch.Tensor], output: Any, made: list[int], creates: bool
     ) -> None:
         """Enter a call of `grad`, with the nodes that its pass has made; `made` are those of a pass around it."""
         ledger = self._ledger
-        if ledger.unclaimed:
+        if creates:  # what a custom backward has computed last may be the result
             for tensor in tensors_in(output):
                 if not any(tensor is other for other in given):
                     ledger.unsee(tensor)

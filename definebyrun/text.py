@@ -172,13 +172,18 @@ def node_label(trace: Trace, index: int) -> str:
 
 def made_by(trace: Trace, run: int) -> str:
     """Which call ran a backward pass that was recorded itself: `slope = grad`, `grad#3`, `backward`."""
-    for node in trace.nodes:
-        if node.run == run and node.made is not None and node.op is not None:
-            op = trace.ops[node.op]
-            names = [trace.tensors[i].name for i in op.outputs]
-            left = ", ".join(name or "_" for name in names)
-            return f"{left} = {op.name}" if any(names) else f"{op.name}#{op_step(trace, op.index)}"
-    return "backward"
+    own = (node.op for node in trace.nodes if node.run == run and node.made is not None)
+    call = next((op for op in own if op is not None), None)
+    if call is None:
+        last = max(s.index for s in trace.steps if s.node is not None and s.run == run)
+        after = next((step for step in trace.steps if step.index > last), None)
+        call = None if after is None else after.op
+        if call is None or trace.ops[call].name != "grad":
+            return "backward"
+    op = trace.ops[call]
+    names = [trace.tensors[i].name for i in op.outputs]
+    left = ", ".join(name or "_" for name in names)
+    return f"{left} = {op.name}" if any(names) else f"{op.name}#{op_step(trace, op.index)}"
 
 
 def canonical(trace: Trace) -> str:

@@ -131,6 +131,10 @@ def _graph(trace: Trace, op: Op) -> str:
     made = [node for node in nodes if node.made is not None]
     if made:
         return _differentiable(trace, op, made) + _made(trace, trace.step_of(op.index))
+    results = [i for i in op.outputs if op.name == "grad" and trace.tensors[i].node is not None]
+    if results and not nodes:
+        ends = [f"{tensor_label(trace, i)} hangs from {node_label(trace, trace.tensors[i].node or 0)}" for i in results]
+        return f" Its backward pass was recorded: {_list(ends)}."
     if not nodes:
         if op.name == "grad" and op.grad_enabled and "create_graph=True" not in op.args:
             return " Its backward pass was not recorded (create_graph is False): no node is made."
