@@ -104,6 +104,11 @@ class Watcher:
             )
         )
 
+    @property
+    def runs(self) -> int:
+        """How many backward runs there have been."""
+        return len(self._runs)
+
     def run_now(self) -> int:
         """The number of the backward run that is going on."""
         task = torch._C._current_graph_task_id()

@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 
 from .memory import freed_at
-from .text import brief, node_label, op_step, short, size, tensor_label
+from .text import adds, brief, node_label, op_step, short, size, tensor_label
 from .trace import Node, Op, Step, Tensor, Trace, Value, total
 
 __all__ = ["ENDS", "WIDTH", "Card", "Link", "State", "count", "deal"]
@@ -40,8 +40,8 @@ class Card:
 
     `kind` is `leaf`, `parameter`, `constant`, `op` (has a node), `inner` (a further node of an operation),
     `plain` (an operation without a node), `older` (a node from before the recording) or `made` (a node that a backward
-    pass made: `origin` says while which node ran). `generation` and `run` are those of `trace.Node`. `runs` are the backward
-    steps in which its node ran; `output` marks a result that nothing else uses. `badge` is the word in the upper
+    pass made: `origin` says while which node ran). `generation` and `run` are those of `trace.Node`. `runs` are the
+    backward steps in which its node ran; `output` marks a result that nothing else uses. `badge` is the word in the upper
     right corner; `folded` says that the card is a whole module. In a comparison `side` is the run that the card
     belongs to alone; the `more_` rows are B's, where both runs' do not fit in one row.
     """
@@ -250,7 +250,8 @@ def _made_cards(trace: Trace, back: _Backward) -> list[Card]:
             card.values = [State(0, _values(values))]
         _fill(trace, card, back)
         by = None if node.within is None else node_label(trace, node.within)
-        card.origin = _clip("where gradients meet" if by is None else f"by {by}", LONG)
+        alone = "where gradients meet" if adds(node) else "maker not seen"
+        card.origin = _clip(alone if by is None else f"by {by}", LONG)
         if title == label:  # which says what the node is
             card.function, card.origin = card.origin, ""
         _mark(card, node)

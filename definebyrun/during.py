@@ -30,7 +30,9 @@ class Engine:
     def __init__(self, mode: TorchFunctionMode) -> None:
         self._mode, self._thread = mode, get_ident()
         self._before: Callable[..., Any] | None = None
-        self.creates = False  # whether the pass that is running is recorded itself: `create_graph=True`
+        self.creates = (
+            False  # whether the pass that is running is recorded itself: `create_graph=True`
+        )
 
     def on(self) -> None:
         """Begin."""

@@ -103,7 +103,9 @@ class Ledger:
         self.grads: list[Grad] = []
         self.calls: list[Call] = []
         self.forwards: list[Forward] = []
-        self.unclaimed: list[int] = []  # nodes that a backward pass has made, until `grad` is entered
+        self.unclaimed: list[
+            int
+        ] = []  # nodes that a backward pass has made, until `grad` is entered
         self.edge_grads: dict[int, Value] = {}
         self._versions: list[_Version] = []
         self._current: dict[int, int] = {}  # by id of a tensor: its newest version here
@@ -399,17 +401,23 @@ class Ledger:
         self._discover(tensors, None)
         self._note_made(first, tensors, run, within, step)
 
-    def claim(self, op: int, first: int) -> None:
-        """The call of `grad` that ran a pass has the nodes of that pass, also those from `first` on, made at its end."""
+    def claim(self, op: int, first: int, run: int) -> None:
+        """The call of `grad` that ran a pass has the nodes of that pass, also those from `first` on, found late."""
         claimed, self.unclaimed = self.unclaimed, []
-        if claimed and op < len(self.ops):
+        if op < len(self.ops):
+            run = self.nodes[claimed[0]].run if claimed else run
             tensors = [self._versions[i].object for i in self.ops[op].outputs]
-            self._note_made(first, tensors, self.nodes[claimed[0]].run, None, len(self.steps) - 1)
+            self._note_made(first, tensors, run, None, len(self.steps) - 1)
             for number in claimed + self.unclaimed:
                 self.nodes[number].op = op
 
     def _note_made(
-        self, first: int, tensors: list[torch.Tensor], run: int | None, within: int | None, step: int
+        self,
+        first: int,
+        tensors: list[torch.Tensor],
+        run: int | None,
+        within: int | None,
+        step: int,
     ) -> None:
         """Say of the nodes from `first` on where they come from, what they keep, and which tensor hangs from them."""
         new = list(islice(reversed(self.graph.index), len(self.nodes) - first))[::-1]
@@ -434,7 +442,7 @@ class Ledger:
         self._read_saved()
 
     def _generations(self) -> dict[int | None, int]:
-        """By backward run that was recorded itself: one more than the highest generation of the nodes that ran in it."""
+        """By backward run that was recorded itself: one more than the highest generation of the nodes that ran."""
         made = [
             node.run if node.run is not None or node.op is None else self.ops[node.op].run
             for node in self.nodes

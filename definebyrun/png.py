@@ -60,7 +60,9 @@ def png(svg: str) -> bytes:
     mixed = picture.quantize(COLOURS, Image.Quantize.MEDIANCUT).getpalette() or []
     drawn = [part for colour in sorted(set(_COLOUR.findall(svg))) for part in bytes.fromhex(colour)]
     palette = Image.new("P", (1, 1))
-    palette.putpalette(drawn + mixed[: 768 - len(drawn)])  # a frame's colour is a word of the legend
+    palette.putpalette(
+        drawn + mixed[: 768 - len(drawn)]
+    )  # a frame's colour is a word of the legend
     few = picture.quantize(palette=palette, dither=Image.Dither.NONE)
     few.save(file, "PNG", optimize=True)
     return file.getvalue()

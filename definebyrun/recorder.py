@@ -154,6 +154,7 @@ class Recorder(TorchFunctionMode):
         if is_grad:
             op.args = [arg for arg in op.args if arg not in AS_EVER]
             made, self._ledger.unclaimed = self._ledger.unclaimed, []
+            before = self._watcher.runs
         try:
             output = func(*args, **kwargs)
         finally:
@@ -162,23 +163,28 @@ class Recorder(TorchFunctionMode):
             changed = [t for t, v in zip(given, versions, strict=True) if version_of(t) != v]
             changed += written_by(func, given, args, kwargs, output)
             if is_grad:
-                self._record_grad(op, given, output, made, kwargs.get("create_graph", False))
+                ran = before if kwargs.get("create_graph") and self._watcher.runs > before else None
+                self._record_grad(op, given, output, made, ran)
             else:
                 self._record(op, changed, output, not given)
         return output
 
     def _record_grad(
-        self, op: Entry, given: list[torch.Tensor], output: Any, made: list[int], creates: bool
+        self, op: Entry, given: list[torch.Tensor], output: Any, made: list[int], run: int | None
     ) -> None:
-        """Enter a call of `grad`, with the nodes that its pass has made; `made` are those of a pass around it."""
+        """Enter a call of `grad`, with the nodes that its pass has made; `made` are those of a pass around it.
+
+        `run` is the number of its pass, if that was recorded itself.
+        """
         ledger = self._ledger
-        if creates:  # what a custom backward has computed last may be the result
+        if run is not None:  # what a custom backward has computed last may be the result
             for tensor in tensors_in(output):
                 if not any(tensor is other for other in given):
                     ledger.unsee(tensor)
         number, first = len(ledger.ops), len(ledger.nodes)
         self._record(op, [], output)
-        ledger.claim(number, first)
+        if run is not None:
+            ledger.claim(number, first, run)
         ledger.unclaimed = made
 
     def _record(

@@ -10,6 +10,7 @@ from .trace import Edge, Node, Op, Step, Tensor, Trace, Value, total
 
 __all__ = [
     "Facts",
+    "adds",
     "adds_up",
     "brief",
     "canonical",
@@ -170,6 +171,11 @@ def node_label(trace: Trace, index: int) -> str:
     return f"{short(node.name)}#{node.made + 1}{which}"
 
 
+def adds(node: Node) -> bool:
+    """Whether a node that a backward pass made is PyTorch's own sum, where gradients met on the way to a node."""
+    return node.made is not None and node.within is None and node.name == "AddBackward0"
+
+
 def made_by(trace: Trace, run: int) -> str:
     """Which call ran a backward pass that was recorded itself: `slope = grad`, `grad#3`, `backward`."""
     own = (node.op for node in trace.nodes if node.run == run and node.made is not None)
@@ -313,7 +319,7 @@ def _made(trace: Trace, step: Step) -> list[str]:
     for index in trace.nodes_made_in(step.index):
         node = trace.nodes[index]
         kept = ", ".join(f"{s.name} {size(s.nbytes)}" for s in node.saved)
-        how = "" if node.within is not None else ", where gradients meet"
+        how = ", where gradients meet" if adds(node) else ""
         lines.append(
             f"makes {node_label(trace, index)}, generation {node.generation}{how}: "
             f"{brief(node.value, 60) if node.value else 'no shape'}{_next(trace, index)}"
@@ -343,7 +349,11 @@ def _target(trace: Trace, edge: Edge) -> str:
     if node.leaf is not None:
         return f"AccumulateGrad({tensor_label(trace, node.leaf)}){earlier}"
     if node.made is not None:
-        return node_label(trace, node.index) + (f"[{edge.input_nr}]" if edge.input_nr else "") + earlier
+        return (
+            node_label(trace, node.index)
+            + (f"[{edge.input_nr}]" if edge.input_nr else "")
+            + earlier
+        )
     made = "" if node.op is None else f"({_output(trace, node.op)})"
     return f"{short(node.name)}{made}" + (f"[{edge.input_nr}]" if edge.input_nr else "") + earlier
 

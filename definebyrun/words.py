@@ -10,7 +10,7 @@ from collections.abc import Callable
 from itertools import takewhile
 from math import prod
 
-from .text import adds_up, brief, during, node_label, read_label, short, size, tensor_label
+from .text import adds, adds_up, brief, during, node_label, read_label, short, size, tensor_label
 from .trace import Edge, Node, Op, Step, Trace, Value, total
 
 __all__ = ["sentence"]
@@ -73,7 +73,7 @@ def _made(trace: Trace, step: Step) -> str:
     nodes = [trace.nodes[i] for i in trace.nodes_made_in(step.index)]
     text = ""
     for own in (False, True):
-        some = [node for node in nodes if (node.within is not None) == own]
+        some = [node for node in nodes if adds(node) != own]
         if not some:
             continue
         what = _list([node_label(trace, node.index) for node in some])
@@ -89,9 +89,13 @@ def _made(trace: Trace, step: Step) -> str:
 
 def _differentiable(trace: Trace, op: Op, made: list[Node]) -> str:
     """What the call of `grad` says of its recorded pass."""
-    first = next((n for n in made if any(trace.tensors[i].node == n.index for i in op.outputs)), None)
+    first = next(
+        (n for n in made if any(trace.tensors[i].node == n.index for i in op.outputs)), None
+    )
     nodes = f"{len(made)} node{'s' if len(made) > 1 else ''}"
-    text = f" Its backward pass was recorded: it has made {nodes} of generation {made[0].generation}"
+    text = (
+        f" Its backward pass was recorded: it has made {nodes} of generation {made[0].generation}"
+    )
     if first is None:
         return text + "."
     result = next(i for i in op.outputs if trace.tensors[i].node == first.index)
@@ -130,10 +134,16 @@ def _graph(trace: Trace, op: Op) -> str:
     nodes = [trace.nodes[i] for i in trace.nodes_of(op.index)]
     made = [node for node in nodes if node.made is not None]
     if made:
-        return _differentiable(trace, op, made) + _made(trace, trace.step_of(op.index))
+        met = [node for node in made if adds(node) and node.made == trace.step_of(op.index).index]
+        return _differentiable(trace, op, made) + (
+            _made(trace, trace.step_of(op.index)) if met else ""
+        )
     results = [i for i in op.outputs if op.name == "grad" and trace.tensors[i].node is not None]
     if results and not nodes:
-        ends = [f"{tensor_label(trace, i)} hangs from {node_label(trace, trace.tensors[i].node or 0)}" for i in results]
+        ends = [
+            f"{tensor_label(trace, i)} hangs from {node_label(trace, trace.tensors[i].node or 0)}"
+            for i in results
+        ]
         return f" Its backward pass was recorded: {_list(ends)}."
     if not nodes:
         if op.name == "grad" and op.grad_enabled and "create_graph=True" not in op.args:

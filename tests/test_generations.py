@@ -352,7 +352,9 @@ def test_sentences_say_where_a_node_comes_from() -> None:
         (g,) = torch.autograd.grad(x**3, x, create_graph=True)
         (h,) = torch.autograd.grad(g, x)
     said = [sentence(tape.trace, step) for step in tape.steps]
-    assert any("(generation 2, made while PowBackward0(pow#1) ran backward) receives" in s for s in said), said
+    assert any(
+        "(generation 2, made while PowBackward0(pow#1) ran backward) receives" in s for s in said
+    ), said
     assert "create_graph is False" in said[-1]
     assert h.item() == 12
 
@@ -367,6 +369,19 @@ def test_what_a_second_graph_keeps_is_counted_from_the_step_that_made_it() -> No
     made = next(n for n in tape.nodes if n.made is not None)
     assert kept[made.made] > kept[made.made - 1]
     assert max(kept[: made.made]) == 8
+
+
+def test_a_batch_of_gradients_is_recorded_by_its_shape() -> None:
+    x = torch.tensor([0.5, 1.0, -2.0], requires_grad=True)
+    with dbr.record() as tape:
+        y = x**3
+        (g,) = grad(y, x, grad_outputs=torch.eye(3), is_grads_batched=True)
+    assert torch.allclose(g, torch.diag(3 * x**2))
+    call = next(op.index for op in tape.ops if op.name == "grad")
+    assert {n.generation for n in tape.nodes if n.op == call} == {2}
+    assert (
+        "maker not seen" in tape.svg()
+    )  # the hooks on nodes are given the whole batch, without its graph
 
 
 def test_a_loop_with_a_penalty_still_rolls_up() -> None:
@@ -456,5 +471,7 @@ def test_the_run_is_not_changed() -> None:
         else:
             found = meeting(x)
             found["g"].square().sum().backward()
-        results.append((found["g"].tolist(), x.grad.tolist(), [n.name() for n in reach(found["g"])]))
+        results.append(
+            (found["g"].tolist(), x.grad.tolist(), [n.name() for n in reach(found["g"])])
+        )
     assert results[0] == results[1]
