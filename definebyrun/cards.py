@@ -41,8 +41,8 @@ class Card:
     `kind` is `leaf`, `parameter`, `constant`, `op` (has a node), `inner` (a further node of an operation),
     `plain` (an operation without a node), `older` (a node from before the recording) or `made` (a node that a backward
     pass made: `origin` says while which node ran). `generation` and `run` are those of `trace.Node`. `runs` are the
-    backward steps in which its node ran; `output` marks a result that nothing else uses. `badge` is the word in the upper
-    right corner; `folded` says that the card is a whole module. In a comparison `side` is the run that the card
+    backward steps in which its node ran; `output` marks a result that nothing else uses. `badge` is the word in the
+    upper right corner; `folded` says that the card is a whole module. In a comparison `side` is the run that the card
     belongs to alone; the `more_` rows are B's, where both runs' do not fit in one row.
     """
 
