@@ -85,6 +85,9 @@ class _Paths:
             path.insert(self._depth[block] + place, ("block", block))
         return tuple(path)
 
+    def of_block(self, block: int | None) -> tuple[Key, ...]:
+        return tuple(("block", b) for b in (() if block is None else self._blocks[block]))
+
     def of_made(self, trace: Trace, card: Card) -> tuple[Key, ...]:
         """The graph that a backward pass makes lies in no module, but in a repeated block if the pass does."""
         op = None if card.node is None else trace.nodes[card.node].op
@@ -141,6 +144,8 @@ def _ways(
             ways[card.id] = paths.of_made(trace, card)
         elif card.op is not None:
             ways[card.id] = paths.of(trace.ops[card.op])
+        elif card.node is not None and trace.nodes[card.node].block is not None:
+            ways[card.id] = paths.of_block(trace.nodes[card.node].block)
     uses: dict[str, tuple[Key, ...]] = {}
     solid = {link.tail for link in links if link.edge is not None}
     for link in links:

@@ -231,7 +231,7 @@ def facts(trace: Trace) -> Facts:
     loose = [n for n in trace.nodes if n.op is None and n.leaf is None and n.made is None]
     return {
         "leaves": {tensor.index: [_leaf(trace, tensor)] for tensor in trace.leaves},
-        "graph": {n.index: [f"{_named(trace, n)}{_next(trace, n.index)}"] for n in loose},
+        "graph": {n.index: [f"{_named(trace, n)}{_times(n)}{_next(trace, n.index)}"] for n in loose},
         "steps": {
             step.index: (_forward if step.phase == "forward" else _backward)(trace, step)
             for step in trace.steps
@@ -262,6 +262,10 @@ def _named(trace: Trace, node: Node) -> str:
     results = [t for t in trace.tensors if t.node == node.index and t.op is None]
     held = "; ".join(f"{t.name or 'tensor'}: {brief(t.value, 60)}" for t in results)
     return short(node.name) + (f" ({held})" if held else "")
+
+
+def _times(node: Node) -> str:
+    return f" (the last of {node.times:,} times)" if node.times > 1 else ""
 
 
 def _leaf(trace: Trace, tensor: Tensor) -> str:

@@ -243,7 +243,8 @@ class Node:
     `grad` that ran the pass, None for `backward`.
 
     In a folded trace it stands for `holds * times` nodes (those of leaves not counted) and for `edges` edges
-    between them; `saved` is then what all of them keep, each storage once.
+    between them; `saved` is then what all of them keep, each storage once; `block` the repeated block
+    of a node that has no operation.
     """
 
     index: int
@@ -263,6 +264,7 @@ class Node:
     within: int | None = None
     made: int | None = None
     value: Value | None = None
+    block: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -544,7 +546,7 @@ def _references(trace: Trace) -> Iterator[tuple[str, int]]:
     for node in _both(trace.nodes):
         single += [("ops", node.op), ("tensors", node.leaf)]
         single += [("tensors", saved.tensor) for saved in node.saved]
-        single += [("nodes", node.within), ("steps", node.made)]
+        single += [("nodes", node.within), ("steps", node.made), ("blocks", node.block)]
     for edge in _both(trace.edges):
         single += [("nodes", edge.source), ("nodes", edge.target)]
     for step in _both(trace.steps):
