@@ -99,11 +99,15 @@ def _as_nodes(trace: Trace, rolled: Trace) -> Trace:
             node, nr = shown[place]
             tensors.append(replace(tensor, index=len(tensors), node=node, output_nr=nr))
         elif tensor.index == trace.root:
-            root = next((new[t.index] for t in rolled.tensors if t.index in new and t.node == 0), None)
+            root = next(
+                (new[t.index] for t in rolled.tensors if t.index in new and t.node == 0), None
+            )
 
     def bare(node: Node) -> Node:
         block = None if node.op is None else rolled.ops[node.op].block
-        return replace(node, op=None, leaf=None if node.leaf is None else new[node.leaf], block=block)
+        return replace(
+            node, op=None, leaf=None if node.leaf is None else new[node.leaf], block=block
+        )
 
     return replace(
         rolled,

@@ -21,6 +21,7 @@ from torch.optim.optimizer import (
 from torch.overrides import TorchFunctionMode
 
 from .backward import Watcher
+from .callers import Callers
 from .calls import (
     arguments_of,
     is_getter,
@@ -57,6 +58,7 @@ class Recorder(TorchFunctionMode):
         self._calls: list[int] = []  # the module calls that are going on, outermost first
         self._call: Stack = ()
         self._optimizing: Optimizing | None = None
+        self._callers = Callers()
 
     def __enter__(self) -> Recorder:
         if torch._C._dynamo.eval_frame.get_eval_frame_callback() is not None:
@@ -102,7 +104,7 @@ class Recorder(TorchFunctionMode):
             self._result = self._ledger.freeze(self._sources, stopped_by)
             # a tape keeps nobody's memory
             del self._watcher, self._ledger, self._functions, self._frame, self._sources
-            del self._handles, self._optimizing, self._engine, self._uncompiled
+            del self._handles, self._callers, self._optimizing, self._engine, self._uncompiled
 
     @property
     def done(self) -> bool:
@@ -127,8 +129,9 @@ class Recorder(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
+        call_there = self._callers.of(sys._getframe(1))
         if is_quiet(func) or (self._optimizing and self._optimizing.at_work()):
-            return func(*args, **kwargs)
+            return call_there(func, args, kwargs)
         if self._optimizing and self._optimizing.gone:  # its step has raised
             self._after_optimizer(self._optimizing.optimizer, None, None)
         if is_setter(func):
@@ -136,7 +139,7 @@ class Recorder(TorchFunctionMode):
         with torch._C.DisableTorchFunction():
             stack = self._look()
             if is_getter(func) and name_of(func) == "grad":
-                return self._read_grad(args[0])
+                return self._read_grad(args[0], call_there(func, args, kwargs))
             given = list(tensors_in((args, kwargs)))
             inputs = [self._ledger.tensor(tensor) for tensor in given]
             versions = [version_of(tensor) for tensor in given]
@@ -156,7 +159,7 @@ class Recorder(TorchFunctionMode):
             made, self._ledger.unclaimed = self._ledger.unclaimed, []
             before = self._watcher.runs
         try:
-            output = func(*args, **kwargs)
+            output = call_there(func, args, kwargs)
         finally:
             self._call = outer
         with torch._C.DisableTorchFunction():
@@ -201,9 +204,9 @@ class Recorder(TorchFunctionMode):
             self._ledger.changed(tensor)
         self._ledger.add(op, results)
 
-    def _read_grad(self, leaf: torch.Tensor) -> torch.Tensor | None:
+    def _read_grad(self, leaf: torch.Tensor, grad: torch.Tensor | None) -> torch.Tensor | None:
         """`w.grad` computes nothing: it names the tensor that autograd has put there."""
-        grad, owner = leaf.grad, self._ledger.names.of(leaf)
+        owner = self._ledger.names.of(leaf)
         if grad is not None:
             self._ledger.read_grad(grad)
             if owner is not None:

@@ -231,7 +231,9 @@ def facts(trace: Trace) -> Facts:
     loose = [n for n in trace.nodes if n.op is None and n.leaf is None and n.made is None]
     return {
         "leaves": {tensor.index: [_leaf(trace, tensor)] for tensor in trace.leaves},
-        "graph": {n.index: [f"{_named(trace, n)}{_times(n)}{_next(trace, n.index)}"] for n in loose},
+        "graph": {
+            n.index: [f"{_named(trace, n)}{_times(n)}{_next(trace, n.index)}"] for n in loose
+        },
         "steps": {
             step.index: (_forward if step.phase == "forward" else _backward)(trace, step)
             for step in trace.steps
