@@ -29,7 +29,7 @@ _DRAWN = (
     "opacity",
 )
 _WRITTEN = ("fill", "font-size", "font-weight", "font-style")
-STYLES = ("drawing.css", "frames.css")
+STYLES = ("drawing.css", "frames.css", "generations.css")
 MARKS = frozenset({"dbr-tab", "dbr-tab-t", "dbr-bar-only", "dbr-m"})
 """The marks of a comparison; they, and the arrows of one run alone, carry their light colours already."""
 MARGIN = 8

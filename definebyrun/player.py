@@ -28,7 +28,8 @@ __all__ = ["player", "still"]
 def style(trace: Trace, picture: Picture) -> str:
     """The style of a drawing; that of frames, folded cards and comparisons only where there are any."""
     framed = 'class="dbr-f' in picture.svg or 'class="dbr-stack' in picture.svg
-    marked = asset("sides.css") if trace.sides else ""
+    made = asset("generations.css") if 'class="dbr-f dbr-gen' in picture.svg else ""
+    marked = made + (asset("sides.css") if trace.sides else "")
     return asset("drawing.css") + (asset("frames.css") if framed else "") + marked
 
 

@@ -807,4 +807,4 @@ def test_names_and_lines_do_not_come_from_how_a_call_is_passed_on() -> None:
         y.sum().backward()
     assert {t.name for t in tape.tensors} <= {"x", "y", "grad", None}
     assert "recorded call" not in repr(tape.sources)
-    assert [piece.title for piece in tape.sources][0] == "recorded"
+    assert tape.sources[0].title == "recorded"
