@@ -15,7 +15,10 @@ from typing import Any
 import torch
 
 from .calls import UNFILLED, place_of, saved_by, storage_of, version_of
+from .during import running_node
+from .memory import kept_after_steps
 from .naming import Names
+from .packed import packed_by
 from .snapshot import dtype_of, snapshot
 from .source import Sources
 from .trace import Call, Edge, Grad, Node, Op, Saved, Step, Tensor, Trace, Value
@@ -105,7 +108,7 @@ class Ledger:
         self.forwards: list[Forward] = []
         self.unclaimed: list[
             int
-        ] = []  # nodes that a backward pass has made, until `grad` is entered
+        ] = []  # made by a backward pass; until the call of `grad` is entered
         self.edge_grads: dict[int, Value] = {}
         self._versions: list[_Version] = []
         self._current: dict[int, int] = {}  # by id of a tensor: its newest version here
@@ -123,6 +126,10 @@ class Ledger:
         self._unread: list[tuple[int, Any]] = []
         self._held: list[Any] = []
         self._thread = get_ident()
+        self._inside: dict[Any, list[int]] = {}  # by checkpoint: its nodes that keep something
+        self._checkpoint: dict[int, Any] = {}  # by node: the checkpoint in which it was made
+        self._twins: dict[int, list[int]] = {}  # by node: what was computed again for it
+        self._again: dict[tuple[int, int], int] = {}  # by checkpoint and run: how many were
         with torch._C.DisableTorchFunction(), torch.inference_mode(False), torch.enable_grad():
             self._first = (torch.zeros((), requires_grad=True) + 0).grad_fn._sequence_nr()
 
@@ -363,13 +370,13 @@ class Ledger:
             self.nodes[node].leaf = known
 
     def _read_saved(self) -> None:
-        """Note what the new nodes keep; nothing is read where saved-tensor hooks stand between."""
+        """Note what the new nodes keep, also behind hooks on saved tensors; no such hook is run."""
         unread, self._unread = self._unread, []
-        if torch._C._autograd._top_saved_tensors_default_hooks(True) is not None:
-            return
+        hooked = torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
         for number, node in unread:
+            found, checkpoint = packed_by(node) if hooked else (saved_by(node), None)
             kept = []
-            for name, tensor in saved_by(node):
+            for name, tensor in found:
                 storage = storage_of(tensor)
                 if storage is not None:
                     self._held.append(storage)
@@ -377,6 +384,24 @@ class Ledger:
                     known = self._places.get(place_of(tensor))
                     kept.append(Saved(name, ordinal, storage.nbytes(), known))
             self.nodes[number].saved = tuple(kept)
+            if checkpoint is not None:
+                self._checkpoint[number] = checkpoint
+                self._inside.setdefault(checkpoint, []).append(number)
+            if hooked and found and self.nodes[number].made is None:
+                self._pair(number)
+
+    def _pair(self, number: int) -> None:
+        """A node of a recomputation lives for one of the checkpoint's own, the next in order, and goes with it."""
+        running = running_node()
+        original = None if running is None else self.graph.index.get(running)
+        checkpoint = self._checkpoint.get(-1 if original is None else original)
+        if original is None or checkpoint is None:
+            return
+        run = (id(checkpoint), torch._C._current_graph_task_id())
+        place = self._again[run] = self._again.get(run, -1) + 1
+        inside = self._inside[checkpoint]
+        twin = inside[place] if place < len(inside) else original
+        self._twins.setdefault(twin, []).append(number)
 
     # ---- nodes that a backward pass makes ----
 
@@ -467,7 +492,7 @@ class Ledger:
                 if first.node is None and first.kind == version.kind:
                     first.node = version.node
         born = self._generations()
-        return Trace(
+        trace = Trace(
             tensors=tuple(self._frozen_tensor(i, t) for i, t in enumerate(self._versions)),
             ops=tuple(_frozen_op(i, op, sources, born) for i, op in enumerate(self.ops)),
             nodes=tuple(self._frozen_node(i, n, born) for i, n in enumerate(self.nodes)),
@@ -480,6 +505,11 @@ class Ledger:
             calls=tuple(self.calls),
             error=error,
         )
+        if not self._twins:
+            return trace
+        kept = kept_after_steps(trace, self._twins)
+        steps = zip(trace.steps, kept, strict=True)
+        return replace(trace, steps=tuple(replace(step, kept=n) for step, n in steps))
 
     def _frozen_node(self, index: int, node: Live, born: dict[int | None, int]) -> Node:
         plain = Node(index, node.name, node.op, node.order, node.grad, node.leaf, node.saved)

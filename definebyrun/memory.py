@@ -2,13 +2,17 @@
 
 Counted are the distinct storages that saved tensors of nodes refer to: from the step that made the node
 until the backward step that frees it. Two saved tensors on one storage count once; the values of leaves count
-where a node keeps them. What is not counted: gradients, tensors that variables hold, and what hooks on saved tensors
-put away elsewhere: a checkpoint keeps its inputs so, outside the graph. A graph that the program drops without a
+where a node keeps them. Behind hooks on saved tensors it is the tensors that the hooks put there; a checkpoint keeps
+its inputs, and what it computes again until the node runs for which that was. What is not counted: gradients, tensors
+that variables hold, and what hooks put away elsewhere. A graph that the program drops without a
 backward counts to the end, because a recording holds the nodes that it has seen; what nodes from before the recording
 keep is not read.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from .trace import Trace
 
@@ -24,8 +28,12 @@ def freed_at(trace: Trace) -> dict[int, int]:
     return first
 
 
-def kept_after_steps(trace: Trace) -> tuple[int, ...]:
+def kept_after_steps(
+    trace: Trace, twins: Mapping[int, Sequence[int]] = MappingProxyType({})
+) -> tuple[int, ...]:
     """Bytes kept alive after each step, as many as the trace has steps.
+
+    `twins` are the nodes that a checkpoint computed again, by the node for which it did: they go when that one runs.
 
     A folded trace brings the numbers of the whole run with it: one of its steps stands for many.
     """
@@ -58,8 +66,9 @@ def kept_after_steps(trace: Trace) -> tuple[int, ...]:
         if step.op is not None:
             own = (n for n in trace.nodes_of(step.op) if trace.nodes[n].made is None)
             now += sum(map(keep, own))
-        elif step.freed and step.node is not None:
-            now -= free(step.node)
+        elif step.node is not None:
+            now -= free(step.node) if step.freed else 0
+            now -= sum(free(twin) for twin in twins.get(step.node, ()))
         now += sum(map(keep, trace.nodes_made_in(step.index)))
         kept.append(now if step.kept is None else step.kept)
     return tuple(kept)

@@ -58,7 +58,8 @@ def png(svg: str) -> bytes:
     picture = Image.frombytes("RGBA", size, bytes(canvas.buffer_rgba())).convert("RGB")
     file = io.BytesIO()
     mixed = picture.quantize(COLOURS, Image.Quantize.MEDIANCUT).getpalette() or []
-    drawn = [part for colour in sorted(set(_COLOUR.findall(svg))) for part in bytes.fromhex(colour)]
+    used = ["ffffff", *sorted(set(_COLOUR.findall(svg)))]
+    drawn = [part for colour in used for part in bytes.fromhex(colour)]
     palette = Image.new("P", (1, 1))
     palette.putpalette(
         drawn + mixed[: 768 - len(drawn)]
