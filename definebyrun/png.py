@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import sqrt
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
@@ -58,15 +58,19 @@ def png(svg: str) -> bytes:
     picture = Image.frombytes("RGBA", size, bytes(canvas.buffer_rgba())).convert("RGB")
     file = io.BytesIO()
     mixed = picture.quantize(COLOURS, Image.Quantize.MEDIANCUT).getpalette() or []
-    used = ["ffffff", *sorted(set(_COLOUR.findall(svg)))]
-    drawn = [part for colour in used for part in bytes.fromhex(colour)]
-    palette = Image.new("P", (1, 1))
-    palette.putpalette(
-        drawn + mixed[: 768 - len(drawn)]
-    )  # a frame's colour is a word of the legend
+    drawn = [bytes.fromhex(c) for c in ["ffffff", *sorted(set(_COLOUR.findall(svg)))]]
+    triples = zip(*[iter(mixed)] * 3, strict=True)
+    between = [c for c in triples if not any(_near(c, d) for d in drawn)]
+    palette = Image.new("P", (1, 1))  # what is drawn keeps its colour, which the legend explains
+    palette.putpalette([part for colour in [*drawn, *between][:256] for part in colour])
     few = picture.quantize(palette=palette, dither=Image.Dither.NONE)
     few.save(file, "PNG", optimize=True)
     return file.getvalue()
+
+
+def _near(a: Sequence[int], b: Sequence[int]) -> bool:
+    """Whether Pillow may take one colour for the other when it looks for the nearest."""
+    return max(abs(x - y) for x, y in zip(a, b, strict=True)) <= 8
 
 
 def _shapes(root: ElementTree.Element) -> Iterator[tuple[ElementTree.Element, float, float]]:
