@@ -6,6 +6,7 @@ A hook only looks: it changes no gradient. Gradients are copied at once, because
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -35,31 +36,33 @@ class Watcher:
         self._runs: dict[int, tuple[int, list[int]]] = {}
         self._before: dict[int, tuple[Received, Value | None]] = {}
         self._travelling: dict[tuple[int, int, int], _Seen | None] = {}
+        self._hooks = self._about_to_run, self._has_run  # bound once, not for every node
 
     def release(self) -> None:
         """Take all hooks off, and let go of what they lead to."""
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+        self._hooks = ()
         self.ledger.watch = _unwatched
 
     def _watch(self, node: Any, number: int, leaf: torch.Tensor | None) -> None:
         """Hang hooks on a node; a gradient that the learner's code may change in place is read before the node runs."""
-        early = leaf is not None or isinstance(node, torch.autograd.function.BackwardCFunction)
-        if early:
+        before, after = self._hooks
+        if leaf is not None or isinstance(node, torch.autograd.function.BackwardCFunction):
+            self._handles.append(node.register_prehook(partial(before, number, leaf)))
+        self._handles.append(node.register_hook(partial(after, number, leaf)))
 
-            def before(grad_outputs: Grads) -> None:
-                with torch._C.DisableTorchFunction():
-                    received = self._received(number, grad_outputs)
-                    self._before[number] = received, None if leaf is None else _maybe(leaf.grad)
+    def _about_to_run(self, number: int, leaf: torch.Tensor | None, grad_outputs: Grads) -> None:
+        with torch._C.DisableTorchFunction():
+            received = self._received(number, grad_outputs)
+            self._before[number] = received, None if leaf is None else _maybe(leaf.grad)
 
-            self._handles.append(node.register_prehook(before))
-
-        def after(grad_inputs: Grads, grad_outputs: Grads) -> None:
-            with torch._C.DisableTorchFunction():
-                self._ran(number, leaf, grad_inputs, grad_outputs)
-
-        self._handles.append(node.register_hook(after))
+    def _has_run(
+        self, number: int, leaf: torch.Tensor | None, grad_inputs: Grads, grad_outputs: Grads
+    ) -> None:
+        with torch._C.DisableTorchFunction():
+            self._ran(number, leaf, grad_inputs, grad_outputs)
 
     def _ran(
         self, number: int, leaf: torch.Tensor | None, grad_inputs: Grads, grad_outputs: Grads
@@ -67,6 +70,8 @@ class Watcher:
         """A node has run: note what arrived, what it passed on, and what that did to a leaf's `.grad`."""
         ledger, task = self.ledger, torch._C._current_graph_task_id()
         run, ran = self._runs.setdefault(task, (len(self._runs), []))
+        if torch.is_grad_enabled():  # in a pass it is on with `create_graph=True`
+            self._see_made(number, leaf, grad_inputs, grad_outputs, run)
         if number in self._before:
             received, before = self._before.pop(number)
         else:
@@ -102,11 +107,38 @@ class Watcher:
             )
         )
 
+    @property
+    def runs(self) -> int:
+        """How many backward runs there have been."""
+        return len(self._runs)
+
+    def run_now(self) -> int:
+        """The number of the backward run that is going on."""
+        task = torch._C._current_graph_task_id()
+        return self._runs.setdefault(task, (len(self._runs), []))[0]
+
+    def _see_made(
+        self,
+        number: int,
+        leaf: torch.Tensor | None,
+        grad_inputs: Grads,
+        grad_outputs: Grads,
+        run: int,
+    ) -> None:
+        """A node has run in a pass that is recorded: its own gradients hang from nodes now."""
+        ledger, made = self.ledger, grad_inputs if leaf is None else (leaf.grad,)
+        ledger.see_functions(made, run, number)
+        step = len(ledger.steps)
+        ledger.see_made(grad_outputs, run, None, step)  # new only where gradients met
+        ledger.see_made(made, run, number, step)
+
     def _received(self, number: int, grads: Grads) -> Received:
         task = torch._C._current_graph_task_id()
         return tuple(
-            None if grad is None else self._arrived((task, number, nr), grad)
-            for nr, grad in enumerate(grads)
+            [
+                None if grad is None else self._arrived((task, number, nr), grad)
+                for nr, grad in enumerate(grads)
+            ]
         )
 
     def _arrived(self, way: tuple[int, int, int], grad: torch.Tensor) -> Value:

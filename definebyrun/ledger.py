@@ -7,20 +7,23 @@ are new and to whom they belong, what they keep. The ledger watches nothing; it 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from itertools import islice
+from threading import get_ident
 from typing import Any
 
 import torch
 
 from .calls import UNFILLED, place_of, saved_by, storage_of, version_of
 from .during import running_node
-from .memory import kept_after_steps
+from .frozen import altered
+from .memory import kept_with_twins
 from .naming import Names
 from .packed import packed_by
 from .snapshot import dtype_of, snapshot
 from .source import Sources
 from .trace import Call, Edge, Grad, Node, Op, Saved, Step, Tensor, Trace, Value
-from .walk import Graph, is_leaf, kind_of, leaf_of, node_of
+from .walk import ACCUMULATE, Graph, is_leaf, kind_of, leaf_of, node_of
 
 __all__ = ["Entry", "Forward", "Ledger", "Live", "Stack"]
 
@@ -29,23 +32,27 @@ Way = tuple[Any, int]
 Watch = Callable[[Any, int, torch.Tensor | None], None]
 
 
-@dataclass
+@dataclass(slots=True)
 class Entry:
-    """An operation while it is being recorded; `trace.Op` is its frozen form."""
+    """An operation while it is being recorded; `trace.Op` is its frozen form.
+
+    Tuples of numbers, not lists: the garbage collector lets go of them, and goes through what it keeps many times.
+    """
 
     name: str
-    inputs: list[int]
+    inputs: tuple[int, ...]
     stack: Stack = ()
     scope: str = ""
     call: int | None = None
-    outputs: list[int] = field(default_factory=list)
+    outputs: tuple[int, ...] = ()
     inplace: bool = False
     grad_enabled: bool = True
     opaque: bool = False
     factory: bool = False
-    args: list[int | str] = field(default_factory=list)
+    args: tuple[int | str, ...] = ()
     within: int | None = None
     during: str = ""
+    run: int | None = None
 
 
 @dataclass(slots=True)
@@ -67,7 +74,11 @@ class Live:
     leaf: int | None = None
     order: int | None = None
     grad: Value | None = None
-    saved: tuple[Saved, ...] = ()
+    saved: tuple[tuple[str, int, int, int | None], ...] = ()  # what `Saved` will hold
+    run: int | None = None
+    within: int | None = None
+    made: int | None = None
+    value: Value | None = None
 
 
 @dataclass(slots=True)
@@ -99,13 +110,16 @@ class Ledger:
         self.grads: list[Grad] = []
         self.calls: list[Call] = []
         self.forwards: list[Forward] = []
+        self.unclaimed: list[
+            int
+        ] = []  # made by a backward pass; until the call of `grad` is entered
         self.edge_grads: dict[int, Value] = {}
         self._versions: list[_Version] = []
         self._current: dict[int, int] = {}  # by id of a tensor: its newest version here
         self._counter: dict[int, int] = {}  # by id of a tensor: PyTorch's version counter then
         self._stale: set[int] = set()  # ids of tensors whose memory was changed through another
         self._touched: list[int] = []  # the versions that this has made stale just now
-        self._sharing: dict[int, set[int]] = {}  # by storage: ids of the tensors on it
+        self._sharing: dict[int, int | set[int]] = {}  # by storage: id of the tensor on it, or ids
         self._places: dict[Any, int] = {}  # by place in memory: the newest version that shows it
         self._storages: dict[int, int] = {}
         self._unfilled: set[int] = set()  # storages in which nothing has been written yet
@@ -115,6 +129,7 @@ class Ledger:
         self._edge_at: dict[tuple[int, int], int] = {}
         self._unread: list[tuple[int, Any]] = []
         self._held: list[Any] = []
+        self._thread = get_ident()
         self._inside: dict[Any, list[int]] = {}  # by checkpoint: its nodes that keep something
         self._checkpoint: dict[int, Any] = {}  # by node: the checkpoint in which it was made
         self._twins: dict[int, list[int]] = {}  # by node: what was computed again for it
@@ -133,15 +148,18 @@ class Ledger:
             call = self.calls[call].outer
         op.scope = "" if call is None else self.calls[call].path
         edges = [node_of(tensor) for tensor in results]
-        self._discover(results, number, edges)
+        if any(edges) or any(tensor._is_view() for tensor in results):
+            self._discover(results, number, edges)
         if op.name in UNFILLED:
             self._unfilled.update(s._cdata for s in map(storage_of, results) if s is not None)
-        op.outputs = [self._enter(t, number, e) for t, e in zip(results, edges, strict=True)]
-        touched, self._touched = self._touched, []
-        for index in touched:  # `w.data.mul_(2)` changes the leaf w in this very step
-            version = self._versions[index]
-            if version.kind in ("leaf", "parameter") and id(version.object) in self._stale:
-                self._enter(version.object, number)
+        pairs = zip(results, edges, strict=True)
+        op.outputs = tuple([self._enter(tensor, number, edge) for tensor, edge in pairs])
+        if self._touched:
+            touched, self._touched = self._touched, []
+            for index in touched:  # `w.data.mul_(2)` changes the leaf w in this very step
+                version = self._versions[index]
+                if version.kind in ("leaf", "parameter") and id(version.object) in self._stale:
+                    self._enter(version.object, number)
         self._read_saved()
         self.steps.append(Step(len(self.steps), "forward", op=number, stack=op.stack))
 
@@ -149,13 +167,18 @@ class Ledger:
         """Whether this version of a tensor has not been entered yet."""
         return self._counter.get(id(tensor)) != version_of(tensor)
 
+    def unsee(self, tensor: torch.Tensor) -> None:
+        """A call gives a tensor that code inside it has shown already: it is this call's result too."""
+        self._counter.pop(id(tensor), None)
+
     def changed(self, tensor: torch.Tensor) -> None:
         """An in-place change reaches every tensor on the same memory, with or without a version counter."""
         storage = storage_of(tensor)
         if storage is None:
             return
         self._unfilled.discard(storage._cdata)
-        others = self._sharing.get(storage._cdata, set()) - {id(tensor)}
+        sharing = self._sharing.get(storage._cdata, set())
+        others = ({sharing} if isinstance(sharing, int) else sharing) - {id(tensor)}
         self._stale |= others
         self._touched += sorted(map(self._current.__getitem__, others))
         owner = self._owners.get(storage._cdata)
@@ -270,12 +293,12 @@ class Ledger:
             self._discover([tensor], None)
             return self._enter(tensor, None)
         name = node.name().rpartition("::")[2].rstrip("0123456789").removesuffix("Backward")
-        op = Entry(name, inner, opaque=True)
+        op = Entry(name, tuple(inner), opaque=True)
         forward = next((f for f in reversed(self.forwards) if f.name == name), None)
         if forward is not None:
             self.forwards.remove(forward)
-            op.call, op.stack, op.args = forward.call, forward.stack, list(forward.inputs)
-            op.inputs = list(dict.fromkeys([*forward.inputs, *inner]))
+            op.call, op.stack, op.args = forward.call, forward.stack, tuple(forward.inputs)
+            op.inputs = tuple(dict.fromkeys([*forward.inputs, *inner]))
         self.add(op, [tensor])
         return op.outputs[0]
 
@@ -287,22 +310,26 @@ class Ledger:
         node, output_nr = (self.graph.index[edge[0]], edge[1]) if edge is not None else (None, 0)
         leaf = is_leaf(tensor)
         asks_as_leaf = leaf and edge is not None
-        made = op is not None and not self.ops[op].factory and not asks_as_leaf
+        made = op is not None and not asks_as_leaf and not self.ops[op].factory
         kind = "result" if made or not leaf else kind_of(tensor)
         earlier, origin = self._current.get(key), None
         if earlier is not None and kind != "result" and self._versions[earlier].kind != "result":
             origin = self._versions[earlier].origin
             origin = earlier if origin is None else origin
         storage = storage_of(tensor)
-        empty = storage is not None and storage._cdata in self._unfilled
+        empty = storage is not None and self._unfilled and storage._cdata in self._unfilled
         value = Value(tuple(tensor.shape), dtype_of(tensor)) if empty else snapshot(tensor)
         since = len(self.steps) if key in self._read_grads else 0
         self._versions.append(_Version(tensor, kind, value, op, node, output_nr, origin, since))
         self._current[key], self._counter[key] = index, version_of(tensor)
         self._stale.discard(key)
         if storage is not None:
-            self._places[place_of(tensor)] = index
-            self._sharing.setdefault(storage._cdata, set()).add(key)
+            self._places[place_of(tensor, storage)] = index
+            sharing = self._sharing.setdefault(storage._cdata, key)
+            if isinstance(sharing, set):
+                sharing.add(key)
+            elif sharing != key:
+                self._sharing[storage._cdata] = {sharing, key}
         if node is not None and kind != "result":
             if self.nodes[node].leaf is None:
                 self.nodes[node].leaf = index
@@ -329,9 +356,10 @@ class Ledger:
         ]
         first = len(self.graph.edges)
         for node in self.graph.add(roots):
-            number, leaf = self.graph.index[node], leaf_of(node)
+            number, name = self.graph.index[node], node.name()
+            leaf = node.variable if name == ACCUMULATE else None
             maker = None if leaf is not None or self._older(node) else op
-            self.nodes.append(Live(node.name(), maker))
+            self.nodes.append(Live(name, maker))
             self.watch(node, number, leaf)
             if (
                 maker is not None
@@ -356,6 +384,8 @@ class Ledger:
 
     def _read_saved(self) -> None:
         """Note what the new nodes keep, also behind hooks on saved tensors; no such hook is run."""
+        if not self._unread:
+            return
         unread, self._unread = self._unread, []
         hooked = torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
         for number, node in unread:
@@ -366,13 +396,13 @@ class Ledger:
                 if storage is not None:
                     self._held.append(storage)
                     ordinal = self._storages.setdefault(storage._cdata, len(self._storages))
-                    known = self._places.get(place_of(tensor))
-                    kept.append(Saved(name, ordinal, storage.nbytes(), known))
+                    known = self._places.get(place_of(tensor, storage))
+                    kept.append((name, ordinal, storage.nbytes(), known))
             self.nodes[number].saved = tuple(kept)
             if checkpoint is not None:
                 self._checkpoint[number] = checkpoint
                 self._inside.setdefault(checkpoint, []).append(number)
-            if hooked and found:
+            if hooked and found and self.nodes[number].made is None:
                 self._pair(number)
 
     def _pair(self, number: int) -> None:
@@ -388,6 +418,85 @@ class Ledger:
         twin = inside[place] if place < len(inside) else original
         self._twins.setdefault(twin, []).append(number)
 
+    # ---- nodes that a backward pass makes ----
+
+    def see_functions(
+        self, grads: tuple[torch.Tensor | None, ...], run: int, within: int | None
+    ) -> None:
+        """Custom `Function`s that a backward pass has called leave nodes too, and no call has shown them."""
+        for grad in grads:
+            edge = None if grad is None else node_of(grad)
+            unseen = edge is not None and edge[0] not in self.graph
+            if unseen and isinstance(edge[0], torch.autograd.function.BackwardCFunction):
+                op = self._versions[self.tensor(grad)].op
+                if op is not None:
+                    entry = self.ops[op]
+                    entry.run, entry.within, entry.during = run, within, "backward"
+
+    def see_made(
+        self, grads: tuple[torch.Tensor | None, ...], run: int, within: int | None, step: int
+    ) -> None:
+        """Enter the nodes behind gradients that a recorded backward pass has just computed: no call made them."""
+        first, tensors = len(self.nodes), [grad for grad in grads if grad is not None]
+        self._discover(tensors, None)
+        self._note_made(first, tensors, run, within, step)
+
+    def claim(self, op: int, first: int, run: int) -> None:
+        """The call of `grad` that ran a pass has the nodes of that pass, also those from `first` on, found late."""
+        claimed, self.unclaimed = self.unclaimed, []
+        if op < len(self.ops):
+            run = self.nodes[claimed[0]].run if claimed else run
+            tensors = [self._versions[i].object for i in self.ops[op].outputs]
+            self._note_made(first, tensors, run, None, len(self.steps) - 1)
+            for number in claimed + self.unclaimed:
+                self.nodes[number].op = op
+
+    def _note_made(
+        self,
+        first: int,
+        tensors: list[torch.Tensor],
+        run: int | None,
+        within: int | None,
+        step: int,
+    ) -> None:
+        """Say of the nodes from `first` on where they come from, what they keep, and which tensor hangs from them."""
+        new = list(islice(reversed(self.graph.index), len(self.nodes) - first))[::-1]
+        found = []
+        for number, node in enumerate(new, first):
+            older = self._older(node) and get_ident() == self._thread  # other threads count anew
+            if leaf_of(node) is None and not older:
+                live = self.nodes[number]
+                live.run, live.within, live.made, live.value = run, within, step, _shape_of(node)
+                found.append((number, node))
+        if not found:
+            return
+        self.unclaimed += [number for number, _ in found]
+        self._unread = found
+        if torch._C._autograd._top_saved_tensors_default_hooks(True) is None:
+            tensors = [*(t for _, node in found for _, t in saved_by(node)), *tensors]
+        for tensor in tensors:
+            edge = node_of(tensor)
+            number = -1 if edge is None or edge[1] else self.graph.index.get(edge[0], -1)
+            if number >= 0 and self.nodes[number].made is not None:
+                self.nodes[number].value = snapshot(tensor)
+        self._read_saved()
+
+    def _generations(self) -> dict[int | None, int]:
+        """By backward run that was recorded itself: one more than the highest generation of the nodes that ran."""
+        made = [
+            node.run if node.run is not None or node.op is None else self.ops[node.op].run
+            for node in self.nodes
+        ]
+        runs = {run for run in (*made, *(op.run for op in self.ops)) if run is not None}
+        found: dict[int | None, int] = {}
+        ran: dict[int, list[int]] = {run: [] for run in sorted(runs)}
+        for step in self.steps:
+            if step.run in ran and step.node is not None:
+                ran[step.run].append(step.node)
+        for run, nodes in ran.items():  # a pass runs nodes of passes before it only
+            found[run] = 1 + max((found.get(made[node], 1) for node in nodes), default=1)
+        return found
+
     # ---- the end ----
 
     def freeze(self, sources: Sources, error: str | None) -> Trace:
@@ -397,16 +506,19 @@ class Ledger:
                 first = self._versions[version.origin]
                 if first.node is None and first.kind == version.kind:
                     first.node = version.node
+        born = self._generations()
+        tensors = tuple([self._frozen_tensor(i, t) for i, t in enumerate(self._versions)])
+        self._versions.clear()  # what is frozen is let go: both at once would be twice the objects
+        nodes = tuple([self._frozen_node(i, n, born) for i, n in enumerate(self.nodes)])
+        self.nodes.clear()
+        ops = tuple([_frozen_op(i, op, sources, born) for i, op in enumerate(self.ops)])
+        self.ops.clear()
+        grads = self.edge_grads
         trace = Trace(
-            tensors=tuple(self._frozen_tensor(i, t) for i, t in enumerate(self._versions)),
-            ops=tuple(_frozen_op(i, op, sources) for i, op in enumerate(self.ops)),
-            nodes=tuple(
-                Node(i, n.name, n.op, n.order, n.grad, n.leaf, n.saved)
-                for i, n in enumerate(self.nodes)
-            ),
-            edges=tuple(
-                Edge(i, *e, self.edge_grads.get(i)) for i, e in enumerate(self.graph.edges)
-            ),
+            tensors=tensors,
+            ops=ops,
+            nodes=nodes,
+            edges=tuple([Edge(i, *e, grads.get(i)) for i, e in enumerate(self.graph.edges)]),
             steps=tuple(self.steps),
             sources=tuple(sources.pieces),
             grads=tuple(self.grads),
@@ -415,9 +527,27 @@ class Ledger:
         )
         if not self._twins:
             return trace
-        kept = kept_after_steps(trace, self._twins)
+        kept = kept_with_twins(trace, self._twins)
         steps = zip(trace.steps, kept, strict=True)
         return replace(trace, steps=tuple(replace(step, kept=n) for step, n in steps))
+
+    def _frozen_node(self, index: int, node: Live, born: dict[int | None, int]) -> Node:
+        saved = tuple([Saved(*kept) for kept in node.saved])
+        plain = Node(index, node.name, node.op, node.order, node.grad, node.leaf, saved)
+        if not born or node.leaf is not None:
+            return plain
+        op = None if node.op is None else self.ops[node.op]
+        run, within = node.run, node.within
+        if run is None and op is not None:
+            run, within = op.run, op.within
+        return altered(
+            plain,
+            generation=born.get(run, 1),
+            run=run,
+            within=within if run is not None else None,
+            made=node.made,
+            value=node.value,
+        )
 
     def _frozen_tensor(self, index: int, version: _Version) -> Tensor:
         name = self.names.of(version.object)
@@ -434,7 +564,16 @@ class Ledger:
         )
 
 
-def _frozen_op(index: int, op: Entry, sources: Sources) -> Op:
+def _shape_of(node: Any) -> Value | None:
+    """What hangs from a node, as far as the node knows it: PyTorch keeps the shape and dtype of its first output."""
+    try:
+        about = node._input_metadata[0]
+        return Value(tuple(map(int, about.shape)), str(about.dtype).removeprefix("torch."))
+    except (AttributeError, IndexError, TypeError, RuntimeError):  # nested tensors have no shape
+        return None
+
+
+def _frozen_op(index: int, op: Entry, sources: Sources, born: dict[int | None, int]) -> Op:
     place = op.stack[0] if op.stack else None
     return Op(
         index=index,
@@ -442,15 +581,17 @@ def _frozen_op(index: int, op: Entry, sources: Sources) -> Op:
         line=None if place is None else place[1],
         code=sources.text(place),
         scope=op.scope,
-        inputs=tuple(op.inputs),
-        outputs=tuple(op.outputs),
+        inputs=op.inputs,
+        outputs=op.outputs,
         inplace=op.inplace,
         grad_enabled=op.grad_enabled,
         opaque=op.opaque,
         factory=op.factory,
         stack=op.stack,
-        args=tuple(op.args or op.inputs),
+        args=op.args or op.inputs,
         within=op.within,
         during=op.during,
         call=op.call,
+        generation=born.get(op.run, 1),
+        run=op.run,
     )

@@ -1,6 +1,6 @@
 """A trace goes in, bytes come out: what the graph keeps alive after every step.
 
-Counted are the distinct storages that saved tensors of nodes refer to: from the operation that made the node
+Counted are the distinct storages that saved tensors of nodes refer to: from the step that made the node
 until the backward step that frees it. Two saved tensors on one storage count once; the values of leaves count
 where a node keeps them. Behind hooks on saved tensors it is the tensors that the hooks put there; a checkpoint keeps
 its inputs, and what it computes again until the node runs for which that was. What is not counted: gradients, tensors
@@ -12,11 +12,10 @@ keep is not read.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 
-from .trace import Trace
+from .trace import Trace, beside
 
-__all__ = ["freed_at", "kept_after_steps"]
+__all__ = ["freed_at", "kept_after_steps", "kept_with_twins"]
 
 
 def freed_at(trace: Trace) -> dict[int, int]:
@@ -28,15 +27,22 @@ def freed_at(trace: Trace) -> dict[int, int]:
     return first
 
 
-def kept_after_steps(
-    trace: Trace, twins: Mapping[int, Sequence[int]] = MappingProxyType({})
-) -> tuple[int, ...]:
+def kept_after_steps(trace: Trace) -> tuple[int, ...]:
     """Bytes kept alive after each step, as many as the trace has steps.
-
-    `twins` are the nodes that a checkpoint computed again, by the node for which it did: they go when that one runs.
 
     A folded trace brings the numbers of the whole run with it: one of its steps stands for many.
     """
+    return beside(trace, kept_with_twins)
+
+
+def kept_with_twins(
+    trace: Trace, twins: Mapping[int, Sequence[int]] | None = None
+) -> tuple[int, ...]:
+    """The same for a run with checkpoints: `twins` are what was computed again, by the node for which that was.
+
+    What a twin keeps goes when its node runs, whether that node lets go of its own or not.
+    """
+    twins = twins or {}
     users: dict[int, set[int]] = {}
     kept: list[int] = []
     now = 0
@@ -60,13 +66,15 @@ def kept_after_steps(
         return gone
 
     for node in trace.nodes:
-        if node.op is None:
+        if node.op is None and node.made is None:
             now += keep(node.index)
     for step in trace.steps:
         if step.op is not None:
-            now += sum(keep(node) for node in trace.nodes_of(step.op))
+            own = (n for n in trace.nodes_of(step.op) if trace.nodes[n].made is None)
+            now += sum(map(keep, own))
         elif step.node is not None:
             now -= free(step.node) if step.freed else 0
             now -= sum(free(twin) for twin in twins.get(step.node, ()))
+        now += sum(map(keep, trace.nodes_made_in(step.index)))
         kept.append(now if step.kept is None else step.kept)
     return tuple(kept)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from html import escape
 from itertools import pairwise
 from math import hypot
@@ -60,8 +61,9 @@ def draw(cards: list[Card], links: list[Link], label: str, frames: Sequence[Fram
     parts += [part for link in links for part in _link(link, groups[link.id])]
     for frame in frames:
         x, y, _, _ = _box(groups[frame.id])
-        roll = " dbr-rolled" if frame.rolled else ""
-        parts.append(_text(f"dbr-k dbr-name{roll}", x + PAD, y + 15, frame.label))
+        roll = " dbr-rolled" if frame.rolled else " dbr-second" if frame.made else ""
+        name = _text(f"dbr-k dbr-name{roll}", x + PAD, y + 15, frame.label, extra=_since(frame))
+        parts.append(name)
     parts += [part for card in cards for part in _card(card, _box(groups[card.id]))]
     parts += [part for link in links for part in _flows(link, groups[link.id], width)]
     room = ROOM if any(card.side for card in cards) else 0
@@ -81,17 +83,24 @@ def _box(group: ElementTree.Element) -> tuple[float, float, float, float]:
 
 
 def _bounds(shape: ElementTree.Element) -> tuple[float, float, float, float]:
-    numbers = [float(n) for n in _NUMBER.findall(shape.get("points") or shape.get("d") or "")]
+    numbers = list(map(float, _NUMBER.findall(shape.get("points") or shape.get("d") or "")))
     xs, ys = numbers[::2], numbers[1::2]
     return min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)
 
 
 def _frame(frame: Frame, box: tuple[float, float, float, float]) -> str:
     x, y, width, height = box
+    kind = " dbr-roll" if frame.rolled else " dbr-gen" if frame.made else ""
+    dash = ' stroke-dasharray="2 4" stroke-linecap="round"' if frame.made else ""
     return (
-        f'<g class="dbr-f{" dbr-roll" if frame.rolled else ""}"><rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" '
-        f'height="{height:.1f}" rx="8" fill="#f6f9fd" stroke="{LINE["inner"]}"/></g>'
+        f'<g class="dbr-f{kind}"{_since(frame)}><rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" '
+        f'height="{height:.1f}" rx="8" fill="#f6f9fd" stroke="{LINE["made" if frame.made else "inner"]}"{dash}/></g>'
     )
+
+
+def _since(frame: Frame) -> str:
+    """A graph that a backward pass makes is not there before."""
+    return f' data-b="{frame.born}"' if frame.made else ""
 
 
 def _link(link: Link, group: ElementTree.Element) -> list[str]:
@@ -136,21 +145,30 @@ def _flows(link: Link, group: ElementTree.Element, right: float) -> list[str]:
 
 
 def _rounded(text: str) -> str:
-    return _LONG.sub(lambda match: f"{float(match[0]):.1f}".removesuffix(".0"), text)
+    return _LONG.sub(_tenth, text)
+
+
+def _tenth(match: re.Match[str]) -> str:
+    return _tenths(match[0])
+
+
+@lru_cache(maxsize=4096)  # cards in a row or column share a coordinate
+def _tenths(number: str) -> str:
+    return f"{float(number):.1f}".removesuffix(".0")
 
 
 def _middle(line: str) -> tuple[float, float]:
     """The middle of a chain of cubic curves, by length, near enough to put a word beside it."""
-    numbers = [float(n) for n in _NUMBER.findall(line)]
+    numbers = list(map(float, _NUMBER.findall(line)))
     points = list(zip(numbers[::2], numbers[1::2], strict=True))
-    curves = [points[i : i + 4] for i in range(0, len(points) - 1, 3)]
     track = [points[0]]
-    for (ax, ay), (bx, by), (cx, cy), (dx, dy) in curves:
+    for i in range(0, len(points) - 1, 3):
+        (ax, ay), (bx, by), (cx, cy), (dx, dy) = points[i : i + 4]
         track += [
             (a * ax + b * bx + c * cx + d * dx, a * ay + b * by + c * cy + d * dy)
             for a, b, c, d in _WEIGHTS
         ]
-    steps = [hypot(b[0] - a[0], b[1] - a[1]) for a, b in pairwise(track)]
+    steps = [hypot(bx - ax, by - ay) for (ax, ay), (bx, by) in pairwise(track)]
     way, half = 0.0, sum(steps) / 2
     for place, step in zip(track, steps, strict=False):
         if way + step >= half:
@@ -191,6 +209,9 @@ def _card(card: Card, box: tuple[float, float, float, float]) -> list[str]:
         )
         parts.append(_text("dbr-n", left, base, card.function))
         parts += _states("dbr-k", right, base, card.keeps, end=True)
+        base += ROW
+    if card.origin:
+        parts.append(_text("dbr-n", left, base, card.origin))
         base += ROW
     parts += _states("dbr-d", left, base, card.grads)
     parts += _states("dbr-d", left, base + ROW, card.more_grads)
