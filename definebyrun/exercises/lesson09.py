@@ -71,49 +71,42 @@ def check_silu(silu: Any) -> None:
         )
 
 
-# ---- 09.3: a gradient penalty ----
+# ---- 09.3: a penalty on a whole Jacobian ----
 
 
-def check_penalty(penalty: Callable[[nn.Module, Tensor], Tensor]) -> None:
-    """`penalty(critic, x)` is the mean over samples, differentiable by the critic's parameters."""
-    for seed, (n, d) in enumerate([(1, 2), (4, 3), (16, 5)]):
-        critic, x = _net(seed, d, 1), _normal(seed + 10, n, d)
+def check_contraction(contraction: Callable[[nn.Module, Tensor], Tensor]) -> None:
+    """`contraction(encoder, x)` is a mean over samples, differentiable by the encoder's parameters."""
+    for seed, (n, d, k) in enumerate([(1, 2, 2), (4, 3, 2), (9, 2, 5)]):
+        encoder, x = _net(seed, d, k), _normal(seed + 10, n, d)
         before = x.clone()
-        found = penalty(critic, x)
-        expect(
-            isinstance(found, Tensor) and found.numel() == 1, "The penalty is one number, a tensor."
-        )
+        found = contraction(encoder, x)
+        one = isinstance(found, Tensor) and found.numel() == 1
+        expect(one, "The penalty is one number, a tensor.")
         expect(not x.requires_grad, "x asks for gradients now.", "Work on x.detach().")
         expect(torch.equal(x, before) and x.grad is None, "x has changed, or has a .grad.")
-        slopes = torch.stack([func.jacrev(critic)(row)[0] for row in x])
-        norms = slopes.norm(dim=1)
-        whole = (slopes.norm() - 1).square()
+        jacobians = func.vmap(func.jacrev(encoder))(x)
+        right = jacobians.square().sum((1, 2)).mean()
         expect(
-            n == 1 or not torch.allclose(found, whole),
-            "That is the norm of the whole batch's gradient.",
-            "One norm a sample: over which dimension?",
+            not torch.allclose(found, jacobians.sum(1).square().sum(1).mean()),
+            "That is the gradient of the sum of the outputs, squared.",
+            "The entries of the Jacobian are squared one by one: a backward pass for each output.",
         )
-        of_mean = (norms / n - 1).square().mean()
         expect(
-            n == 1 or not torch.allclose(found, of_mean),
-            "Each gradient is too small by the batch size.",
-            "The mean of the outputs divides each sample's gradient.",
+            n == 1 or not torch.allclose(found, right * n),
+            "That is the sum over the samples, not the mean.",
         )
-        right = (norms - 1).square().mean()
         expect(
             torch.allclose(found, right), f"The penalty is {found:.4f}; it should be {right:.4f}."
         )
         expect(
             found.requires_grad,
-            "The penalty has no graph: it cannot train the critic.",
-            "The gradient has to be recorded while it is computed.",
+            "The penalty has no graph: it cannot train the encoder.",
+            "The derivatives have to be recorded while they are computed.",
         )
-        weight = next(critic.parameters())
-        grads = [grad(p, weight, allow_unused=True)[0] for p in (found, right)]
-        expect(
-            grads[0] is not None and torch.allclose(*grads),
-            "The gradient by the critic's weights is wrong.",
-        )
+        weight = next(encoder.parameters())
+        ours, theirs = (grad(p, weight, allow_unused=True)[0] for p in (found, right))
+        near = ours is not None and torch.allclose(ours, theirs)
+        expect(near, "The gradient by the encoder's weights is wrong.")
 
 
 # ---- 09.4: through a step of gradient descent ----
@@ -233,14 +226,15 @@ class _SavesTwo(Function):
         return grad_output * (s + x * s * (1 - s))
 
 
-def _penalised(graph: bool, dim: int | None, mean: bool = False) -> Any:
-    def penalty(critic: nn.Module, x: Tensor) -> Tensor:
+def _contracted(graph: bool, each: bool, mean: bool = True) -> Any:
+    def contraction(encoder: nn.Module, x: Tensor) -> Tensor:
         x = x.detach().requires_grad_()
-        y = critic(x).mean() if mean else critic(x).sum()
-        (g,) = grad(y, x, create_graph=graph)
-        return (g.norm(dim=dim) - 1).square().mean()
+        outputs = encoder(x).sum(0) if each else [encoder(x).sum()]
+        rows = [grad(y, x, create_graph=graph, retain_graph=True)[0] for y in outputs]
+        squares = torch.stack(rows).square().sum((0, 2))
+        return squares.mean() if mean else squares.sum()
 
-    return penalty
+    return contraction
 
 
 def _first_order(inner: Any, outer: Any, w: Tensor, lr: float) -> Tensor:
@@ -289,12 +283,12 @@ EXERCISES = (
     ),
     Exercise(
         "09.3",
-        "A gradient penalty",
-        check_penalty,
+        "A penalty on a whole Jacobian",
+        check_contraction,
         (
-            Wrong("no create_graph", _penalised(False, 1), "no graph"),
-            Wrong("one norm", _penalised(True, None), "whole batch's gradient"),
-            Wrong("the mean of the outputs", _penalised(True, 1, mean=True), "batch size"),
+            Wrong("no create_graph", _contracted(False, True), "no graph"),
+            Wrong("the outputs summed", _contracted(True, False), "sum of the outputs"),
+            Wrong("no mean", _contracted(True, True, mean=False), "not the mean"),
         ),
     ),
     Exercise(
