@@ -89,7 +89,10 @@ def test_power_iteration_finds_the_largest_curvature(lesson: dict[str, Any], see
 def test_a_penalty_trains_the_weights_as_differences_say(lesson: dict[str, Any], seed: int) -> None:
     torch.manual_seed(seed)
     net, x = nn.Sequential(nn.Linear(2, 5), nn.Tanh(), nn.Linear(5, 1)), torch.randn(4, 2)
-    lesson["penalty"](net, x).backward()
+    penalty = lesson["penalty"](net, x)
+    norms = torch.stack([lesson["differences"](net, row).norm() for row in x])
+    assert torch.allclose(penalty, (norms - 1).square().mean(), atol=1e-7)
+    penalty.backward()
     for name in ("0.weight", "0.bias", "2.weight"):
         parameter = net.get_parameter(name)
 
