@@ -6,6 +6,7 @@ A hook only looks: it changes no gradient. Gradients are copied at once, because
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -35,31 +36,33 @@ class Watcher:
         self._runs: dict[int, tuple[int, list[int]]] = {}
         self._before: dict[int, tuple[Received, Value | None]] = {}
         self._travelling: dict[tuple[int, int, int], _Seen | None] = {}
+        self._hooks = self._about_to_run, self._has_run  # bound once, not for every node
 
     def release(self) -> None:
         """Take all hooks off, and let go of what they lead to."""
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+        self._hooks = ()
         self.ledger.watch = _unwatched
 
     def _watch(self, node: Any, number: int, leaf: torch.Tensor | None) -> None:
         """Hang hooks on a node; a gradient that the learner's code may change in place is read before the node runs."""
-        early = leaf is not None or isinstance(node, torch.autograd.function.BackwardCFunction)
-        if early:
+        before, after = self._hooks
+        if leaf is not None or isinstance(node, torch.autograd.function.BackwardCFunction):
+            self._handles.append(node.register_prehook(partial(before, number, leaf)))
+        self._handles.append(node.register_hook(partial(after, number, leaf)))
 
-            def before(grad_outputs: Grads) -> None:
-                with torch._C.DisableTorchFunction():
-                    received = self._received(number, grad_outputs)
-                    self._before[number] = received, None if leaf is None else _maybe(leaf.grad)
+    def _about_to_run(self, number: int, leaf: torch.Tensor | None, grad_outputs: Grads) -> None:
+        with torch._C.DisableTorchFunction():
+            received = self._received(number, grad_outputs)
+            self._before[number] = received, None if leaf is None else _maybe(leaf.grad)
 
-            self._handles.append(node.register_prehook(before))
-
-        def after(grad_inputs: Grads, grad_outputs: Grads) -> None:
-            with torch._C.DisableTorchFunction():
-                self._ran(number, leaf, grad_inputs, grad_outputs)
-
-        self._handles.append(node.register_hook(after))
+    def _has_run(
+        self, number: int, leaf: torch.Tensor | None, grad_inputs: Grads, grad_outputs: Grads
+    ) -> None:
+        with torch._C.DisableTorchFunction():
+            self._ran(number, leaf, grad_inputs, grad_outputs)
 
     def _ran(
         self, number: int, leaf: torch.Tensor | None, grad_inputs: Grads, grad_outputs: Grads
@@ -132,8 +135,10 @@ class Watcher:
     def _received(self, number: int, grads: Grads) -> Received:
         task = torch._C._current_graph_task_id()
         return tuple(
-            None if grad is None else self._arrived((task, number, nr), grad)
-            for nr, grad in enumerate(grads)
+            [
+                None if grad is None else self._arrived((task, number, nr), grad)
+                for nr, grad in enumerate(grads)
+            ]
         )
 
     def _arrived(self, way: tuple[int, int, int], grad: torch.Tensor) -> Value:

@@ -4,7 +4,7 @@ they live in memory. The recorder asks them for every call, so they are quick an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -93,6 +93,10 @@ PLAIN = (
 )
 """Arguments of these types are written out when they are short; of others only a sign stands there."""
 
+_TENSORS = (torch.Tensor, torch.nn.Parameter)
+_ATOMS = {int, float, bool, str, type(None), torch.dtype, torch.device, torch.Size, slice}
+"""Most of what is in a call is one of these types exactly, which is known at once."""
+
 
 @cache
 def is_getter(func: Callable[..., Any]) -> bool:
@@ -132,25 +136,31 @@ def name_of(func: Callable[..., Any]) -> str:
     return last.strip("_") if last.startswith("__") else last
 
 
-def tensors_in(things: Any) -> Iterator[torch.Tensor]:
+def tensors_in(things: Any) -> list[torch.Tensor]:
     """The tensors in arguments or results, in order, however deep they lie in lists, tuples and dicts.
 
     >>> a, b = torch.ones(1), torch.ones(2)
     >>> [t.shape[0] for t in tensors_in(([a, {"key": b}], 3))]
     [1, 2]
     """
+    found: list[torch.Tensor] = []
     waiting = [things]
     while waiting:
         thing = waiting.pop()
-        if isinstance(thing, torch.Tensor):
-            # a lazy parameter has neither shape nor content yet
-            if type(thing) is torch.Tensor or not is_lazy(thing):
-                yield thing
+        kind = type(thing)
+        if kind in _TENSORS:
+            found.append(thing)
+        elif kind in _ATOMS:
+            continue
+        elif isinstance(thing, torch.Tensor):
+            if not is_lazy(thing):  # a lazy parameter has neither shape nor content yet
+                found.append(thing)
         elif isinstance(thing, (list, tuple)):
             if thing:
                 waiting.extend(thing[::-1])
         elif isinstance(thing, dict) and thing:
             waiting.extend(reversed(list(thing.values())))
+    return found
 
 
 def arguments_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Tensor | str]:
@@ -161,16 +171,23 @@ def arguments_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Te
     ['x', '2', 'dim=0']
     """
     found: list[torch.Tensor | str] = []
-    for name, thing in [*((None, a) for a in args), *kwargs.items()]:
-        inside = list(tensors_in(thing))
+    for thing in args:
+        if type(thing) in _TENSORS:
+            found.append(thing)
+        else:
+            found += tensors_in(thing) or (_literal(thing),)
+    for name, thing in kwargs.items():
+        inside = tensors_in(thing)
         if inside:
             found += inside
-        elif name is None or thing is not None:
-            found.append((f"{name}=" if name else "") + _literal(thing))
+        elif thing is not None:
+            found.append(f"{name}={_literal(thing)}")
     return found
 
 
 def _literal(thing: Any) -> str:
+    if type(thing) in (int, float, bool) and len(text := str(thing)) <= 20:
+        return text
     text = " ".join(str(thing).split()) if isinstance(thing, PLAIN) else "…"
     return text if len(text) <= 20 else "…"
 
@@ -220,18 +237,16 @@ def written_by(
     return [tensor for tensor in unversioned if id(tensor) in written]
 
 
-def place_of(tensor: torch.Tensor) -> tuple[Any, ...] | None:
-    """Which memory a tensor shows, in which form: equal for two tensors that are the same numbers."""
-    storage = storage_of(tensor)
+def place_of(tensor: torch.Tensor, storage: Any = None) -> tuple[Any, ...] | None:
+    """Which memory a tensor shows, in which form: equal for two tensors that are the same numbers.
+
+    Who has asked for its storage already passes that on.
+    """
+    storage = storage_of(tensor) if storage is None else storage
     if storage is None:
         return None
-    return (
-        storage._cdata,
-        tensor.storage_offset(),
-        tuple(tensor.shape),
-        tensor.stride(),
-        tensor.dtype,
-    )
+    shape = tuple(tensor.shape)  # a plain tuple of numbers costs the garbage collector nothing
+    return storage._cdata, tensor.storage_offset(), shape, tensor.stride(), tensor.dtype
 
 
 def saved_by(node: Any) -> list[tuple[str, torch.Tensor]]:
@@ -258,4 +273,8 @@ def saved_by(node: Any) -> list[tuple[str, torch.Tensor]]:
 
 @cache
 def _attributes(kind: type) -> tuple[str, ...]:
-    return tuple(name for name in dir(kind) if name.startswith("_saved_"))
+    """The attributes that hold tensors: what else a node keeps (sizes, numbers) has no raw form beside it."""
+    there = set(dir(kind))
+    return tuple(
+        name for name in dir(kind) if name.startswith("_saved_") and f"_raw{name}" in there
+    )

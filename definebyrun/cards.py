@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
+from .frozen import frozen
 from .memory import freed_at
 from .text import adds, brief, node_label, op_step, short, size, tensor_label
 from .trace import Node, Op, Step, Tensor, Trace, Value, total
@@ -26,7 +27,7 @@ SHARED = 4
 """A leaf that more operations use than this gets one chip for each use: shared nodes make a layout explode."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class State:
     """A text, and the step (0: before the first) from which a card shows it."""
 
@@ -75,7 +76,7 @@ class Card:
         return [row for row in rows if row]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Link:
     """An arrow between two cards in the direction of the data. `edge` is None where no gradient flows back.
 

@@ -7,10 +7,11 @@ step for both; where they part, first what only A did, then what only B did; the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from .align import Alignment, align
+from .frozen import altered
 from .same import Pairs, same_pieces
 from .trace import Edge, Grad, Node, Op, Source, Step, Tensor, Trace
 
@@ -32,7 +33,7 @@ class _Move:
     storages: Mapping[int, int] = field(default_factory=dict)
 
     def tensor(self, tensor: Tensor) -> Tensor:
-        return replace(
+        return altered(
             tensor,
             index=self.tensors[tensor.index],
             op=_maybe(self.ops, tensor.op),
@@ -44,7 +45,7 @@ class _Move:
 
     def op(self, op: Op) -> Op:
         stack = self.stack(op.stack)
-        return replace(
+        return altered(
             op,
             index=self.ops[op.index],
             line=stack[0][1] if stack else op.line,
@@ -59,7 +60,7 @@ class _Move:
 
     def node(self, node: Node) -> Node:
         saved = tuple(
-            replace(
+            altered(
                 s,
                 storage=self.storages.get(s.storage, s.storage),
                 tensor=_maybe(self.tensors, s.tensor),
@@ -69,15 +70,15 @@ class _Move:
         op, leaf = _maybe(self.ops, node.op), _maybe(self.tensors, node.leaf)
         made = node.made if self.steps is None or node.made is None else self.steps[node.made]
         within = _maybe(self.nodes, node.within)
-        node = replace(node, within=within, made=made)
-        return replace(node, index=self.nodes[node.index], op=op, leaf=leaf, saved=saved)
+        index = self.nodes[node.index]
+        return altered(node, index=index, op=op, leaf=leaf, saved=saved, within=within, made=made)
 
     def edge(self, edge: Edge) -> Edge:
         source, target = self.nodes[edge.source], self.nodes[edge.target]
-        return replace(edge, index=self.edges[edge.index], source=source, target=target)
+        return altered(edge, index=self.edges[edge.index], source=source, target=target)
 
     def step(self, step: Step) -> Step:
-        return replace(
+        return altered(
             step,
             index=step.index if self.steps is None else self.steps[step.index],
             op=_maybe(self.ops, step.op),
@@ -87,7 +88,7 @@ class _Move:
         )
 
     def grad(self, change: Grad) -> Grad:
-        return replace(change, tensor=self.tensors[change.tensor], since=self.since(change.since))
+        return altered(change, tensor=self.tensors[change.tensor], since=self.since(change.since))
 
     def since(self, step: int) -> int:
         """A number of steps that had run, or of the step after them: 0 before the first, else counted from 1."""
@@ -153,18 +154,18 @@ def _grads(a: list[Grad], b: list[Grad]) -> tuple[Grad, ...]:
     """What both did to a leaf's `.grad` between steps once, then what one of them did."""
     both = [change for change in a if change in b]
     alone = [
-        replace(c, side=side) for side, run in (("A", a), ("B", b)) for c in run if c not in both
+        altered(c, side=side) for side, run in (("A", a), ("B", b)) for c in run if c not in both
     ]
     return (*both, *alone)
 
 
 def _together(one: Any, other: Any) -> Any:
     if other is None:
-        return replace(one, side="A")
+        return altered(one, side="A")
     if one is None:
-        return replace(other, side="B")
+        return altered(other, side="B")
     # As text too, because nan is not equal to itself.
-    return one if one == other or repr(one) == repr(other) else replace(one, other=other)
+    return one if one == other or repr(one) == repr(other) else altered(one, other=other)
 
 
 Order = list[tuple[int | None, int | None]]
@@ -234,7 +235,7 @@ def _sources(a: Trace, b: Trace) -> tuple[tuple[Source, ...], dict[int, tuple[in
             continue
         moved[j] = (len(pieces), 0)
         title = f"{piece.title} (B)" if piece.title in titles else piece.title
-        pieces.append(replace(piece, title=title))
+        pieces.append(altered(piece, title=title))
     return tuple(pieces), moved
 
 
@@ -290,7 +291,7 @@ def apart(trace: Trace, side: str) -> Run:
         mine = [part for part in parts if part.side in ("", side)]
         if side == "B":
             mine = [part if part.other is None else part.other for part in mine]
-        return [replace(part, side="", other=None) for part in mine]
+        return [altered(part, side="", other=None) for part in mine]
 
     kinds = ("tensors", "ops", "nodes", "edges")
     parts = {kind: seen(getattr(trace, kind)) for kind in kinds}
@@ -307,7 +308,7 @@ def apart(trace: Trace, side: str) -> Run:
             sources=trace.sources,
             root=_maybe(move.tensors, root),
             grads=tuple(
-                replace(move.grad(change), side="")
+                altered(move.grad(change), side="")
                 for change in trace.grads
                 if change.side in ("", side)
             ),

@@ -8,6 +8,7 @@ the colours here are those of the light theme, for whoever renders this DOT with
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import graphviz
 
@@ -77,14 +78,20 @@ def to_dot(
     cards: list[Card], links: list[Link], labels: bool = True, frames: Sequence[Frame] = ()
 ) -> str:
     """The picture as DOT, data flowing from top to bottom; without labels it is only what a layout needs."""
+    lines = [_node(card, labels) for card in cards]
+    lines += _frames(frames, labels)
+    lines += [_edge(link, labels) for link in links]
+    return _head(labels) + "".join(lines) + "}\n"
+
+
+@cache
+def _head(labels: bool) -> str:
+    """The first lines of the DOT: what holds for all nodes and edges."""
     nodes = (
         _NODE if labels else {**_NODE, "label": ""}
     )  # as a default: given to each, it is forgotten
     dot = graphviz.Digraph("definebyrun", graph_attr=_GRAPH, node_attr=nodes, edge_attr=_EDGE)
-    dot.body += [_node(card, labels) for card in cards]
-    _add_frames(dot, frames, labels)
-    dot.body += [_edge(link, labels) for link in links]
-    return dot.source
+    return dot.source.removesuffix("}\n")
 
 
 def _node(card: Card, labels: bool) -> str:
@@ -120,27 +127,27 @@ def _edge(link: Link, labels: bool) -> str:
     return f"\t{link.tail} -> {link.head} [{look}]\n"
 
 
-def _add_frames(dot: graphviz.Digraph, frames: Sequence[Frame], labels: bool) -> None:
+def _frames(frames: Sequence[Frame], labels: bool) -> list[str]:
     """Frames as clusters, inner ones first; for a layout a label is only the room that it needs."""
-    clusters: dict[str, graphviz.Digraph] = {}
+    lines: dict[str | None, list[str]] = {None: []}
+    depth: dict[str | None, str] = {None: ""}
     for frame in frames:
-        cluster = clusters[frame.id] = graphviz.Digraph(f"cluster_{frame.id}")
-        style = "filled,rounded" if frame.rolled else "rounded"
-        style += ",dotted" if frame.made else ""
-        look = {
-            "style": style,
-            "fillcolor": "#f6f9fd",
-            "color": LINE["made" if frame.made else "inner"],
-            "fontname": "monospace",
-            "fontsize": "11",
-        }
-        text = graphviz.escape(frame.label) if labels else _room(len(frame.label))
-        cluster.attr(label=text, id=frame.id, labeljust="l", margin="9", **look)
-        for card in frame.cards:
-            cluster.node(card)
+        inside = depth[frame.id] = depth[frame.outer] + "\t"
+        style = ("filled,rounded" if frame.rolled else "rounded") + (
+            ",dotted" if frame.made else ""
+        )
+        style = f'"{style}"' if "," in style else style
+        line = LINE["made" if frame.made else "inner"]
+        text = graphviz.quoting.quote(graphviz.escape(frame.label)) if labels else ""
+        lines[frame.id] = [
+            f"{inside}subgraph cluster_{frame.id} {{\n",
+            f'{inside}\tcolor="{line}" fillcolor="#f6f9fd" fontname=monospace fontsize=11 id={frame.id} '
+            f"label={text or _room(len(frame.label))} labeljust=l margin=9 style={style}\n",
+            *(f"{inside}\t{card}\n" for card in frame.cards),
+        ]
     for frame in reversed(frames):
-        around = dot if frame.outer is None else clusters[frame.outer]
-        around.subgraph(clusters[frame.id])
+        lines[frame.outer] += [*lines[frame.id], f"{depth[frame.id]}}}\n"]
+    return lines[None]
 
 
 def _room(characters: int) -> str:

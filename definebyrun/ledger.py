@@ -7,7 +7,7 @@ are new and to whom they belong, what they keep. The ledger watches nothing; it 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from threading import get_ident
 from typing import Any
@@ -16,13 +16,14 @@ import torch
 
 from .calls import UNFILLED, place_of, saved_by, storage_of, version_of
 from .during import running_node
-from .memory import kept_after_steps
+from .frozen import altered
+from .memory import kept_with_twins
 from .naming import Names
 from .packed import packed_by
 from .snapshot import dtype_of, snapshot
 from .source import Sources
 from .trace import Call, Edge, Grad, Node, Op, Saved, Step, Tensor, Trace, Value
-from .walk import Graph, is_leaf, kind_of, leaf_of, node_of
+from .walk import ACCUMULATE, Graph, is_leaf, kind_of, leaf_of, node_of
 
 __all__ = ["Entry", "Forward", "Ledger", "Live", "Stack"]
 
@@ -31,21 +32,24 @@ Way = tuple[Any, int]
 Watch = Callable[[Any, int, torch.Tensor | None], None]
 
 
-@dataclass
+@dataclass(slots=True)
 class Entry:
-    """An operation while it is being recorded; `trace.Op` is its frozen form."""
+    """An operation while it is being recorded; `trace.Op` is its frozen form.
+
+    Tuples of numbers, not lists: the garbage collector lets go of them, and goes through what it keeps many times.
+    """
 
     name: str
-    inputs: list[int]
+    inputs: tuple[int, ...]
     stack: Stack = ()
     scope: str = ""
     call: int | None = None
-    outputs: list[int] = field(default_factory=list)
+    outputs: tuple[int, ...] = ()
     inplace: bool = False
     grad_enabled: bool = True
     opaque: bool = False
     factory: bool = False
-    args: list[int | str] = field(default_factory=list)
+    args: tuple[int | str, ...] = ()
     within: int | None = None
     during: str = ""
     run: int | None = None
@@ -70,7 +74,7 @@ class Live:
     leaf: int | None = None
     order: int | None = None
     grad: Value | None = None
-    saved: tuple[Saved, ...] = ()
+    saved: tuple[tuple[str, int, int, int | None], ...] = ()  # what `Saved` will hold
     run: int | None = None
     within: int | None = None
     made: int | None = None
@@ -115,7 +119,7 @@ class Ledger:
         self._counter: dict[int, int] = {}  # by id of a tensor: PyTorch's version counter then
         self._stale: set[int] = set()  # ids of tensors whose memory was changed through another
         self._touched: list[int] = []  # the versions that this has made stale just now
-        self._sharing: dict[int, set[int]] = {}  # by storage: ids of the tensors on it
+        self._sharing: dict[int, int | set[int]] = {}  # by storage: id of the tensor on it, or ids
         self._places: dict[Any, int] = {}  # by place in memory: the newest version that shows it
         self._storages: dict[int, int] = {}
         self._unfilled: set[int] = set()  # storages in which nothing has been written yet
@@ -144,15 +148,18 @@ class Ledger:
             call = self.calls[call].outer
         op.scope = "" if call is None else self.calls[call].path
         edges = [node_of(tensor) for tensor in results]
-        self._discover(results, number, edges)
+        if any(edges) or any(tensor._is_view() for tensor in results):
+            self._discover(results, number, edges)
         if op.name in UNFILLED:
             self._unfilled.update(s._cdata for s in map(storage_of, results) if s is not None)
-        op.outputs = [self._enter(t, number, e) for t, e in zip(results, edges, strict=True)]
-        touched, self._touched = self._touched, []
-        for index in touched:  # `w.data.mul_(2)` changes the leaf w in this very step
-            version = self._versions[index]
-            if version.kind in ("leaf", "parameter") and id(version.object) in self._stale:
-                self._enter(version.object, number)
+        pairs = zip(results, edges, strict=True)
+        op.outputs = tuple([self._enter(tensor, number, edge) for tensor, edge in pairs])
+        if self._touched:
+            touched, self._touched = self._touched, []
+            for index in touched:  # `w.data.mul_(2)` changes the leaf w in this very step
+                version = self._versions[index]
+                if version.kind in ("leaf", "parameter") and id(version.object) in self._stale:
+                    self._enter(version.object, number)
         self._read_saved()
         self.steps.append(Step(len(self.steps), "forward", op=number, stack=op.stack))
 
@@ -170,7 +177,8 @@ class Ledger:
         if storage is None:
             return
         self._unfilled.discard(storage._cdata)
-        others = self._sharing.get(storage._cdata, set()) - {id(tensor)}
+        sharing = self._sharing.get(storage._cdata, set())
+        others = ({sharing} if isinstance(sharing, int) else sharing) - {id(tensor)}
         self._stale |= others
         self._touched += sorted(map(self._current.__getitem__, others))
         owner = self._owners.get(storage._cdata)
@@ -285,12 +293,12 @@ class Ledger:
             self._discover([tensor], None)
             return self._enter(tensor, None)
         name = node.name().rpartition("::")[2].rstrip("0123456789").removesuffix("Backward")
-        op = Entry(name, inner, opaque=True)
+        op = Entry(name, tuple(inner), opaque=True)
         forward = next((f for f in reversed(self.forwards) if f.name == name), None)
         if forward is not None:
             self.forwards.remove(forward)
-            op.call, op.stack, op.args = forward.call, forward.stack, list(forward.inputs)
-            op.inputs = list(dict.fromkeys([*forward.inputs, *inner]))
+            op.call, op.stack, op.args = forward.call, forward.stack, tuple(forward.inputs)
+            op.inputs = tuple(dict.fromkeys([*forward.inputs, *inner]))
         self.add(op, [tensor])
         return op.outputs[0]
 
@@ -302,22 +310,26 @@ class Ledger:
         node, output_nr = (self.graph.index[edge[0]], edge[1]) if edge is not None else (None, 0)
         leaf = is_leaf(tensor)
         asks_as_leaf = leaf and edge is not None
-        made = op is not None and not self.ops[op].factory and not asks_as_leaf
+        made = op is not None and not asks_as_leaf and not self.ops[op].factory
         kind = "result" if made or not leaf else kind_of(tensor)
         earlier, origin = self._current.get(key), None
         if earlier is not None and kind != "result" and self._versions[earlier].kind != "result":
             origin = self._versions[earlier].origin
             origin = earlier if origin is None else origin
         storage = storage_of(tensor)
-        empty = storage is not None and storage._cdata in self._unfilled
+        empty = storage is not None and self._unfilled and storage._cdata in self._unfilled
         value = Value(tuple(tensor.shape), dtype_of(tensor)) if empty else snapshot(tensor)
         since = len(self.steps) if key in self._read_grads else 0
         self._versions.append(_Version(tensor, kind, value, op, node, output_nr, origin, since))
         self._current[key], self._counter[key] = index, version_of(tensor)
         self._stale.discard(key)
         if storage is not None:
-            self._places[place_of(tensor)] = index
-            self._sharing.setdefault(storage._cdata, set()).add(key)
+            self._places[place_of(tensor, storage)] = index
+            sharing = self._sharing.setdefault(storage._cdata, key)
+            if isinstance(sharing, set):
+                sharing.add(key)
+            elif sharing != key:
+                self._sharing[storage._cdata] = {sharing, key}
         if node is not None and kind != "result":
             if self.nodes[node].leaf is None:
                 self.nodes[node].leaf = index
@@ -344,9 +356,10 @@ class Ledger:
         ]
         first = len(self.graph.edges)
         for node in self.graph.add(roots):
-            number, leaf = self.graph.index[node], leaf_of(node)
+            number, name = self.graph.index[node], node.name()
+            leaf = node.variable if name == ACCUMULATE else None
             maker = None if leaf is not None or self._older(node) else op
-            self.nodes.append(Live(node.name(), maker))
+            self.nodes.append(Live(name, maker))
             self.watch(node, number, leaf)
             if (
                 maker is not None
@@ -371,6 +384,8 @@ class Ledger:
 
     def _read_saved(self) -> None:
         """Note what the new nodes keep, also behind hooks on saved tensors; no such hook is run."""
+        if not self._unread:
+            return
         unread, self._unread = self._unread, []
         hooked = torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
         for number, node in unread:
@@ -381,8 +396,8 @@ class Ledger:
                 if storage is not None:
                     self._held.append(storage)
                     ordinal = self._storages.setdefault(storage._cdata, len(self._storages))
-                    known = self._places.get(place_of(tensor))
-                    kept.append(Saved(name, ordinal, storage.nbytes(), known))
+                    known = self._places.get(place_of(tensor, storage))
+                    kept.append((name, ordinal, storage.nbytes(), known))
             self.nodes[number].saved = tuple(kept)
             if checkpoint is not None:
                 self._checkpoint[number] = checkpoint
@@ -492,13 +507,18 @@ class Ledger:
                 if first.node is None and first.kind == version.kind:
                     first.node = version.node
         born = self._generations()
+        tensors = tuple([self._frozen_tensor(i, t) for i, t in enumerate(self._versions)])
+        self._versions.clear()  # what is frozen is let go: both at once would be twice the objects
+        nodes = tuple([self._frozen_node(i, n, born) for i, n in enumerate(self.nodes)])
+        self.nodes.clear()
+        ops = tuple([_frozen_op(i, op, sources, born) for i, op in enumerate(self.ops)])
+        self.ops.clear()
+        grads = self.edge_grads
         trace = Trace(
-            tensors=tuple(self._frozen_tensor(i, t) for i, t in enumerate(self._versions)),
-            ops=tuple(_frozen_op(i, op, sources, born) for i, op in enumerate(self.ops)),
-            nodes=tuple(self._frozen_node(i, n, born) for i, n in enumerate(self.nodes)),
-            edges=tuple(
-                Edge(i, *e, self.edge_grads.get(i)) for i, e in enumerate(self.graph.edges)
-            ),
+            tensors=tensors,
+            ops=ops,
+            nodes=nodes,
+            edges=tuple([Edge(i, *e, grads.get(i)) for i, e in enumerate(self.graph.edges)]),
             steps=tuple(self.steps),
             sources=tuple(sources.pieces),
             grads=tuple(self.grads),
@@ -507,19 +527,20 @@ class Ledger:
         )
         if not self._twins:
             return trace
-        kept = kept_after_steps(trace, self._twins)
+        kept = kept_with_twins(trace, self._twins)
         steps = zip(trace.steps, kept, strict=True)
         return replace(trace, steps=tuple(replace(step, kept=n) for step, n in steps))
 
     def _frozen_node(self, index: int, node: Live, born: dict[int | None, int]) -> Node:
-        plain = Node(index, node.name, node.op, node.order, node.grad, node.leaf, node.saved)
+        saved = tuple([Saved(*kept) for kept in node.saved])
+        plain = Node(index, node.name, node.op, node.order, node.grad, node.leaf, saved)
         if not born or node.leaf is not None:
             return plain
         op = None if node.op is None else self.ops[node.op]
         run, within = node.run, node.within
         if run is None and op is not None:
             run, within = op.run, op.within
-        return replace(
+        return altered(
             plain,
             generation=born.get(run, 1),
             run=run,
@@ -560,14 +581,14 @@ def _frozen_op(index: int, op: Entry, sources: Sources, born: dict[int | None, i
         line=None if place is None else place[1],
         code=sources.text(place),
         scope=op.scope,
-        inputs=tuple(op.inputs),
-        outputs=tuple(op.outputs),
+        inputs=op.inputs,
+        outputs=op.outputs,
         inplace=op.inplace,
         grad_enabled=op.grad_enabled,
         opaque=op.opaque,
         factory=op.factory,
         stack=op.stack,
-        args=tuple(op.args or op.inputs),
+        args=op.args or op.inputs,
         within=op.within,
         during=op.during,
         call=op.call,

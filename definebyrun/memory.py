@@ -12,11 +12,10 @@ keep is not read.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 
-from .trace import Trace
+from .trace import Trace, beside
 
-__all__ = ["freed_at", "kept_after_steps"]
+__all__ = ["freed_at", "kept_after_steps", "kept_with_twins"]
 
 
 def freed_at(trace: Trace) -> dict[int, int]:
@@ -28,15 +27,22 @@ def freed_at(trace: Trace) -> dict[int, int]:
     return first
 
 
-def kept_after_steps(
-    trace: Trace, twins: Mapping[int, Sequence[int]] = MappingProxyType({})
-) -> tuple[int, ...]:
+def kept_after_steps(trace: Trace) -> tuple[int, ...]:
     """Bytes kept alive after each step, as many as the trace has steps.
-
-    `twins` are the nodes that a checkpoint computed again, by the node for which it did: they go when that one runs.
 
     A folded trace brings the numbers of the whole run with it: one of its steps stands for many.
     """
+    return beside(trace, kept_with_twins)
+
+
+def kept_with_twins(
+    trace: Trace, twins: Mapping[int, Sequence[int]] | None = None
+) -> tuple[int, ...]:
+    """The same for a run with checkpoints: `twins` are what was computed again, by the node for which that was.
+
+    What a twin keeps goes when its node runs, whether that node lets go of its own or not.
+    """
+    twins = twins or {}
     users: dict[int, set[int]] = {}
     kept: list[int] = []
     now = 0

@@ -9,9 +9,9 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import replace
 
 from .bundles import Bundle, Bundling, Plan
+from .frozen import altered
 from .memory import kept_after_steps
 from .trace import Edge, Grad, Node, Op, Saved, Step, Tensor, Trace, Value, total
 
@@ -114,7 +114,7 @@ class _Merger(Bundling):
             orders[key] = ran[run]
             ran[run] += 1
             steps.append(
-                replace(
+                altered(
                     shown,
                     index=at,
                     node=self.new_node[key],
@@ -186,7 +186,7 @@ class _Merger(Bundling):
             origin = None if tensor.origin is None else plan.tensor[tensor.origin]
             entry = self.entries.get(-1 if node is None else node, {})
             nr = entry.get((tensor.node or 0, tensor.output_nr), tensor.output_nr)
-            yield replace(
+            yield altered(
                 tensor,
                 index=new,
                 # a new version of a leaf that is folded away is what an optimizer has made
@@ -209,7 +209,7 @@ class _Merger(Bundling):
             inputs, args = self._inputs(op)
             stay = (self.plan.tensor[i] for i in op.outputs)
             outputs = tuple(dict.fromkeys(self.new_tensor[i] for i in stay if i is not None))
-            yield replace(
+            yield altered(
                 op,
                 index=new,
                 inputs=inputs,
@@ -247,7 +247,7 @@ class _Merger(Bundling):
             olds, node = self.members[old], self.trace.nodes[old]
             op = None if node.op is None else self.plan.op[node.op]
             leaf = None if node.leaf is None else self.plan.tensor[node.leaf]
-            times = sum(self.trace.nodes[i].times for i in olds)
+            times = sum([self.trace.nodes[i].times for i in olds])
             holds = 1
             if op is not None:
                 all_of_them = sum(
@@ -256,8 +256,8 @@ class _Merger(Bundling):
                 times = self.plan.ops.get(op, self.trace.ops[op]).times
                 holds = all_of_them // times
             if self.grouped(old):  # a folded module, whatever generations lie in it
-                node = replace(node, generation=1, run=None, within=None, made=None, value=None)
-            yield replace(
+                node = altered(node, generation=1, run=None, within=None, made=None, value=None)
+            yield altered(
                 node,
                 index=new,
                 run=None if node.run is None else self.plan.runs.get(node.run, node.run),
@@ -284,7 +284,7 @@ class _Merger(Bundling):
             for saved in rows:
                 once.setdefault(saved.storage, saved)
             rows = list(once.values())
-        return tuple(replace(s, tensor=self._kept_tensor(s.tensor)) for s in rows)
+        return tuple(altered(s, tensor=self._kept_tensor(s.tensor)) for s in rows)
 
     def _kept_tensor(self, tensor: int | None) -> int | None:
         new = None if tensor is None else self.plan.tensor[tensor]

@@ -7,9 +7,9 @@ nothing else uses. Its nodes become one, at which the gradients of its outputs a
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from .bundles import Plan
+from .frozen import altered
 from .merge import merge
 from .repeats import common_call
 from .spans import Spans, around
@@ -70,7 +70,7 @@ def fold_calls(trace: Trace, into: list[int | None]) -> Trace:
         whole = None if call is None else into[call]
         if whole is not None:
             groups.setdefault(whole, []).append(index)
-    plan, spans = Plan.of(trace), Spans(trace)
+    plan, spans = Plan.of(trace), Spans.of(trace)
     for call, ops in groups.items():
         block = _common_block(trace, [trace.ops[i] for i in ops])
         leaves = spans.leaves_in(ops[0], ops[-1])
@@ -125,7 +125,7 @@ def _fold_call(
         plan.tensor[i] = i if i in shown else None
     held = sum(op.parameters * op.times for op in members)
     held += sum(trace.nodes[i].times for i in parameters)
-    plan.ops[last] = replace(
+    plan.ops[last] = altered(
         trace.ops[last],
         name=call.path or call.kind,
         line=stack[0][1] if stack else trace.ops[last].line,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from types import CodeType, FrameType
+from types import FrameType
 from typing import Any
 
 import torch
@@ -37,7 +37,7 @@ class Optimizing:
         in_closure = False
         while frame is not None and frame is not self._frame:
             code = frame.f_code
-            own = code in self._own or code.co_name == CALLED
+            own = id(code) in self._own or code.co_name == CALLED
             in_closure |= not own and not is_library(code.co_filename)
             frame = frame.f_back
         self.gone = frame is None
@@ -49,11 +49,12 @@ class Optimizing:
         return [parameter for parameter, version in pairs if version_of(parameter) != version]
 
 
-def _codes(kind: type) -> set[CodeType]:
+def _codes(kind: type) -> set[int]:
+    """The ids of the code of an optimizer's methods; to compare the code itself takes long."""
     methods = [
         inspect.unwrap(part)
         for base in kind.__mro__
         for part in vars(base).values()
         if callable(part)
     ]
-    return {method.__code__ for method in methods if hasattr(method, "__code__")}
+    return {id(method.__code__) for method in methods if hasattr(method, "__code__")}

@@ -70,6 +70,7 @@ class Recorder(TorchFunctionMode):
         frames = user_frames()
         self._frame: FrameType | None = frames[0] if frames else None
         self._sources = Sources(self._frame)
+        self._stacks: dict[Stack, Stack] = {}
         self._watcher = Watcher(lambda: self._call)
         self._ledger = self._watcher.ledger
         self._ledger.names.look(frames[:1])
@@ -105,6 +106,7 @@ class Recorder(TorchFunctionMode):
             # a tape keeps nobody's memory
             del self._watcher, self._ledger, self._functions, self._frame, self._sources
             del self._handles, self._callers, self._optimizing, self._engine, self._uncompiled
+            del self._stacks
 
     @property
     def done(self) -> bool:
@@ -140,12 +142,16 @@ class Recorder(TorchFunctionMode):
             stack = self._look()
             if is_getter(func) and name_of(func) == "grad":
                 return self._read_grad(args[0], call_there(func, args, kwargs))
-            given = list(tensors_in((args, kwargs)))
-            inputs = [self._ledger.tensor(tensor) for tensor in given]
+            call = arguments_of(args, kwargs)
+            given = [a for a in call if type(a) is not str]
+            inputs = tuple([self._ledger.tensor(tensor) for tensor in given])
             versions = [version_of(tensor) for tensor in given]
-            numbers = dict(zip(map(id, given), inputs, strict=True))
-            call = [a if isinstance(a, str) else numbers[id(a)] for a in arguments_of(args, kwargs)]
-            op = Entry(name_of(func), inputs, stack, args=call)
+            if len(given) == len(call):
+                op = Entry(name_of(func), inputs, stack, args=inputs)
+            else:
+                numbers = iter(inputs)
+                numbered = [a if type(a) is str else next(numbers) for a in call]
+                op = Entry(name_of(func), inputs, stack, args=tuple(numbered))
             op.grad_enabled = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
             node = running_node()
             if node is not None:
@@ -155,7 +161,7 @@ class Recorder(TorchFunctionMode):
         outer, self._call = self._call, stack
         is_grad = func is torch.autograd.grad
         if is_grad:
-            op.args = [arg for arg in op.args if arg not in AS_EVER]
+            op.args = tuple([arg for arg in op.args if arg not in AS_EVER])
             made, self._ledger.unclaimed = self._ledger.unclaimed, []
             before = self._watcher.runs
         try:
@@ -195,8 +201,9 @@ class Recorder(TorchFunctionMode):
     ) -> None:
         """Enter an operation if it made or changed any tensor."""
         op.call = self._innermost()
-        new = [tensor for tensor in tensors_in(output) if self._ledger.is_new(tensor)]
-        results = list({id(tensor): tensor for tensor in [*new, *changed]}.values())
+        results = [tensor for tensor in tensors_in(output) if self._ledger.is_new(tensor)]
+        if changed or len(results) > 1:
+            results = list({id(tensor): tensor for tensor in [*results, *changed]}.values())
         if not results:
             return
         op.inplace, op.factory = bool(changed), from_nothing
@@ -230,7 +237,8 @@ class Recorder(TorchFunctionMode):
         return self._places(frames)
 
     def _places(self, frames: list[FrameType]) -> Stack:
-        return tuple(self._sources.place(frame) for frame in frames)
+        stack = tuple([self._sources.place(frame) for frame in frames])
+        return self._stacks.setdefault(stack, stack)  # a loop comes from the same place every time
 
     def _places_from(self, start: FrameType | None) -> Stack:
         return self._places(user_frames(self._frame, start))
@@ -263,7 +271,7 @@ class Recorder(TorchFunctionMode):
         with torch._C.DisableTorchFunction():
             stack = self._look()
             given = [p for group in optimizer.param_groups for p in group["params"]]
-            inputs = [self._ledger.tensor(p) for p in given]
+            inputs = tuple(self._ledger.tensor(p) for p in given)
             op = Entry(f"{type(optimizer).__name__}.step", inputs, stack, grad_enabled=False)
             self._optimizing = Optimizing(optimizer, op, given, sys._getframe(1))
 

@@ -88,12 +88,11 @@ class _Search:
 
     def _sign(self, op: Op, place: int) -> Hashable:
         trace = self.trace
-        results = tuple(
-            (t.kind, t.value.shape, t.value.dtype) for t in (trace.tensors[i] for i in op.outputs)
-        )
-        nodes = tuple(trace.nodes[i].name for i in trace.nodes_of(op.index))
+        outputs = [trace.tensors[i] for i in op.outputs]
+        results = tuple([(t.kind, t.value.shape, t.value.dtype) for t in outputs])
+        nodes = tuple([trace.nodes[i].name for i in trace.nodes_of(op.index)])
         marks = (op.inplace, op.grad_enabled, op.opaque, op.factory, op.holds, op.times, place)
-        texts = tuple(isinstance(arg, str) for arg in op.args)
+        texts = tuple([isinstance(arg, str) for arg in op.args])
         names = (
             (op.name, op.scope) if not self.alike else (self._plain(op.name), self._plain(op.scope))
         )

@@ -10,6 +10,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from .bundles import Plan
+from .frozen import altered
 from .merge import merge
 from .repeats import Run, common_call
 from .spans import Spans, around
@@ -20,7 +21,7 @@ __all__ = ["roll"]
 
 def roll(trace: Trace, runs: list[Run]) -> Trace:
     """Every run becomes a block that is shown once."""
-    plan, spans = Plan.of(trace), Spans(trace)
+    plan, spans = Plan.of(trace), Spans.of(trace)
     blocks = list(trace.blocks)
     for run in runs:
         number = len(blocks)
@@ -59,7 +60,7 @@ def _roll_run(trace: Trace, plan: Plan, spans: Spans, run: Run, number: int) -> 
             for i, arg in enumerate(shown.args)
         )
         outside = _entering(spans, run, shown, same)
-        plan.ops[at] = replace(
+        plan.ops[at] = altered(
             shown,
             inputs=tuple(dict.fromkeys((*shown.inputs, *outside))),
             args=args,

@@ -60,16 +60,21 @@ def _shape(tensor: torch.Tensor) -> tuple[int, ...]:
 
 
 def _content(tensor: torch.Tensor, shape: tuple[int, ...], dtype: str) -> Value:
-    plain = tensor.detach()
+    plain = tensor.detach() if tensor.requires_grad else tensor
     count = plain.numel()
     data: Sequence[Number] | None = None
     if count <= KEEP:
         data = _bytes(plain) if count > FEW and type(tensor) in PLAIN else None
-        data = tuple(plain.reshape(-1).tolist()) if data is None else data
+        if data is None:
+            data = tuple(plain.tolist() if plain.dim() == 1 else plain.reshape(-1).tolist())
     if count == 0 or count > SPAN or plain.is_complex():
         return Value(shape, dtype, data)
     if count == 1 and data is not None:
         return Value(shape, dtype, data, float(data[0]), float(data[0]))  # type: ignore[arg-type]
+    if data is not None and type(data) is tuple and type(data[0]) is float:
+        least, most, both = min(data), max(data), sum(data)  # type: ignore[type-var]
+        if both == both and least and most:  # else torch has to say which zero, and find the NaN
+            return Value(shape, dtype, data, least, most)  # type: ignore[arg-type]
     try:
         low, high = plain.aminmax()
     except NotImplementedError:  # float8 and the wider unsigned integers
@@ -92,6 +97,6 @@ def _bytes(plain: torch.Tensor) -> Numbers | None:
     code = CODES.get(plain.dtype)
     if code is None or plain.is_neg():
         return None
-    near = plain.cpu().contiguous()
+    near = plain if plain.is_cpu and plain.is_contiguous() else plain.cpu().contiguous()
     place = near.data_ptr()
     return Numbers(code, ctypes.string_at(place, near.nbytes)) if place else None

@@ -25,15 +25,22 @@ class Sources:
         self.pieces: list[Source] = []
         self._home = frame.f_code if frame is not None else None
         self._index: dict[CodeType, int] = {}
+        self._places: dict[tuple[int, int], tuple[int, int]] = {}  # by id of code and instruction
+        self._seen: list[CodeType] = []  # held, so that an id stays theirs
         if frame is not None:
             self._add(frame.f_code, "recorded", _block(frame))
 
     def place(self, frame: FrameType) -> tuple[int, int]:
         """Where a frame is now."""
         code = frame.f_code
-        if code not in self._index:
-            self._add(code, code.co_qualname, _function(code))
-        return self._index[code], frame.f_lineno
+        at = id(code), frame.f_lasti
+        place = self._places.get(at)
+        if place is None:  # once for each instruction: hashing code takes as long as the code is
+            if code not in self._index:
+                self._add(code, code.co_qualname, _function(code))
+            self._seen.append(code)
+            place = self._places[at] = self._index[code], frame.f_lineno
+        return place
 
     def text(self, place: tuple[int, int] | None) -> str:
         """The line at a place, without its indentation; empty when its text cannot be found."""
@@ -77,9 +84,14 @@ def _function(code: CodeType) -> tuple[int, list[str]]:
     """The source of a function, or of the whole cell or file when the code belongs to none."""
     lines = linecache.getlines(code.co_filename)
     if code.co_name != "<module>":
-        lines = lines[code.co_firstlineno - 1 :]
-        try:
-            lines = inspect.getblock(lines) if lines else []
-        except (SyntaxError, IndentationError):
-            lines = lines[:1]
+        lines = _getblock(tuple(lines[code.co_firstlineno - 1 :]))
     return code.co_firstlineno, lines
+
+
+@lru_cache(maxsize=32)
+def _getblock(lines: tuple[str, ...]) -> list[str]:
+    """The lines of the function that begins with the first of these."""
+    try:
+        return inspect.getblock(lines) if lines else []
+    except (SyntaxError, IndentationError):
+        return list(lines[:1])

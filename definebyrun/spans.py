@@ -5,7 +5,7 @@ Folding asks this to know what lies wholly inside a stretch of operations and wh
 
 from __future__ import annotations
 
-from .trace import Trace
+from .trace import Trace, beside
 
 __all__ = ["Spans", "around"]
 
@@ -21,6 +21,11 @@ def around(trace: Trace, block: int | None) -> list[int]:
 
 class Spans:
     """Where leaves and results are used, so that one can say what is used inside a stretch of operations only."""
+
+    @classmethod
+    def of(cls, trace: Trace) -> Spans:
+        """Those of a trace, worked out once: to fit a picture, one trace is folded several times."""
+        return beside(trace, cls)
 
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
@@ -39,7 +44,10 @@ class Spans:
             self._users.setdefault(leaf, {})[op] = None
             if op in optimizers:  # changes a leaf wherever it lies
                 return
-            first[leaf], last[leaf] = min(first[leaf], op), max(last[leaf], op)
+            if op < first[leaf]:
+                first[leaf] = op
+            if op > last[leaf]:
+                last[leaf] = op
 
         made: dict[tuple[int, int], list[int]] = {}
         for tensor in trace.tensors:
@@ -52,7 +60,7 @@ class Spans:
         for op in trace.ops:
             for i in op.inputs:
                 use(i, op.index)
-                self.last_use[i] = max(self.last_use[i], op.index)
+                self.last_use[i] = op.index  # in order: the last that comes is the last
         for node in trace.nodes:
             if node.leaf is not None:
                 self.nodes.setdefault(root[node.leaf], []).append(node.index)

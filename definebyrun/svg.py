@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from html import escape
 from itertools import pairwise
 from math import hypot
@@ -82,7 +83,7 @@ def _box(group: ElementTree.Element) -> tuple[float, float, float, float]:
 
 
 def _bounds(shape: ElementTree.Element) -> tuple[float, float, float, float]:
-    numbers = [float(n) for n in _NUMBER.findall(shape.get("points") or shape.get("d") or "")]
+    numbers = list(map(float, _NUMBER.findall(shape.get("points") or shape.get("d") or "")))
     xs, ys = numbers[::2], numbers[1::2]
     return min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)
 
@@ -144,21 +145,30 @@ def _flows(link: Link, group: ElementTree.Element, right: float) -> list[str]:
 
 
 def _rounded(text: str) -> str:
-    return _LONG.sub(lambda match: f"{float(match[0]):.1f}".removesuffix(".0"), text)
+    return _LONG.sub(_tenth, text)
+
+
+def _tenth(match: re.Match[str]) -> str:
+    return _tenths(match[0])
+
+
+@lru_cache(maxsize=4096)  # cards in a row or column share a coordinate
+def _tenths(number: str) -> str:
+    return f"{float(number):.1f}".removesuffix(".0")
 
 
 def _middle(line: str) -> tuple[float, float]:
     """The middle of a chain of cubic curves, by length, near enough to put a word beside it."""
-    numbers = [float(n) for n in _NUMBER.findall(line)]
+    numbers = list(map(float, _NUMBER.findall(line)))
     points = list(zip(numbers[::2], numbers[1::2], strict=True))
-    curves = [points[i : i + 4] for i in range(0, len(points) - 1, 3)]
     track = [points[0]]
-    for (ax, ay), (bx, by), (cx, cy), (dx, dy) in curves:
+    for i in range(0, len(points) - 1, 3):
+        (ax, ay), (bx, by), (cx, cy), (dx, dy) = points[i : i + 4]
         track += [
             (a * ax + b * bx + c * cx + d * dx, a * ay + b * by + c * cy + d * dy)
             for a, b, c, d in _WEIGHTS
         ]
-    steps = [hypot(b[0] - a[0], b[1] - a[1]) for a, b in pairwise(track)]
+    steps = [hypot(bx - ax, by - ay) for (ax, ay), (bx, by) in pairwise(track)]
     way, half = 0.0, sum(steps) / 2
     for place, step in zip(track, steps, strict=False):
         if way + step >= half:

@@ -11,11 +11,14 @@ had it, where that differs from A.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 from . import plain
+from .frozen import frozen
 
 __all__ = [
     "Block",
@@ -32,6 +35,7 @@ __all__ = [
     "Tensor",
     "Trace",
     "Value",
+    "beside",
     "total",
 ]
 
@@ -81,7 +85,7 @@ class Numbers(Sequence[Number]):
         return repr(tuple(self))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Value:
     """A tensor's content at one moment: all of it when it is small, its range when it is large.
 
@@ -137,7 +141,7 @@ def total(parts: Sequence[Value]) -> Value:
     return Value(first.shape, first.dtype, data, float(min(data)), float(max(data)))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Tensor:
     """One version of one tensor: an in-place change makes a new `Tensor` of the same name.
 
@@ -168,7 +172,7 @@ class Tensor:
         return self.node is not None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Op:
     """One forward operation. `line` and `code` are the source line that ran it, `scope` the module path.
 
@@ -213,7 +217,7 @@ class Op:
     run: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Saved:
     """A tensor that a node keeps for its backward: its attribute name, its storage and that storage's bytes.
 
@@ -227,7 +231,7 @@ class Saved:
     tensor: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Node:
     """One backward function, `name` as PyTorch's `grad_fn.name()` gives it.
 
@@ -267,7 +271,7 @@ class Node:
     block: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Edge:
     """One entry of `source`'s `next_functions`: gradients flow from `source` to input `input_nr` of `target`.
 
@@ -291,7 +295,7 @@ class Edge:
     other: Edge | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Step:
     """One thing that happened: an operation ran (`forward`) or a node ran (`backward`).
 
@@ -318,7 +322,7 @@ class Step:
     kept: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Call:
     """One call of a module: its path and class, and the call inside which it was made."""
 
@@ -328,7 +332,7 @@ class Call:
     outer: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Block:
     """Operations that ran `times` times in a row (within each time of `outer`) and are shown once.
 
@@ -343,7 +347,7 @@ class Block:
     call: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Grad:
     """What a leaf's `.grad` held from a step on, when something else than its node put it there.
 
@@ -357,7 +361,7 @@ class Grad:
     side: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Source:
     """A piece of the learner's code: the body of the recorded block, or a function that it called."""
 
@@ -385,53 +389,72 @@ class Trace:
     root: int | None = None
     error: str | None = None
     sides: tuple[str, ...] = ()
-    _nodes_by_op: dict[int | None, list[int]] = field(init=False, repr=False, compare=False)
-    _nodes_by_step: dict[int, list[int]] = field(init=False, repr=False, compare=False)
-    _edges_by_source: dict[int, list[Edge]] = field(init=False, repr=False, compare=False)
-    _step_by_op: dict[int | None, Step] = field(init=False, repr=False, compare=False)
-    _later_by_leaf: dict[int, list[Tensor]] = field(init=False, repr=False, compare=False)
-    _grads_by_leaf: dict[int, list[tuple[int, Value | None]]] = field(
-        init=False, repr=False, compare=False
-    )
-    _arrivals: dict[int, list[tuple[Step, Edge, Value]]] = field(
-        init=False, repr=False, compare=False
-    )
-    _counts: dict[str, int] = field(init=False, repr=False, compare=False)
-    _places: dict[int, int] = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
+    # What follows from the data is worked out when somebody asks for it: a recording that is not looked at costs less.
+
+    @cached_property
+    def _nodes_by_op(self) -> dict[int | None, list[int]]:
         nodes: dict[int | None, list[int]] = {}
-        by_step: dict[int, list[int]] = {}
         for node in self.nodes:
             nodes.setdefault(node.op, []).append(node.index)
+        return nodes
+
+    @cached_property
+    def _nodes_by_step(self) -> dict[int, list[int]]:
+        nodes: dict[int, list[int]] = {}
+        for node in self.nodes:
             if node.made is not None:
-                by_step.setdefault(node.made, []).append(node.index)
+                nodes.setdefault(node.made, []).append(node.index)
+        return nodes
+
+    @cached_property
+    def _edges_by_source(self) -> dict[int, list[Edge]]:
         edges: dict[int, list[Edge]] = {}
         for edge in self.edges:
             edges.setdefault(edge.source, []).append(edge)
+        return edges
+
+    @cached_property
+    def _arrivals(self) -> dict[int, list[tuple[Step, Edge, Value]]]:
         arrivals: dict[int, list[tuple[Step, Edge, Value]]] = {}
-        counts: dict[str, int] = {}
-        places: dict[int, int] = {}
         for step in self.steps:
-            counts[step.phase] = counts.get(step.phase, 0) + 1
-            places[step.index] = counts[step.phase]
             for index, value in step.passed:
                 edge = self.edges[index]
                 if not edge.again:
                     arrivals.setdefault(edge.target, []).append((step, edge, value))
-        object.__setattr__(self, "_arrivals", arrivals)
-        object.__setattr__(self, "_counts", counts)
-        object.__setattr__(self, "_places", places)
-        object.__setattr__(self, "_nodes_by_op", nodes)
-        object.__setattr__(self, "_nodes_by_step", by_step)
-        object.__setattr__(self, "_edges_by_source", edges)
-        object.__setattr__(self, "_step_by_op", {step.op: step for step in self.steps})
+        return arrivals
+
+    @cached_property
+    def _counts(self) -> Counter[str]:
+        return Counter(step.phase for step in self.steps)
+
+    @cached_property
+    def _places(self) -> dict[int, int]:
+        counts: Counter[str] = Counter()
+        places: dict[int, int] = {}
+        for step in self.steps:
+            counts[step.phase] += 1
+            places[step.index] = counts[step.phase]
+        return places
+
+    @cached_property
+    def _step_by_op(self) -> dict[int | None, Step]:
+        return {step.op: step for step in self.steps}
+
+    @cached_property
+    def _later_by_leaf(self) -> dict[int, list[Tensor]]:
         later: dict[int, list[Tensor]] = {}
         for tensor in self.tensors:
             if tensor.origin is not None:
                 later.setdefault(tensor.origin, []).append(tensor)
-        object.__setattr__(self, "_later_by_leaf", later)
-        object.__setattr__(self, "_grads_by_leaf", self._histories())
+        return later
+
+    @cached_property
+    def _grads_by_leaf(self) -> dict[int, list[tuple[int, Value | None]]]:
+        return self._histories()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
     def _histories(self) -> dict[int, list[tuple[int, Value | None]]]:
         leaf_of = {n.index: self.first(n.leaf) for n in self.nodes if n.leaf is not None}
@@ -530,6 +553,14 @@ class Trace:
                     f"this file is damaged: it speaks of {what}[{number}], which it does not hold"
                 )
         return trace
+
+
+def beside(trace: Trace, work: Callable[[Trace], Any]) -> Any:
+    """What `work` makes of a trace, worked out once and kept beside it: a trace never changes."""
+    kept = trace.__dict__.setdefault("_beside", {})
+    if work not in kept:
+        kept[work] = work(trace)
+    return kept[work]
 
 
 def _references(trace: Trace) -> Iterator[tuple[str, int]]:

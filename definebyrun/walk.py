@@ -6,7 +6,7 @@ recursion. `Graph` is the growing numbering that the recorder shares: a node kee
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -16,6 +16,8 @@ from .snapshot import snapshot
 from .trace import Edge, Node, Tensor, Trace
 
 __all__ = ["Graph", "is_leaf", "kind_of", "leaf_of", "node_of", "walk"]
+
+ACCUMULATE = "torch::autograd::AccumulateGrad"
 
 
 def node_of(tensor: torch.Tensor) -> tuple[Any, int] | None:
@@ -30,8 +32,13 @@ def node_of(tensor: torch.Tensor) -> tuple[Any, int] | None:
             return None
         if not tensor.is_leaf:
             return tensor.grad_fn, tensor.output_nr
-        with torch._C.DisableTorchFunction(), torch.inference_mode(False):
-            return torch.autograd.graph.get_gradient_edge(tensor).node, 0
+        with torch._C.DisableTorchFunction():
+            if torch.is_grad_enabled() and not torch.is_inference_mode_enabled():
+                # what `get_gradient_edge` does, without its care for all that is asked for above
+                node = tensor.view_as(tensor).grad_fn.next_functions[0][0]  # type: ignore[union-attr]
+                return None if node is None else (node, 0)
+            with torch.inference_mode(False):
+                return torch.autograd.graph.get_gradient_edge(tensor).node, 0
     except (RuntimeError, ValueError, AssertionError, AttributeError):
         return None
 
@@ -46,14 +53,14 @@ def is_leaf(tensor: torch.Tensor) -> bool:
 
 def leaf_of(node: Any) -> torch.Tensor | None:
     """The leaf that an `AccumulateGrad` fills; None for every other node."""
-    return node.variable if node.name() == "torch::autograd::AccumulateGrad" else None
+    return node.variable if node.name() == ACCUMULATE else None
 
 
 def kind_of(tensor: torch.Tensor) -> str:
     """`parameter`, `leaf`, `constant` or `result`, as `trace.Tensor.kind` means them."""
     if tensor.requires_grad and not is_leaf(tensor):
         return "result"
-    if isinstance(tensor, torch.nn.Parameter):
+    if type(tensor) is not torch.Tensor and isinstance(tensor, torch.nn.Parameter):
         return "parameter" if tensor.requires_grad else "constant"
     return "leaf" if tensor.requires_grad else "constant"
 
@@ -70,25 +77,22 @@ class Graph:
 
     def add(self, roots: Iterable[Any]) -> list[Any]:
         """Number every node that can be reached from these and is new; give the new ones in that order."""
-        new: list[Any] = []
-        for node in self._reach(roots):
-            self.index[node] = len(self.index)
-            new.append(node)
-        for node in new:
-            for slot, (target, input_nr) in enumerate(node.next_functions):
-                if target is not None:
-                    self.edges.append((self.index[node], self.index[target], input_nr, slot))
-        return new
-
-    def _reach(self, roots: Iterable[Any]) -> Iterator[Any]:
+        index, new = self.index, {}
         waiting = list(roots)[::-1]
         while waiting:
             node = waiting.pop()
-            if node not in self.index:
-                yield node
-                waiting.extend(
-                    target for target, _ in reversed(node.next_functions) if target is not None
-                )
+            if node not in index:
+                index[node] = len(index)
+                new[node] = following = node.next_functions
+                for target, _ in reversed(following):
+                    if target is not None:
+                        waiting.append(target)
+        for node, following in new.items():
+            number = index[node]
+            for slot, (target, input_nr) in enumerate(following):
+                if target is not None:
+                    self.edges.append((number, index[target], input_nr, slot))
+        return list(new)
 
 
 def walk(tensor: torch.Tensor) -> Trace:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 from typing import Any
 
 from tools import chapters
@@ -22,5 +23,7 @@ def cells(lesson: str, *names: str) -> dict[str, Any]:
     defined: dict[str, Any] = {"__name__": "__main__"}
     for name, source in code.items():
         if name in names:
-            exec(compile(source, f"<{lesson} {name}>", "exec"), defined)
+            file = f"<{lesson} {name}>"  # known to linecache, so that inspect finds the source
+            linecache.cache[file] = len(source), None, source.splitlines(keepends=True), file
+            exec(compile(source, file, "exec"), defined)
     return defined

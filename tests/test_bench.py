@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from packaging.utils import canonicalize_name
 
 from tools import bench, measured
 from tools.bench_models import MODELS, STEPS
-from tools.bench_tools import TOOLS, Clock
+from tools.bench_tools import TOOLS, Asked, Clock, by_program
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = measured.load()
@@ -78,6 +79,7 @@ def test_one_tiny_measurement_of_ours_has_all_its_parts(capsys: pytest.CaptureFi
     assert facts["fastest"] <= facts["total"]
     assert facts["nodes"] > 10
     assert facts["svg_bytes"] > facts["dot_bytes"] > 0
+    assert "program" not in facts  # its users get the layout in process
 
 
 @pytest.mark.parametrize("tool", [tool for tool in TOOLS if TOOLS[tool].needs != "definebyrun"])
@@ -115,9 +117,47 @@ def test_layout_is_not_counted_as_writing() -> None:
     told: list[dict[str, float]] = []
     clock = Clock(lambda parts: told.append(dict(parts)))
     assert "<svg" in clock.lay_out("digraph { a -> b }")
+    assert clock.asked == [Asked("digraph { a -> b }")]
     assert list(clock.parts) == ["write", "layout"]
     assert clock.parts["write"] < clock.parts["layout"]
     assert [list(parts) for parts in told] == [["write"], ["write", "layout"]]
+
+
+@pytest.mark.skipif(not shutil.which("dot"), reason="no program dot")
+@pytest.mark.parametrize("asked", [Asked("graph { a -- b }"), Asked("graph { a }", kind="plain")])
+def test_the_program_gives_the_same_kind_of_picture(asked: Asked) -> None:
+    said = by_program(asked)
+    assert (b"<svg" if asked.kind == "svg" else b"node a") in said
+
+
+def test_a_picture_is_there_also_when_the_time_was_over_for_the_program(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    facts = {"total": 9.0, "parts": {"build": 1.0, "write": 1.0, "layout": 1.0}, "nodes": 1}
+    monkeypatch.setattr(bench, "ask", lambda *_: facts | {"state": "> 60 s"})
+    row = bench.picture("definebyrun", "MLP, 2 layers", None)
+    assert row["state"] == "drawn"
+    assert measured.own(row) == 3.0
+
+
+def test_the_engine_of_a_picture_is_the_one_that_is_not_dot() -> None:
+    assert bench.engine_of([]) == bench.engine_of([Asked("")]) == "dot"
+    assert bench.engine_of([Asked("", "sfdp"), Asked("")]) == "sfdp"
+
+
+def test_without_the_program_only_the_layout_in_process_is_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert bench.program() is None
+    without = json.loads(json.dumps(DATA))
+    without["machine"]["dot"] = None
+    for row in without["pictures"]:
+        row.pop("program", None)
+    assert "the program dot" not in measured.machine(without)
+    finished = [row for row in measured.ratios(without).rows if row[2] != "none finished"]
+    assert finished
+    assert {row[1] for row in finished} == {"–"}
 
 
 # ---- what is saved ----
@@ -141,7 +181,8 @@ def test_the_saved_result_was_made_with_all_drawers_in_their_pinned_versions() -
 
 
 def test_the_saved_result_names_no_machine_and_no_day() -> None:
-    assert set(DATA["machine"]) == {"cores", "system", "python", "graphviz", "versions", "limit"}
+    known = {"cores", "system", "python", "graphviz", "versions", "limit"}
+    assert set(DATA["machine"]) - {"dot"} == known
     text = measured.PLACE.read_text(encoding="utf-8")
     assert not re.search(r"/\w+/\w+|\d{4}-\d{2}-\d{2}", text)
 
@@ -152,6 +193,11 @@ def test_the_parts_of_a_row_fit_its_whole(row: dict) -> None:
     assert all(row["parts"][part] >= 0 for part in ("build", "write", "layout"))
     if row["nodes"] is not None:
         assert row["svg_bytes"] > 0
+    if "program" in row:  # where the program was there, and the time was not over before it
+        assert DATA["machine"]["dot"]
+        assert row["program"] > 0
+        assert row["nodes"] is not None
+        assert measured.OURS not in row["tool"]
 
 
 # ---- the page ----
@@ -199,24 +245,30 @@ def test_a_plot_says_in_words_what_it_shows(model: str) -> None:
 
 
 def test_the_ratio_is_that_of_the_fastest_other_drawer_with_backward() -> None:
-    def row(tool: str, total: float) -> dict:
-        return {"model": "M", "tool": tool, "state": "drawn", "total": total, "nodes": 1}
+    def row(tool: str, layout: float) -> dict:
+        parts = {"build": 4.0, "write": 6.0, "layout": layout}
+        facts = {"parts": parts, "total": 15.0 + layout, "nodes": 1}
+        return {"model": "M", "tool": tool, "state": "drawn"} | facts
 
-    tools = {"definebyrun": True, "torchviz": True, "torchview": False}
-    totals = {"definebyrun": 30.0, "torchviz": 20.0, "torchview": 5.0}
+    tools = {"definebyrun": True, "torchviz": True, "torchlens": True, "torchview": False}
+    layouts = {"definebyrun": 20.0, "torchviz": 10.0, "torchlens": 14.0, "torchview": 1.0}
     data = {
         "tools": {tool: {"backward": backward} for tool, backward in tools.items()},
-        "pictures": [row(tool, total) for tool, total in totals.items()],
-        "overhead": [{"model": "M", "plain": 10.0}],
+        "pictures": [row(tool, layout) for tool, layout in layouts.items()],
     }
+    ours, torchviz, torchlens, torchview = data["pictures"]
     (found,) = measured.ratios(data).rows
-    assert found == ("M", "torchviz, 20 ms", "10 ms", "30 ms", "3.0×", "1.50×")
-    data["pictures"][0]["nodes"] = None
+    assert found == ("M", "–", "torchviz, 20 ms", "30 ms", "–", "1.50×")
+    torchviz["program"], torchlens["program"], torchview["program"] = 50.0, 30.0, 2.0
     (found,) = measured.ratios(data).rows
-    assert found[3:] == ("30 ms, as text", "–", "–")
-    data["pictures"][1] = {"model": "M", "tool": "torchviz", "state": "RecursionError"}
+    assert found == ("M", "torchlens, 40 ms", "torchviz, 20 ms", "30 ms", "0.75×", "1.50×")
+    ours["nodes"] = None
     (found,) = measured.ratios(data).rows
-    assert (found[1], found[-1]) == ("none finished", "–")
+    assert found[3:] == ("35 ms, as text", "–", "–")
+    data["pictures"] = [ours, {"model": "M", "tool": "torchviz", "state": "RecursionError"}]
+    (found,) = measured.ratios(data).rows
+    assert found[1:3] == ("none finished", "none finished")
+    assert found[-1] == "–"
 
 
 def test_what_is_saved_can_be_read_again(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -20,10 +21,15 @@ import warnings
 from collections.abc import Callable
 from functools import partial
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import graphviz
 
 from tools import kernels
 from tools.measured import PLACE, ROOT, report, span, words
+
+if TYPE_CHECKING:
+    from tools.bench_tools import Asked
 
 PEERS = ROOT / "_build" / "peers"
 LIMIT = 60
@@ -71,7 +77,7 @@ def prepare(name: str) -> Any:
 
 def drawn(tool: str, name: str) -> None:
     """One drawer on one model: the parts of a pass, its sizes, and the plain run in the same process."""
-    from tools.bench_tools import TOOLS, Clock, plain
+    from tools.bench_tools import TOOLS, Clock, by_program, plain
 
     case = prepare(name)
 
@@ -96,14 +102,15 @@ def drawn(tool: str, name: str) -> None:
     clock = Clock(lambda parts: say(parts=parts))
     dot, picture = TOOLS[tool].draw(case, clock)
     sizes = {
-        "nodes": nodes(clock.dots[-1]) if clock.dots else None,
-        "engine": clock.engine,
+        "nodes": nodes(clock.asked[-1].dot) if clock.asked else None,
+        "engine": engine_of(clock.asked),
         "dot_bytes": len(dot.encode()) if dot else None,
-        "svg_bytes": len(picture.encode()) if clock.dots else None,
-        "text_bytes": None if clock.dots else len(picture.encode()),
+        "svg_bytes": len(picture.encode()) if clock.asked else None,
+        "text_bytes": None if clock.asked else len(picture.encode()),
     }
     passes = [clock.parts]  # a slow one is not repeated: warming up hardly matters to it
-    if sum(clock.parts.values()) < 8000:
+    slow = sum(clock.parts.values()) >= 8000
+    if not slow:
         passes = several(once, 1.2, 15)
     parts = {
         part: median(found.get(part, 0.0) for found in passes)
@@ -117,6 +124,14 @@ def drawn(tool: str, name: str) -> None:
         passes=len(passes),
         **sizes,
     )
+    if TOOLS[tool].asks_program and clock.asked and shutil.which("dot"):
+        lay_out = partial(timed, lambda: [by_program(asked) for asked in clock.asked])
+        say(program=lay_out() if slow else median(several(lay_out, 1.2, 15)))
+
+
+def engine_of(asked: list[Asked]) -> str:
+    """The engine of the picture: another one where a drawer has asked for that."""
+    return next((each.engine for each in reversed(asked) if each.engine != "dot"), "dot")
 
 
 def nodes(dot: str) -> int:
@@ -256,6 +271,8 @@ def picture(tool: str, name: str, before: dict[str, Any] | None) -> dict[str, An
     if before and before["state"] != "drawn":
         return row | {"state": "not tried"}
     facts = ask(DRAWN, tool, name)
+    if "total" in facts:  # if the time was over, then for the program alone
+        facts["state"] = "drawn"
     parts = facts.get("parts", {})
     if "total" not in facts and "build" in parts:  # stopped before the plain run was taken off
         plain = facts["plain" if about.runs_backward else "forward"]
@@ -287,9 +304,18 @@ def machine() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "graphviz": pygraphviz.__graphviz_version__,
+        "dot": program(),
         "versions": {"definebyrun": definebyrun.__version__} | versions,
         "limit": LIMIT,
     }
+
+
+def program() -> str | None:
+    """The version of the program `dot`; None where it is not there."""
+    try:
+        return ".".join(map(str, graphviz.version()))
+    except graphviz.ExecutableNotFound:
+        return None
 
 
 def everything(only: str) -> dict[str, Any]:

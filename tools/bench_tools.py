@@ -3,7 +3,7 @@
 Every drawer is used as its own documentation shows it, with its own defaults. The layout is Graphviz's `dot` for all
 of them, in this process, through `definebyrun.layout.to_svg`: the time it takes is noted as `layout`, wherever in its
 work a drawer asks for it. The rest of a pass is `build` (the run, and what the drawer learns from it) and `write`
-(everything else up to the picture).
+(everything else up to the picture). What a drawer has asked for can be asked of the program too: `by_program`.
 """
 
 from __future__ import annotations
@@ -20,11 +20,23 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import graphviz
+
 import definebyrun as dbr
 from definebyrun import layout, svg
 from tools.bench_models import Case
 
-__all__ = ["TOOLS", "Clock", "Tool"]
+__all__ = ["TOOLS", "Asked", "Clock", "Tool", "by_program"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A layout that a drawer has asked for: of which engine, in which form, with which flags."""
+
+    dot: str
+    engine: str = "dot"
+    kind: str = "svg"
+    flags: tuple[str, ...] = ()
 
 
 @dataclass
@@ -33,8 +45,7 @@ class Clock:
 
     tell: Callable[[dict[str, float]], None] = lambda parts: None
     parts: dict[str, float] = field(default_factory=dict)
-    dots: list[str] = field(default_factory=list)
-    engine: str = "dot"
+    asked: list[Asked] = field(default_factory=list)
     _since: float = field(default_factory=time.perf_counter)
 
     def lap(self, part: str) -> None:
@@ -48,9 +59,17 @@ class Clock:
         """Graphviz's SVG of this DOT; what went before belongs to `write`."""
         self.lap("write")
         svg = layout.to_svg(dot)
-        self.dots.append(dot)
+        self.asked.append(Asked(dot))
         self.lap("layout")
         return svg
+
+
+def by_program(asked: Asked) -> bytes:
+    """The same layout as its users get it: from the program, a process for each picture, as `graphviz` asks for it."""
+    if (asked.engine, asked.kind) == ("dot", "svg"):
+        return graphviz.pipe("dot", "svg", asked.dot.encode(), quiet=True)
+    command = [asked.engine, *asked.flags, f"-T{asked.kind}"]
+    return subprocess.run(command, input=asked.dot.encode(), capture_output=True, check=True).stdout
 
 
 @dataclass(frozen=True)
@@ -66,6 +85,11 @@ class Tool:
     @property
     def backward(self) -> bool:
         return "backward" in self.shows
+
+    @property
+    def asks_program(self) -> bool:
+        """Whether its users get its layouts from the program `dot`; definebyrun's come from the library, in process."""
+        return self.needs != "definebyrun"
 
 
 def plain(case: Case, backward: bool = True) -> None:
@@ -88,7 +112,7 @@ def definebyrun(case: Case, clock: Clock, fold: bool) -> tuple[str, str]:
         except dbr.LayoutError:  # too large for it: it says so and shows the text
             picture = tape._repr_html_()
         clock.lap("write")
-    return (tape.dot() if clock.dots else ""), picture
+    return (tape.dot() if clock.asked else ""), picture
 
 
 def torchviz(case: Case, clock: Clock) -> tuple[str, str]:
@@ -152,8 +176,7 @@ def _as_program(clock: Clock, command: list[str], **_: Any) -> subprocess.Comple
             warnings.simplefilter("ignore")
             graph = pygraphviz.AGraph(string=dot)
             said = graph.draw(format=kind, prog=engine, args=" ".join(_flags(command)))
-        clock.dots.append(dot)
-        clock.engine = engine
+        clock.asked.append(Asked(dot, engine, kind, tuple(_flags(command))))
         clock.lap("layout")
     if "-o" in command:
         Path(command[command.index("-o") + 1]).write_bytes(said)

@@ -72,10 +72,11 @@ def machine(data: Facts) -> str:
     about = data["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
     text = any("total" in row and row["nodes"] is None for row in data["pictures"])
+    program = f" (the program dot: {about['dot']})" if about.get("dot") else ""
     note = " Where a cell says “as text”, the graph was too large for a picture." if text else ""
     return (
         f"Measured in one run on a machine of {about['cores']} cores ({about['system']}), one thread, "
-        f"with Python {about['python']}, Graphviz {about['graphviz']}, {versions}. "
+        f"with Python {about['python']}, Graphviz {about['graphviz']}{program}, {versions}. "
         f"Every measurement had a process of its own, and {about['limit']} s at most.{note}"
     )
 
@@ -130,34 +131,46 @@ def plain_of(data: Facts, model: str) -> float | None:
     return next((row.get("plain") for row in data["overhead"] if row["model"] == model), None)
 
 
-def peer(data: Facts, model: str) -> Facts | None:
-    """The fastest other drawer that shows the backward graph."""
+def own(row: Facts, used: bool = False) -> float | None:
+    """What a drawer adds to the plain run: build, write and layout; None where it did not finish.
+
+    With `used` the layout is the one that its users get: of definebyrun the same, of the others the program's.
+    """
+    if "total" not in row:
+        return None
+    layout = row.get("program") if used and OURS not in row["tool"] else row["parts"]["layout"]
+    return None if layout is None else row["parts"]["build"] + row["parts"]["write"] + layout
+
+
+def peer(data: Facts, model: str, used: bool = False) -> tuple[str, float] | None:
+    """The other drawer of the backward graph that adds least, and what it adds."""
     there = [
-        row
+        (row["tool"], added)
         for row in rows_of(data, model)
-        if "total" in row and data["tools"][row["tool"]]["backward"] and OURS not in row["tool"]
+        if data["tools"][row["tool"]]["backward"] and OURS not in row["tool"]
+        if (added := own(row, used)) is not None
     ]
-    return min(there, key=lambda row: row["total"], default=None)
+    return min(there, key=lambda pair: pair[1], default=None)
 
 
 def ratios(data: Facts) -> Table:
-    """definebyrun's pictures beside the plain run and beside the fastest peer that shows backward."""
+    """What definebyrun's pictures add, beside the fastest peer that shows backward: as used, and in process."""
     rows = []
     for model in models(data):
-        plain, other = plain_of(data, model), peer(data, model)
-        cells = [f"{other['tool']}, {words(other)}" if other else "none finished", span(plain)]
+        others = [peer(data, model, used) for used in (True, False)]
+        finished = "–" if others[1] else "none finished"
+        cells = [f"{other[0]}, {span(other[1])}" if other else finished for other in others]
         for row in (row for row in rows_of(data, model) if OURS in row["tool"]):
-            pictured = row.get("nodes") is not None  # a text is not set against a picture
-            cells += [
-                words(row),
-                times(row["total"] / plain) if pictured and plain else "–",
-                times(row["total"] / other["total"]) if pictured and other else "–",
+            added, pictured = own(row), row.get("nodes") is not None
+            cells.append(words(row) if not pictured else span(added))
+            cells += [  # a text is not set against a picture
+                times(added / other[1]) if pictured and added and other else "–" for other in others
             ]
         rows.append((model, *cells))
-    head = ("Model", "Fastest other with backward", "Plain run")
-    ours = [(tool, "× plain run", "× the other") for tool in data["tools"] if OURS in tool]
+    head = ("Model", "Fastest other, as used", "in process")
+    ours = [(tool, "× the other as used", "× in process") for tool in data["tools"] if OURS in tool]
     return Table(
-        "definebyrun beside the plain run and the fastest other drawer of the backward graph",
+        "What definebyrun adds to the plain run, beside the fastest other drawer of the backward graph",
         (*head, *(cell for cells in ours for cell in cells)),
         tuple(rows),
     )
@@ -184,6 +197,7 @@ def parts(data: Facts, model: str) -> Table:
                 words(row),
                 times(row["total"] / plain) if "total" in row and plain else "–",
                 *(span(found.get(part)) for part in ("build", "write", "layout")),
+                span(row.get("program")),
                 row["engine"] if row.get("nodes") is not None else "–",
                 f"{row['nodes']:,}" if row.get("nodes") is not None else "–",
                 weight(row.get("dot_bytes")),
@@ -191,7 +205,7 @@ def parts(data: Facts, model: str) -> Table:
                 str(row["passes"]) if "passes" in row else "–",
             )
         )
-    head = ("Drawer", "Total", "× plain run", "Build", "Write", "Layout")
+    head = ("Drawer", "Total", "× plain run", "Build", "Write", "Layout", "by the program")
     more = ("by", "Nodes", "DOT", "SVG", "Passes")
     return Table(model, (*head, *more), tuple(rows))
 

@@ -25,20 +25,34 @@ def _numbers(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def _classes(count: int, seed: int = 0) -> Tensor:
-    return torch.randint(3, (count,), generator=torch.Generator().manual_seed(seed))
+def _classes(count: int) -> Tensor:
+    return torch.randint(3, (count,), generator=torch.Generator().manual_seed(0))
 
 
-def _network(seed: int = 0, dropout: float = 0.0, norm: bool = False) -> nn.Sequential:
+def _network(dropout: float = 0.0, norm: bool = False, seed: int = 0) -> nn.Sequential:
     """A small network, 5 → 8 → 3, in float64; the learner's random state is untouched."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        middle: list[nn.Module] = [nn.BatchNorm1d(8)] if norm else []
+        middle = [nn.BatchNorm1d(8)] if norm else []
         layers = [nn.Linear(5, 8), *middle, nn.ReLU(), nn.Dropout(dropout), nn.Linear(8, 3)]
         return nn.Sequential(*layers).double()
 
 
-# ---- 11.1: standardise by pixel ------------------------
+def _close(one: Any, other: Any, rtol: float = 1e-8) -> bool:
+    pairs = zip(one, other, strict=True)
+    return all(torch.allclose(a, b, rtol=rtol, atol=1e-12) for a, b in pairs)
+
+
+def _equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def _wrong(solution: Callable[..., Any], *rows: tuple[str, dict[str, Any], str]) -> tuple:
+    """Wrong answers: a name, the switch that turns the solution into it, and what the verdict says."""
+    return tuple(Wrong(name, partial(solution, **switch), says) for name, switch, says in rows)
+
+
+# ---- 11.1: standardise by pixel ----
 
 
 def check_standardise(standardise_columns: Callable[[Tensor, Tensor], Any]) -> None:
@@ -48,9 +62,7 @@ def check_standardise(standardise_columns: Callable[[Tensor, Tensor], Any]) -> N
     kept = train.clone(), other.clone()
     result = standardise_columns(train, other)
     expect(
-        isinstance(result, (tuple, list))
-        and len(result) == 2
-        and all(isinstance(part, Tensor) for part in result),
+        isinstance(result, (tuple, list)) and [type(part) for part in result] == [Tensor, Tensor],
         "standardise_columns returns two tensors, (train, other), both standardised.",
     )
     expect(
@@ -59,59 +71,56 @@ def check_standardise(standardise_columns: Callable[[Tensor, Tensor], Any]) -> N
         "Make new tensors: x - mean, not x -= mean.",
     )
     a, b = result
+    shapes = [tuple(x.shape) for x in (train, other, a, b)]
+    expect(shapes[:2] == shapes[2:], f"The shapes {shapes[:2]} became {shapes[2:]}.")
     expect(
-        a.shape == train.shape and b.shape == other.shape,
-        f"The shapes changed: ({tuple(train.shape)}, {tuple(other.shape)}) became "
-        f"({tuple(a.shape)}, {tuple(b.shape)}).",
-    )
-    expect(
-        bool(torch.isfinite(a).all() and torch.isfinite(b).all()),
+        a.isfinite().all() and b.isfinite().all(),
         "There is a nan or an inf in your result: a pixel that is constant in training has the standard deviation 0.",
         "Divide by 1 where the standard deviation is 0, for example with torch.where.",
     )
-    mean, std = train.mean(dim=0), train.std(dim=0, correction=0)
-    alive = std > 0
-    whole = (train - train.mean()) / train.std(correction=0)
+    live = [0, 2]
+    a_live, b_live = a[:, live], b[:, live]
+
+    def mistaken(tolerance: float = 1e-5, **switch: Any) -> bool:
+        """Whether the first result (with `own` statistics: the second) is what this mistake gives."""
+        nth = int(switch.get("source") == "own")
+        made = _standardise(train, other, **switch)[nth][:, live]
+        return torch.allclose((a_live, b_live)[nth], made, rtol=tolerance)
+
     expect(
-        not torch.allclose(a[:, alive], whole[:, alive]),
+        not mistaken(source="all"),
         "You used one mean for all pixels; this exercise asks for one a pixel.",
         "mean(dim=0) goes down the rows and leaves one number a column.",
     )
-    own = (other - other.mean(dim=0)) / other.std(dim=0, correction=0)
     expect(
-        not torch.allclose(b[:, alive], own[:, alive], atol=1e-6),
+        not mistaken(source="own"),
         "other was standardised with its own mean and spread: it came out at mean 0, which new data would not.",
         "Compute both statistics from train, and use them twice.",
     )
-    both = torch.cat([train, other])
-    leaked = (train - both.mean(dim=0)) / both.std(dim=0, correction=0)
     expect(
-        not torch.allclose(a[:, alive], leaked[:, alive], rtol=1e-2),
+        not mistaken(1e-2, source="both"),
         "Your statistics come from train and other together: that is the leak.",
         "The training set has to come out at mean 0 by itself.",
     )
-    good = (train - mean) / torch.where(alive, std, 1.0) * alive
-    unbiased = (train - mean) / torch.where(alive, train.std(dim=0), 1.0) * alive
     expect(
-        not torch.allclose(a[:, alive], unbiased[:, alive], rtol=1e-9),
+        not mistaken(1e-9, correction=1),
         "Nearly: your spread divides by n - 1.",
         "torch.std does that unless it is given correction=0.",
     )
-    centred = (train - mean)[:, alive]
     expect(
-        not torch.allclose(a[:, alive], centred),
+        not mistaken(divide=False),
         "The mean is subtracted, but nothing is divided by the standard deviation.",
     )
+    good_a, good_b = (x[:, live] for x in _standardise(train, other))
     expect(
-        torch.allclose(a[:, alive], good[:, alive]),
+        torch.allclose(a_live, good_a),
         "train does not come out at mean 0 and spread 1 in each pixel.",
     )
     expect(
-        torch.allclose(b[:, alive], ((other - mean) / torch.where(alive, std, 1.0))[:, alive]),
-        "train is right; other is not on the training set's scale.",
+        torch.allclose(b_live, good_b), "train is right; other is not on the training set's scale."
     )
     expect(
-        not a[:, ~alive].any() and not b[:, ~alive].any(),
+        not a[:, 1].any() and not b[:, 1].any(),
         "A pixel that is constant in training has to be 0 in both results; in yours it is not.",
         "other may show something there that training never did: multiply by (std > 0).",
     )
@@ -129,12 +138,8 @@ def _standardise(
     """The solution with its usual mistakes as switches."""
     result = []
     for x in (train, other):
-        base = {
-            "train": train,
-            "own": x,
-            "both": torch.cat([train, other]),
-            "all": train.reshape(-1, 1),
-        }[source]
+        bases = {"train": train, "own": x, "both": torch.cat([train, other])}
+        base = bases.get(source, train.reshape(-1, 1))
         std = base.std(dim=0, correction=correction)
         scale = torch.where(std > 0, std, 1.0) if guard else std
         scaled = (x - base.mean(dim=0)) / (scale if divide else 1)
@@ -142,7 +147,7 @@ def _standardise(
     return tuple(result)
 
 
-# ---- 11.2: an evaluation that leaves no trace ------------------------
+# ---- 11.2: an evaluation that leaves no trace ----
 
 
 def check_evaluate(evaluate_cleanly: Callable[[nn.Module, Any], Any]) -> None:
@@ -155,7 +160,7 @@ def check_evaluate(evaluate_cleanly: Callable[[nn.Module, Any], Any]) -> None:
     before = copy.deepcopy(model.state_dict())
     with torch.random.fork_rng(devices=[]):
         result = evaluate_cleanly(model, loader)
-    expect(bool(seen), "Your function never called the model.")
+    expect(seen, "Your function never called the model.")
     expect(
         isinstance(result, (tuple, list)) and len(result) == 2,
         "evaluate_cleanly returns two numbers: the loss, then the accuracy.",
@@ -170,10 +175,7 @@ def check_evaluate(evaluate_cleanly: Callable[[nn.Module, Any], Any]) -> None:
         "A graph was built for every batch: the logits ask for a gradient.",
         "model.eval() does not stop that. torch.no_grad() or torch.inference_mode() does.",
     )
-    changed = [
-        name for name, value in model.state_dict().items() if not torch.equal(value, before[name])
-    ]
-    expect(not changed, f"Measuring changed the model: {', '.join(changed)} moved.")
+    expect(_equal(model.state_dict(), before), "Measuring changed the model's state.")
     expect(
         model.training,
         "The model came in training mode and left in evaluation mode: the next epoch would run without dropout.",
@@ -195,19 +197,18 @@ def check_evaluate(evaluate_cleanly: Callable[[nn.Module, Any], Any]) -> None:
         "The model came in evaluation mode and left in training mode.",
         "Restore what was there; do not call train() in any case.",
     )
+    kinds = [type(number).__name__ for number in result]
     expect(
-        all(isinstance(number, float) for number in result),
-        f"The numbers should be Python floats; yours are {', '.join(type(n).__name__ for n in result)}.",
+        kinds == ["float", "float"],
+        f"The numbers should be Python floats; yours are {', '.join(kinds)}.",
         "A tensor with one element becomes a number by .item().",
     )
     loss, accuracy = result
     with torch.no_grad():
         logits = model(x)
         means = [cross_entropy(model(part), target).item() for part, target in loader]
-    true_loss, true_accuracy = (
-        cross_entropy(logits, y).item(),
-        (logits.argmax(1) == y).double().mean().item(),
-    )
+    true_loss = cross_entropy(logits, y).item()
+    true_accuracy = (logits.argmax(1) == y).double().mean().item()
     near = partial(math.isclose, rel_tol=1e-5)
     expect(
         not near(loss, sum(means) / len(means)),
@@ -218,10 +219,7 @@ def check_evaluate(evaluate_cleanly: Callable[[nn.Module, Any], Any]) -> None:
         not near(loss, sum(means)),
         "Your loss is the sum of the batches' means: it grows with the number of batches.",
     )
-    expect(
-        near(loss, true_loss),
-        f"The loss is {true_loss:.4f}; your function says {loss:.4f}.",
-    )
+    expect(near(loss, true_loss), f"The loss is {true_loss:.4f}; your function says {loss:.4f}.")
     expect(
         near(accuracy, true_accuracy),
         f"The loss is right. The accuracy is {true_accuracy:.4f}; your function says {accuracy:.4f}.",
@@ -234,33 +232,31 @@ def _evaluate(
     loader: Any,
     mode: str = "restore",
     graph: bool = False,
-    by_batch: bool = False,
+    weigh: Callable[[Any], int] = len,
     tensors: bool = False,
     swapped: bool = False,
     frozen: bool = False,
 ) -> Any:
     """The solution with its usual mistakes as switches."""
     was_training = model.training
-    if mode != "never":
-        model.eval()
-    if frozen:
-        model.requires_grad_(False)
+    model.train(model.training and mode == "never")
+    model.requires_grad_(not frozen)
     losses, weights, hits, count = [], [], 0, 0
     with torch.set_grad_enabled(graph):
         for x, y in loader:
             logits = model(x)
-            losses.append(cross_entropy(logits, y))
-            weights.append(1 if by_batch else len(y))
+            losses.append(cross_entropy(logits, y) * weigh(y))
+            weights.append(weigh(y))
             hits += (logits.argmax(dim=1) == y).sum()
             count += len(y)
     if mode in ("restore", "train"):
-        model.train(was_training if mode == "restore" else True)
-    loss = sum(weight * value for weight, value in zip(weights, losses, strict=True)) / sum(weights)
+        model.train(was_training or mode == "train")
+    loss = sum(losses) / sum(weights)
     result = (loss, hits / count) if tensors else (loss.item(), int(hits) / count)
     return result[::-1] if swapped else result
 
 
-# ---- 11.3: early stopping ------------------------
+# ---- 11.3: early stopping ----
 
 
 def check_early_stopping(stopping: Callable[[int], Any]) -> None:
@@ -269,8 +265,7 @@ def check_early_stopping(stopping: Callable[[int], Any]) -> None:
     early = stopping(3)
     answers = []
     for epoch, loss in enumerate([1.0, 0.8, 0.9, 0.85, 0.7, 0.75, 0.71, 0.72, 0.73], start=1):
-        with torch.no_grad():
-            model.weight.fill_(float(epoch))
+        nn.init.constant_(model.weight, epoch)
         answers.append(early.update(loss, model))
     odd = next((answer for answer in answers if not isinstance(answer, bool)), True)
     expect(
@@ -278,29 +273,29 @@ def check_early_stopping(stopping: Callable[[int], Any]) -> None:
         f"update answers True or False, every time; yours answered {odd!r:.60}.",
         "A function without a return answers None.",
     )
-    said = [epoch for epoch, answer in enumerate(answers, start=1) if answer]
+    stop = next((epoch for epoch, answer in enumerate(answers, start=1) if answer), math.inf)
     expect(
-        not said or said[0] != 6,
+        stop != 6,
         "With losses 1.0, 0.8, 0.9, 0.85, 0.7, 0.75 and a patience of 3 it stopped after the third bad epoch in all.",
         "An epoch that is the best so far starts the count again.",
     )
     expect(
-        not said or said[0] > 5,
-        f"With a patience of 3 and losses 1.0, 0.8, 0.9, 0.85, 0.7 it stopped after epoch {said[0] if said else 0}.",
+        stop > 5,
+        f"With a patience of 3 and losses 1.0, 0.8, 0.9, 0.85, 0.7 it stopped after epoch {stop}.",
         "Three epochs in a row have to be no better than the best, not one or two.",
     )
     expect(
-        not said or said[0] != 7,
+        stop != 7,
         "It stopped after two bad epochs in a row, with a patience of 3.",
         "Count only epochs that are no better than the best; the best one itself is not one of them.",
     )
     expect(
-        bool(said),
+        stop < math.inf,
         "After the best loss, 0.7, come 0.75, 0.71, 0.72, 0.73: with a patience of 3 it should stop, and did not.",
         "0.71 is better than 0.75, but the comparison is with the best so far.",
     )
     expect(
-        said[0] == 8,
+        stop == 8,
         "With a patience of 3 it waited for a fourth bad epoch in a row.",
         "Count the epoch first, then compare the count with the patience.",
     )
@@ -317,9 +312,8 @@ def check_early_stopping(stopping: Callable[[int], Any]) -> None:
     )
     expect(kept == 5.0, f"best_state holds epoch {kept:.0f}; the lowest loss was in epoch 5.")
     level = stopping(2)
-    said_level = [level.update(0.5, model) for _ in range(3)]
     expect(
-        said_level == [False, False, True],
+        [level.update(0.5, model) for _ in range(3)] == [False, False, True],
         "A loss that stays the same is no better: 0.5, 0.5, 0.5 with a patience of 2 stops at the third.",
         "Better means smaller, not smaller or equal.",
     )
@@ -328,42 +322,26 @@ def check_early_stopping(stopping: Callable[[int], Any]) -> None:
 class _EarlyStopping:
     """The solution with its usual mistakes as switches."""
 
-    def __init__(
-        self,
-        patience: int,
-        copies: bool = True,
-        resets: bool = True,
-        late: int = 0,
-        previous: bool = False,
-        ties: bool = False,
-        silent: bool = False,
-    ) -> None:
-        self.patience, self.copies, self.resets, self.late, self.previous = (
-            patience,
-            copies,
-            resets,
-            late,
-            previous,
-        )
-        self.ties, self.best, self.waited, self.best_state = ties, math.inf, 0, None
-        self.silent = silent
+    def __init__(self, patience: int, **switches: Any) -> None:
+        self.patience, self.switches = patience, switches
+        self.best, self.waited, self.best_state = math.inf, 0, None
 
     def update(self, loss: float, model: nn.Module) -> bool | None:
-        better = loss <= self.best if self.ties else loss < self.best
+        on = self.switches.get
+        better = loss < self.best or (loss == self.best and on("ties"))
         if better:
-            self.waited = 0 if self.resets else self.waited
-            self.best_state = (
-                copy.deepcopy(model.state_dict()) if self.copies else model.state_dict()
-            )
+            self.waited = self.waited if on("total") else 0
+            state = model.state_dict()
+            self.best_state = state if on("live") else copy.deepcopy(state)
         else:
             self.waited += 1
-        if better or self.previous:
+        if better or on("previous"):
             self.best = loss
-        stop = self.waited >= self.patience + self.late
-        return None if self.silent and not stop else stop
+        stop = self.waited >= self.patience + on("late", 0)
+        return None if on("silent") and not stop else stop
 
 
-# ---- 11.4: a checkpoint ------------------------
+# ---- 11.4: a checkpoint ----
 
 
 def check_checkpoint(pack: Callable[..., Any], unpack: Callable[..., Any]) -> None:
@@ -371,16 +349,11 @@ def check_checkpoint(pack: Callable[..., Any], unpack: Callable[..., Any]) -> No
     with torch.random.fork_rng(devices=[]):
         run = _start(0)
         _steps(*run)
-        model, order, dropout = (
-            copy.deepcopy(run[0].state_dict()),
-            run[2].get_state(),
-            torch.get_rng_state(),
-        )
+        model, order = copy.deepcopy(run[0].state_dict()), run[2].get_state()
+        dropout = torch.get_rng_state()
         saved = pack(*run)
-        expect(
-            isinstance(saved, dict),
-            f"pack returns a dictionary; yours returned a {type(saved).__name__}.",
-        )
+        kind = type(saved).__name__
+        expect(isinstance(saved, dict), f"pack returns a dictionary; yours returned a {kind}.")
         loaded = _through_a_file(saved)
         _steps(*run)
         resumed = _start(1)
@@ -436,14 +409,9 @@ def _through_a_file(saved: dict[str, Any]) -> Any:
 def _start(seed: int) -> tuple[nn.Module, torch.optim.Optimizer, torch.Generator]:
     """A run at its beginning: model with dropout, optimizer with momentum, generator for the order."""
     torch.manual_seed(seed)
-    model = (
-        nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 3)).double().train()
-    )
-    return (
-        model,
-        torch.optim.AdamW(model.parameters(), lr=1e-2),
-        torch.Generator().manual_seed(seed),
-    )
+    model = _network(dropout=0.5, seed=seed)
+    order = torch.Generator().manual_seed(seed)
+    return model, torch.optim.AdamW(model.parameters(), lr=1e-2), order
 
 
 def _steps(model: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator) -> None:
@@ -456,71 +424,53 @@ def _steps(model: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.
             optimizer.step()
 
 
-def _equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+def _checkpoint(leave: str = "", whole: bool = False, seed: bool = False) -> tuple[Callable, ...]:
+    """The solution's `pack` and `unpack` with their usual mistakes as switches."""
+
+    def pack(model: nn.Module, optimizer: Any, generator: Any) -> dict[str, Any]:
+        parts = {
+            "model": model if whole else model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "generator": generator.initial_seed() if seed else generator.get_state(),
+            "global": torch.get_rng_state(),
+        }
+        return {name: part for name, part in parts.items() if name != leave}
+
+    def unpack(saved: dict[str, Any], model: nn.Module, optimizer: Any, generator: Any) -> None:
+        back = {
+            "model": model.load_state_dict,
+            "optimizer": optimizer.load_state_dict,
+            "generator": generator.manual_seed if seed else generator.set_state,
+            "global": torch.set_rng_state,
+        }
+        for name, part in saved.items():
+            back[name](part)
+
+    return pack, unpack
 
 
-def _pack(
-    model: nn.Module,
-    optimizer: Any,
-    generator: Any,
-    leave: str = "",
-    whole: bool = False,
-    seed: bool = False,
-) -> dict[str, Any]:
-    """The solution with its usual mistakes as switches."""
-    parts = {
-        "model": model if whole else model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "generator": generator.initial_seed() if seed else generator.get_state(),
-        "global": torch.get_rng_state(),
-    }
-    return {name: part for name, part in parts.items() if name != leave}
-
-
-def _unpack(
-    saved: dict[str, Any], model: nn.Module, optimizer: Any, generator: Any, seed: bool = False
-) -> None:
-    """Put back what is there."""
-    if "model" in saved:
-        model.load_state_dict(saved["model"])
-    if "optimizer" in saved:
-        optimizer.load_state_dict(saved["optimizer"])
-    if "generator" in saved:
-        put = generator.manual_seed if seed else generator.set_state
-        put(saved["generator"])
-    if "global" in saved:
-        torch.set_rng_state(saved["global"])
-
-
-# ---- 11.5: accumulate over pieces ------------------------
+# ---- 11.5: accumulate over pieces ----
 
 
 def check_accumulate(accumulate: Callable[[nn.Module, Tensor, Tensor, int], Any]) -> None:
     """`accumulate(model, x, y, size)` leaves the gradient of the whole batch's mean loss in every `.grad`."""
     x, y, size = _numbers(22, 5), _classes(22), 8
     model = _network()
-    pieces = [(x[i : i + size], y[i : i + size]) for i in range(0, 22, size)]
+    pieces = list(zip(x.split(size), y.split(size), strict=True))
     seen: list[int] = []
-    alive, most = 0, 0
+    alive: list[int] = [0]  # graphs alive, after each forward and each backward
 
     def forward(module: nn.Module, args: tuple[Tensor], out: Tensor) -> None:
-        nonlocal alive, most
         seen.append(len(args[0]))
         if out.requires_grad:
-            alive += 1
-            most = max(most, alive)
-            out.register_hook(backward)
-
-    def backward(grad: Tensor) -> None:
-        nonlocal alive
-        alive -= 1
+            alive.append(alive[-1] + 1)
+            out.register_hook(lambda grad: alive.append(alive[-1] - 1))
 
     model.register_forward_hook(forward)
     before = copy.deepcopy(model.state_dict())
     accumulate(model, x, y, size)
     grads = [p.grad for p in model.parameters()]
-    expect(bool(seen), "Your function never called the model.")
+    expect(seen, "Your function never called the model.")
     expect(
         _equal(model.state_dict(), before),
         "Your function changed the parameters; it should only fill their .grad.",
@@ -540,218 +490,143 @@ def check_accumulate(accumulate: Callable[[nn.Module, Tensor, Tensor, int], Any]
         all(grad is not None for grad in grads),
         "A parameter has no gradient: was backward called for every piece?",
     )
-
     expect(
-        most <= 1,
-        f"{most} pieces' graphs were alive at once: that takes the memory that you wanted to save.",
+        max(alive) <= 1,
+        f"{max(alive)} pieces' graphs were alive at once: that takes the memory that you wanted to save.",
         "Call backward inside the loop: it lets go of each piece's graph before the next is built.",
     )
 
-    def of(weights: list[float]) -> list[Tensor]:
-        other = copy.deepcopy(_network())
-        loss = sum(
-            w * cross_entropy(other(a), b) for w, (a, b) in zip(weights, pieces, strict=True)
-        )
-        return list(torch.autograd.grad(loss, list(other.parameters())))
+    def of(*weights: float) -> list[Tensor]:
+        other = _network()
+        losses = [w * cross_entropy(other(a), b) for w, (a, b) in zip(weights, pieces, strict=True)]
+        return list(torch.autograd.grad(sum(losses), list(other.parameters())))
 
     shares = [len(b) / 22 for _, b in pieces]
     expect(
-        not _close(grads, of([1.0, 1.0, 1.0])),
+        not _close(grads, of(1, 1, 1)),
         "Your gradient is the sum of the pieces' mean gradients: about three times too large here.",
         "Each piece's mean should count by its share of the batch.",
     )
     expect(
-        not _close(grads, of([1 / 3] * 3)),
+        not _close(grads, of(1 / 3, 1 / 3, 1 / 3)),
         "Each piece counts the same, but the last has 6 examples and the others 8.",
         "The factor is len(piece) / len(batch), not 1 / number of pieces.",
     )
     expect(
-        not any(_close(grads, of([0, 0, weight])) for weight in (1.0, shares[2], 1 / 3)),
+        not any(_close(grads, of(0, 0, weight)) for weight in (1.0, shares[2], 1 / 3)),
         "Only the last piece is in the gradient: the ones before were cleared away.",
         "zero_grad belongs before the loop, not into it.",
     )
     expect(
-        _close(grads, of(shares)),
+        _close(grads, of(*shares)),
         "The gradients are not those of the mean loss over the whole batch.",
     )
     accumulate(model, x, y, size)
     expect(
-        _close([p.grad for p in model.parameters()], of(shares)),
+        _close([p.grad for p in model.parameters()], of(*shares)),
         "Called a second time, your function adds to the gradients of the first call.",
         "Clear them before the first piece.",
     )
 
 
-def _close(one: list[Tensor], other: list[Tensor]) -> bool:
-    return all(torch.allclose(a, b, rtol=1e-8, atol=1e-12) for a, b in zip(one, other, strict=True))
-
-
 def _accumulate(
-    model: nn.Module,
-    x: Tensor,
-    y: Tensor,
-    size: int,
-    clear: str = "before",
-    weight: str = "share",
-    cut: bool = True,
-    late: bool = False,
-    step: bool = False,
+    model: nn.Module, x: Tensor, y: Tensor, size: int, clear: str = "before", **switches: Any
 ) -> None:
     """The solution with its usual mistakes as switches."""
-    if clear == "before":
-        model.zero_grad()
-    parts = list(zip(x.split(size), y.split(size), strict=True)) if cut else [(x, y)]
-    losses: list[Tensor] = []
-    for x_part, y_part in parts:
-        if clear == "inside":
+    size = len(y) if switches.get("whole") else size
+    parts = list(zip(x.split(size), y.split(size), strict=True))
+    waiting: list[Tensor] = []
+    for nth, (x_part, y_part) in enumerate(parts):
+        if clear == "inside" or (clear == "before" and nth == 0):
             model.zero_grad()
-        factor = {"share": len(y_part) / len(y), "none": 1.0, "count": 1 / len(parts)}[weight]
-        losses.append(cross_entropy(model(x_part), y_part) * factor)
-        if not late:
-            losses.pop().backward()
-    if late:
-        sum(losses).backward()
-    if step:
+        factor = switches.get("factor", lambda share, pieces: share)
+        factor = factor(len(y_part) / len(y), len(parts))
+        waiting.append(cross_entropy(model(x_part), y_part) * factor)
+        if not switches.get("late") or nth == len(parts) - 1:
+            sum(waiting).backward()
+            waiting.clear()
+    if switches.get("step"):
         torch.optim.SGD(model.parameters(), lr=0.1).step()
 
 
+LOST = (
+    ("no model", {"leave": "model"}, "parameters are not those"),
+    ("no optimizer", {"leave": "optimizer"}, "forgotten its running means"),
+    ("no order", {"leave": "generator"}, "in another order"),
+    ("no global generator", {"leave": "global"}, "Model, optimizer and order are right"),
+    ("seed, not state", {"seed": True}, "from its seed"),
+    ("whole model", {"whole": True}, "no plain data"),
+)
 EXERCISES = (
     Exercise(
         "11.1",
         "Every statistic comes from the training set, and an empty pixel stays silent.",
         check_standardise,
-        (
-            Wrong(
-                "each set by its own statistics",
-                partial(_standardise, source="own"),
-                "its own mean and spread",
-            ),
-            Wrong(
-                "statistics of both sets", partial(_standardise, source="both"), "that is the leak"
-            ),
-            Wrong("no guard against zero", partial(_standardise, guard=False), "nan or an inf"),
-            Wrong(
-                "one mean for all pixels",
-                partial(_standardise, source="all"),
-                "one mean for all pixels",
-            ),
-            Wrong("torch's own std", partial(_standardise, correction=1), "n - 1"),
-            Wrong("not divided", partial(_standardise, divide=False), "nothing is divided"),
-            Wrong(
-                "constant pixel let through",
-                partial(_standardise, silence=False),
-                "has to be 0 in both",
-            ),
+        _wrong(
+            _standardise,
+            ("each set by its own statistics", {"source": "own"}, "its own mean and spread"),
+            ("statistics of both sets", {"source": "both"}, "that is the leak"),
+            ("no guard against zero", {"guard": False}, "nan or an inf"),
+            ("one mean for all pixels", {"source": "all"}, "one mean for all pixels"),
+            ("torch's own std", {"correction": 1}, "n - 1"),
+            ("not divided", {"divide": False}, "nothing is divided"),
+            ("constant pixel let through", {"silence": False}, "has to be 0 in both"),
         ),
     ),
     Exercise(
         "11.2",
         "Right numbers, no graph, and the model as it was found.",
         check_evaluate,
-        (
-            Wrong(
-                "training mode",
-                partial(_evaluate, mode="never"),
-                "in training mode while you measured",
-            ),
-            Wrong(
-                "left in evaluation mode",
-                partial(_evaluate, mode="leave"),
-                "left in evaluation mode",
-            ),
-            Wrong(
-                "always back to training", partial(_evaluate, mode="train"), "left in training mode"
-            ),
-            Wrong("graph built", partial(_evaluate, graph=True), "A graph was built"),
-            Wrong("parameters frozen", partial(_evaluate, frozen=True), "requires_grad off"),
-            Wrong(
-                "mean of batch means",
-                partial(_evaluate, by_batch=True),
-                "mean of the batches' means",
-            ),
-            Wrong("tensors returned", partial(_evaluate, tensors=True), "Python floats"),
-            Wrong("accuracy first", partial(_evaluate, swapped=True), "The loss is"),
+        _wrong(
+            _evaluate,
+            ("training mode", {"mode": "never"}, "in training mode while you measured"),
+            ("left in evaluation mode", {"mode": "leave"}, "left in evaluation mode"),
+            ("always back to training", {"mode": "train"}, "left in training mode"),
+            ("graph built", {"graph": True}, "A graph was built"),
+            ("parameters frozen", {"frozen": True}, "requires_grad off"),
+            ("mean of batch means", {"weigh": lambda y: 1}, "mean of the batches' means"),
+            ("tensors returned", {"tensors": True}, "Python floats"),
+            ("accuracy first", {"swapped": True}, "The loss is"),
         ),
     ),
     Exercise(
         "11.3",
         "It waits for bad epochs in a row, and its best state is safe from later steps.",
         check_early_stopping,
-        (
-            Wrong(
-                "state not copied",
-                partial(_EarlyStopping, copies=False),
-                "training went on underneath",
-            ),
-            Wrong(
-                "count never starts again",
-                partial(_EarlyStopping, resets=False),
-                "bad epoch in all",
-            ),
-            Wrong(
-                "one epoch too early",
-                partial(_EarlyStopping, late=-1),
-                "0.7 it stopped after epoch",
-            ),
-            Wrong("one epoch too late", partial(_EarlyStopping, late=1), "waited for a fourth"),
-            Wrong(
-                "compared with the last epoch",
-                partial(_EarlyStopping, previous=True),
-                "should stop, and did not",
-            ),
-            Wrong("a tie counts as better", partial(_EarlyStopping, ties=True), "no better"),
-            Wrong("answers only to stop", partial(_EarlyStopping, silent=True), "answered None"),
+        _wrong(
+            _EarlyStopping,
+            ("state not copied", {"live": True}, "training went on underneath"),
+            ("count never starts again", {"total": True}, "bad epoch in all"),
+            ("one epoch too early", {"late": -1}, "0.7 it stopped after epoch"),
+            ("one epoch too late", {"late": 1}, "waited for a fourth"),
+            ("compared with the last epoch", {"previous": True}, "should stop, and did not"),
+            ("a tie counts as better", {"ties": True}, "no better"),
+            ("answers only to stop", {"silent": True}, "answered None"),
         ),
     ),
     Exercise(
         "11.4",
         "The resumed run is the uninterrupted one, bit for bit.",
         check_checkpoint,
-        (
-            Wrong("no model", (partial(_pack, leave="model"), _unpack), "parameters are not those"),
-            Wrong(
-                "no optimizer",
-                (partial(_pack, leave="optimizer"), _unpack),
-                "forgotten its running means",
-            ),
-            Wrong("no order", (partial(_pack, leave="generator"), _unpack), "in another order"),
-            Wrong(
-                "no global generator",
-                (partial(_pack, leave="global"), _unpack),
-                "Model, optimizer and order are right",
-            ),
-            Wrong(
-                "seed, not state",
-                (partial(_pack, seed=True), partial(_unpack, seed=True)),
-                "from its seed",
-            ),
-            Wrong("whole model", (partial(_pack, whole=True), _unpack), "no plain data"),
-        ),
+        tuple(Wrong(name, _checkpoint(**switch), says) for name, switch, says in LOST),
     ),
     Exercise(
         "11.5",
         "Small pieces, the gradient of the whole batch.",
         check_accumulate,
-        (
-            Wrong("means added up", partial(_accumulate, weight="none"), "three times too large"),
-            Wrong(
+        _wrong(
+            _accumulate,
+            ("means added up", {"factor": lambda share, pieces: 1}, "three times too large"),
+            (
                 "divided by the number of pieces",
-                partial(_accumulate, weight="count"),
+                {"factor": lambda share, pieces: 1 / pieces},
                 "Each piece counts the same",
             ),
-            Wrong(
-                "cleared inside the loop",
-                partial(_accumulate, clear="inside"),
-                "Only the last piece",
-            ),
-            Wrong(
-                "never cleared",
-                partial(_accumulate, clear="never"),
-                "adds to the gradients of the first",
-            ),
-            Wrong("not cut into pieces", partial(_accumulate, cut=False), "no piece may be larger"),
-            Wrong("one backward at the end", partial(_accumulate, late=True), "alive at once"),
-            Wrong("steps as well", partial(_accumulate, step=True), "changed the parameters"),
+            ("cleared inside the loop", {"clear": "inside"}, "Only the last piece"),
+            ("never cleared", {"clear": "never"}, "adds to the gradients of the first"),
+            ("not cut into pieces", {"whole": True}, "no piece may be larger"),
+            ("one backward at the end", {"late": True}, "alive at once"),
+            ("steps as well", {"step": True}, "changed the parameters"),
         ),
     ),
 )
