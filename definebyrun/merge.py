@@ -227,6 +227,10 @@ class Merger(Bundling):
 
     def _inputs(self, op: Op) -> tuple[tuple[int, ...], tuple[int | str, ...]]:
         """An operation's inputs and arguments in new numbers; tensors that have become one stand there once."""
+        standing, new_tensor = self.plan.tensor, self.new_tensor
+        if all([standing[i] == i for i in op.inputs]) and op.args == op.inputs:  # most often
+            inputs = tuple([new_tensor[i] for i in op.inputs])
+            return inputs, inputs
         first: dict[int, int] = {}
         count: dict[int, set[int]] = {}
         for index in (*op.inputs, *(a for a in op.args if isinstance(a, int))):
