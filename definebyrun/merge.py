@@ -228,7 +228,7 @@ class Merger(Bundling):
     def _inputs(self, op: Op) -> tuple[tuple[int, ...], tuple[int | str, ...]]:
         """An operation's inputs and arguments in new numbers; tensors that have become one stand there once."""
         standing, new_tensor = self.plan.tensor, self.new_tensor
-        if all([standing[i] == i for i in op.inputs]) and op.args == op.inputs:  # most often
+        if op.args == op.inputs and all(standing[i] == i for i in op.inputs):  # most often
             inputs = tuple([new_tensor[i] for i in op.inputs])
             return inputs, inputs
         first: dict[int, int] = {}
@@ -312,7 +312,7 @@ def _nth(step: Step | None, place: int) -> Value | None:
 
 
 def merge(trace: Trace, plan: Plan) -> Trace:
-    """The trace in which every part is replaced by what stands for it; the trace itself when the plan changes nothing."""
+    """The trace in which every part is replaced by what stands for it; itself when the plan changes no operation."""
     if not plan.ops:
         return trace
     return Merger(trace, plan).run()

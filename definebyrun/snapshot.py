@@ -91,7 +91,7 @@ def _range(plain: torch.Tensor) -> tuple[float, float]:
 
 
 def _as_it_lies(plain: torch.Tensor) -> torch.Tensor:
-    """The same elements, dimensions in the order in which they lie in memory: a transposed matrix needs no copy then."""
+    """The same elements in the order in which they lie in memory: a transposed matrix needs no copy then."""
     return plain.permute(sorted(range(plain.dim()), key=plain.stride, reverse=True))
 
 
