@@ -77,7 +77,7 @@ def _content(tensor: torch.Tensor, shape: tuple[int, ...], dtype: str) -> Value:
             return Value(shape, dtype, data, least, most)  # type: ignore[arg-type]
     if count > KEEP and not plain.is_contiguous():
         low, high = _range(_as_it_lies(plain))
-        if low and high:  # which of 0.0 and -0.0 is found depends on the order
+        if low and high:  # which of 0.0 and -0.0 is found may depend on the order
             return Value(shape, dtype, data, low, high)
     return Value(shape, dtype, data, *_range(plain))
 
