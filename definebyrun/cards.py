@@ -311,52 +311,55 @@ def _node_grads(trace: Trace, node: int, back: _Backward) -> tuple[list[State], 
     ran, arrivals = back.runs.get(node, []), trace.arrivals_at(node)
     expected = Counter((step.run, edge.input_nr) for step, edge, _ in arrivals)
     parts: dict[tuple[int, int], list[Value]] = {}
+    sums: dict[tuple[int, int], Value] = {}
     several = len({edge.input_nr for _, edge, _ in arrivals}) > 1
     for step, edge, value in arrivals:
         key = (step.run, edge.input_nr)
         arrived = parts.setdefault(key, [])
         arrived.append(value)
+        if len(arrived) == expected[key] or several:
+            sums[key] = total(arrived)
         if several:  # outputs of their own: nothing to add across them
-            sums = [brief(total(parts[k]), 11) for k in sorted(parts) if k[0] == step.run]
-            text = _clip("grad " + "; ".join(sums))
+            each = [brief(sums[k], 11) for k in sorted(sums) if k[0] == step.run]
+            text = _clip("grad " + "; ".join(each))
         elif len(arrived) < expected[key]:
             text = _clip(f"grad {_joined(arrived)} + …")
         else:
-            text = _made(arrived)
+            text = _made(arrived, sums[key])
         if states[-1].since == step.index + 1:
             states.pop()  # two edges from one node arrive in one step
         states.append(State(step.index + 1, text))
     for step in ran:  # what it received was more, or other, than what travelled along its edges
-        text = _received(step, parts)
+        text = _received(step, sums)
         if text is not None:
             states.append(State(step.index + 1, _clip(f"grad {text}")))
     return sorted(states, key=lambda state: state.since), [step.index + 1 for step in ran]
 
 
-def _received(step: Step, parts: dict[tuple[int, int], list[Value]]) -> str | None:
+def _received(step: Step, sums: dict[tuple[int, int], Value]) -> str | None:
     """What a node received, where its edges have not brought just that: backward began here, or a hook changed it."""
     brought = [
-        None if value is None else parts.get((step.run, nr))
+        None if value is None else sums.get((step.run, nr))
         for nr, value in enumerate(step.received)
     ]
     got = [(nr, value) for nr, value in enumerate(step.received) if value is not None]
-    if all(_is_sum(brought[nr], value) for nr, value in got):
+    if all(_same(brought[nr], value) for nr, value in got):
         return None
     width = WIDTH - 5 if len(got) == 1 else 8
     return "; ".join(brief(value, width) for _, value in got)
 
 
-def _is_sum(parts: list[Value] | None, value: Value) -> bool:
-    return bool(parts) and brief(total(parts or []), WIDTH) == brief(value, WIDTH)
+def _same(one: Value | None, two: Value) -> bool:
+    return one is two or (one is not None and brief(one, WIDTH) == brief(two, WIDTH))
 
 
 def _joined(parts: list[Value]) -> str:
     return " + ".join(brief(part, WIDTH) for part in parts)
 
 
-def _made(parts: list[Value]) -> str:
+def _made(parts: list[Value], whole: Value) -> str:
     """A sum being made, `1 + 5 = 6`, when it fits on the card; else the sum alone."""
-    made = brief(total(parts), WIDTH - 5)
+    made = brief(whole, WIDTH - 5)
     if len(parts) == 1:
         return f"grad {made}"
     text = f"{_joined(parts)} = {made}"
@@ -382,7 +385,7 @@ def _leaf_sum(step: Step) -> str | None:
     if (
         step.before is None
         or not got
-        or not _is_sum([step.before, *got], step.after or step.before)
+        or not _same(total([step.before, *got]), step.after or step.before)
     ):
         return None
     text = f"{_joined([step.before, *got])} = {brief(step.after, WIDTH)}"

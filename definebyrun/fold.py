@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from .bundles import Plan
 from .chains import roll_nodes
-from .modules import chosen, depths, fold_calls
+from .merge import merge
+from .modules import chosen, depths, planned
+from .outline import outline
 from .repeats import find_runs
 from .roll import roll
 from .trace import Trace
@@ -38,25 +41,43 @@ def fold(
     ([('mul', 5)], 1)
     """
     if modules is not False:
-        trace = fold_calls(trace, chosen(trace, modules))
-    if repeats and trace.root is not None:
+        trace = merge(trace, planned(trace, chosen(trace, modules)))
+    return _rolled(trace) if repeats else trace
+
+
+def _rolled(trace: Trace) -> Trace:
+    """The trace with all its repetitions rolled up."""
+    if trace.root is not None:
         return roll_nodes(trace)
-    if repeats:
-        for alike in (False, True):
-            while runs := find_runs(trace, alike):
-                trace = roll(trace, runs)
+    for alike in (False, True):
+        while runs := find_runs(trace, alike):
+            trace = roll(trace, runs)
     return trace
 
 
 def fit(trace: Trace, fits: Callable[[Trace], bool]) -> Trace:
-    """The trace folded as little as it takes: repetitions first, then modules, the deepest first; else all of it."""
+    """The trace folded as little as it takes: repetitions first, then modules, the deepest first; else all of it.
+
+    `fits` may ask for what there is, not for what happened to it: it is shown outlines too.
+    """
     if fits(trace):
         return trace
-    folded = fold(trace, repeats=True)
+    folded = _rolled(trace)
+    if folded is not trace and fits(folded):
+        return folded
     depth = depths(trace)
     used = (depth[op.call] for op in trace.ops if op.call is not None)
     for level in range(max(used, default=-1), -1, -1):
+        plan = planned(trace, chosen(trace, level))
+        if level and _too_large(trace, plan, fits):
+            continue  # which is seen without merging
+        folded = _rolled(merge(trace, plan))
         if fits(folded):
             break
-        folded = fold(trace, modules=level, repeats=True)
     return folded
+
+
+def _too_large(trace: Trace, plan: Plan, fits: Callable[[Trace], bool]) -> bool:
+    """Whether a plan leaves too much to fit, and nothing in it repeats that could still be rolled up."""
+    sketch = outline(trace, plan)
+    return not (fits(sketch) or find_runs(sketch) or find_runs(sketch, alike=True))

@@ -15,21 +15,23 @@ from .frozen import altered
 from .memory import kept_after_steps
 from .trace import Edge, Grad, Node, Op, Saved, Step, Tensor, Trace, Value, total
 
-__all__ = ["merge"]
+__all__ = ["Merger", "merge"]
 
 
-class _Merger(Bundling):
+class Merger(Bundling):
     """Puts the parts that stay into new numbers."""
 
     def run(self) -> Trace:
+        """The smaller trace."""
         trace, plan = self.trace, self.plan
-        self._number()
+        self.bundle()
+        self.number()
         steps, orders, grads = self._steps()
         edges = tuple(self._edge(bundle) for bundle in self.bundles)
         root = None if trace.root is None else plan.tensor[trace.root]
         return Trace(
-            tensors=tuple(self._tensors()),
-            ops=tuple(self._ops()),
+            tensors=tuple(self.tensors()),
+            ops=tuple(self.ops()),
             nodes=tuple(self._nodes(orders, grads)),
             edges=edges,
             steps=tuple(steps),
@@ -41,7 +43,10 @@ class _Merger(Bundling):
             grads=tuple(self._grads()),
         )
 
-    def _number(self) -> None:
+    def number(self) -> None:
+        """Give what stays its new numbers."""
+        self._step_of: dict[int, int] = {}  # by old step: the new one that stands for it
+        self._ends: list[int] = []  # by new step: the last of the old steps that it stands for
         self.new_op = {old: i for i, old in enumerate(sorted(set(self.plan.op)))}
         self.new_node = {old: i for i, old in enumerate(sorted(self.members))}
         stay = sorted({t for t in self.plan.tensor if t is not None})
@@ -84,8 +89,6 @@ class _Merger(Bundling):
                     edge = trace.edges[index]
                     arrivals[edge.target, edge.input_nr, step.run] += 1
         self._sums: dict[int, Value] = {}
-        self._step_of: dict[int, int] = {}  # by old step: the new one that stands for it
-        self._ends: list[int] = []  # by new step: the last of the old steps that it stands for
         steps: list[Step] = []
         orders: dict[int, int] = {}
         grads: dict[int, Value | None] = {}
@@ -174,7 +177,8 @@ class _Merger(Bundling):
         new = self.plan.home.get(old) if new is None else new
         return None if new is None else self.new_node[new]
 
-    def _tensors(self) -> Iterable[Tensor]:
+    def tensors(self) -> Iterable[Tensor]:
+        """The tensors that stay."""
         plan = self.plan
         times: Counter[int] = Counter()
         for old, new in enumerate(plan.tensor):
@@ -200,7 +204,8 @@ class _Merger(Bundling):
                 block=plan.inside.get(old, tensor.block),
             )
 
-    def _ops(self) -> Iterable[Op]:
+    def ops(self) -> Iterable[Op]:
+        """The operations that stay."""
         held: Counter[int] = Counter()
         for old, new in enumerate(self.plan.op):
             held[new] += self.trace.ops[old].holds * self.trace.ops[old].times
@@ -222,6 +227,10 @@ class _Merger(Bundling):
 
     def _inputs(self, op: Op) -> tuple[tuple[int, ...], tuple[int | str, ...]]:
         """An operation's inputs and arguments in new numbers; tensors that have become one stand there once."""
+        standing, new_tensor = self.plan.tensor, self.new_tensor
+        if op.args == op.inputs and all(standing[i] == i for i in op.inputs):  # most often
+            inputs = tuple([new_tensor[i] for i in op.inputs])
+            return inputs, inputs
         first: dict[int, int] = {}
         count: dict[int, set[int]] = {}
         for index in (*op.inputs, *(a for a in op.args if isinstance(a, int))):
@@ -247,14 +256,7 @@ class _Merger(Bundling):
             olds, node = self.members[old], self.trace.nodes[old]
             op = None if node.op is None else self.plan.op[node.op]
             leaf = None if node.leaf is None else self.plan.tensor[node.leaf]
-            times = sum([self.trace.nodes[i].times for i in olds])
-            holds = 1
-            if op is not None:
-                all_of_them = sum(
-                    self.trace.nodes[i].holds * self.trace.nodes[i].times for i in olds
-                )
-                times = self.plan.ops.get(op, self.trace.ops[op]).times
-                holds = all_of_them // times
+            holds, times = self.counts(old)
             if self.grouped(old):  # a folded module, whatever generations lie in it
                 node = altered(node, generation=1, run=None, within=None, made=None, value=None)
             yield altered(
@@ -268,11 +270,25 @@ class _Merger(Bundling):
                 grad=grads[old] if old in grads else self.trace.nodes[self.shown[old]].grad,
                 leaf=None if leaf is None else self.new_tensor[leaf],
                 saved=self._saved(old, olds),
-                name=node.name if holds == 1 or node.holds == holds else f"{holds} nodes",
+                name=self.name(old, holds),
                 holds=holds,
                 times=times,
                 edges=self.inner[old] + sum(self.trace.nodes[i].edges for i in olds),
             )
+
+    def name(self, node: int, holds: int) -> str:
+        """What a node that holds so many is called."""
+        one = self.trace.nodes[node]
+        return one.name if holds == 1 or one.holds == holds else f"{holds} nodes"
+
+    def counts(self, node: int) -> tuple[int, int]:
+        """How many nodes each time, and how many times, a node stands for."""
+        nodes, op = [self.trace.nodes[i] for i in self.members[node]], self.trace.nodes[node].op
+        if op is None:
+            return 1, sum([each.times for each in nodes])
+        op = self.plan.op[op]
+        times = self.plan.ops.get(op, self.trace.ops[op]).times
+        return sum([each.holds * each.times for each in nodes]) // times, times
 
     def _saved(self, shown: int, nodes: list[int]) -> tuple[Saved, ...]:
         """What merged nodes keep, each storage once; a single node's list as it is."""
@@ -296,7 +312,7 @@ def _nth(step: Step | None, place: int) -> Value | None:
 
 
 def merge(trace: Trace, plan: Plan) -> Trace:
-    """The trace in which every part is replaced by what stands for it."""
-    merger = _Merger(trace, plan)
-    merger.bundle()
-    return merger.run()
+    """The trace in which every part is replaced by what stands for it; itself when the plan changes no operation."""
+    if not plan.ops:
+        return trace
+    return Merger(trace, plan).run()

@@ -1,4 +1,4 @@
-"""A trace and a choice of module calls go in, a trace comes out in which each of these calls is one operation.
+"""A trace and a choice of module calls go in, a plan comes out in which each of these calls is one operation.
 
 What a call reads from outside are its inputs, what is used outside are its outputs, and its leaves are those that
 nothing else uses. Its nodes become one, at which the gradients of its outputs arrive.
@@ -10,12 +10,11 @@ from collections.abc import Iterable
 
 from .bundles import Plan
 from .frozen import altered
-from .merge import merge
 from .repeats import common_call
 from .spans import Spans, around
 from .trace import Op, Trace
 
-__all__ = ["chosen", "depths", "fold_calls"]
+__all__ = ["chosen", "depths", "planned"]
 
 
 def depths(trace: Trace) -> list[int]:
@@ -63,8 +62,8 @@ def _calls_of(trace: Trace) -> list[int | None]:
     return calls
 
 
-def fold_calls(trace: Trace, into: list[int | None]) -> Trace:
-    """Fold every operation of a call into the call that `into` gives for it, by call."""
+def planned(trace: Trace, into: list[int | None]) -> Plan:
+    """The plan that folds every operation of a call into the call that `into` gives for it, by call."""
     groups: dict[int, list[int]] = {}
     for index, call in enumerate(_calls_of(trace)):
         whole = None if call is None else into[call]
@@ -78,7 +77,7 @@ def fold_calls(trace: Trace, into: list[int | None]) -> Trace:
             leaves = [i for i in leaves if block in around(trace, trace.tensors[i].block)]
         if len(ops) > 1 or (leaves and not trace.ops[ops[0]].module):
             _fold_call(trace, plan, spans, call, ops, block, leaves)
-    return merge(trace, plan) if plan.ops else trace
+    return plan
 
 
 def _fold_call(

@@ -8,10 +8,12 @@ lies as far back; what the first repetition reads may come from before. The shor
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass
+from functools import lru_cache
 
-from .trace import Op, Trace
+from .trace import Op, Trace, beside
 
 __all__ = ["LEAST", "Run", "common_call", "find_runs"]
 
@@ -48,6 +50,8 @@ def find_runs(trace: Trace, alike: bool = False) -> list[Run]:
     parameters of one shape.
     """
     search = _Search(trace, alike)
+    if max(Counter(search.signs).values(), default=0) < LEAST:
+        return []
     longest, limit = len(trace.ops) // LEAST, 1
     while limit // 2 < longest:
         runs = search.runs(limit)
@@ -57,9 +61,10 @@ def find_runs(trace: Trace, alike: bool = False) -> list[Run]:
     return []
 
 
-class _Search:
-    def __init__(self, trace: Trace, alike: bool) -> None:
-        self.trace, self.alike = trace, alike
+class _Facts:
+    """What a search asks of a trace whether modules count as alike or not."""
+
+    def __init__(self, trace: Trace) -> None:
         self.maker = [-1 if t.op is None else t.op for t in trace.tensors]
         self.slot = [0] * len(trace.tensors)
         for op in trace.ops:
@@ -67,7 +72,7 @@ class _Search:
                 self.slot[tensor] = slot
         numbers: dict[Hashable, int] = {}
         self.cut: list[bool] = []  # a repetition may begin here: not in the middle of a block
-        self.signs: list[int] = []
+        self.kinds: list[int] = []  # equal for operations that differ in their names at most
         first, outermost = 0, None
         for op in trace.ops:
             block = op.block
@@ -76,30 +81,41 @@ class _Search:
             self.cut.append(block is None or block != outermost)
             if self.cut[-1]:
                 first, outermost = op.index, block
-            sign = self._sign(op, op.index - first)
-            self.signs.append(numbers.setdefault(sign, len(numbers)))
+            kind = _kind(trace, op, op.index - first)
+            self.kinds.append(numbers.setdefault(kind, len(numbers)))
+        self.bare = not any(op.stack for op in trace.ops)
+
+
+def _kind(trace: Trace, op: Op, place: int) -> Hashable:
+    outputs = [trace.tensors[i] for i in op.outputs]
+    results = tuple([(t.kind, t.value.shape, t.value.dtype) for t in outputs])
+    nodes = tuple([trace.nodes[i].name for i in trace.nodes_of(op.index)])
+    marks = (op.inplace, op.grad_enabled, op.opaque, op.factory, op.holds, op.times, place)
+    texts = tuple([isinstance(arg, str) for arg in op.args])
+    return (op.module, op.stack, results, nodes, marks, texts, len(op.inputs))
+
+
+@lru_cache(maxsize=4096)  # the same modules come again with every way of folding
+def _plain(path: str) -> str:
+    return _NUMBER.sub("#", path) if "." in path else path
+
+
+class _Search:
+    def __init__(self, trace: Trace, alike: bool) -> None:
+        facts = beside(trace, _Facts)
+        self.trace, self.alike = trace, alike
+        self.maker, self.slot, self.cut, self.bare = facts.maker, facts.slot, facts.cut, facts.bare
+        numbers: dict[Hashable, int] = {}
+        self.signs: list[int] = []
+        for op, kind in zip(trace.ops, facts.kinds, strict=True):
+            name, scope = (_plain(op.name), _plain(op.scope)) if alike else (op.name, op.scope)
+            self.signs.append(numbers.setdefault((name, scope, kind), len(numbers)))
         self.next = [0] * len(self.signs)
         seen: dict[int, int] = {}
         for i in range(len(self.signs) - 1, -1, -1):
             self.next[i] = seen.get(self.signs[i], 0)
             seen[self.signs[i]] = i
         self.failed: dict[int, int] = {}
-        self.bare = not any(op.stack for op in trace.ops)
-
-    def _sign(self, op: Op, place: int) -> Hashable:
-        trace = self.trace
-        outputs = [trace.tensors[i] for i in op.outputs]
-        results = tuple([(t.kind, t.value.shape, t.value.dtype) for t in outputs])
-        nodes = tuple([trace.nodes[i].name for i in trace.nodes_of(op.index)])
-        marks = (op.inplace, op.grad_enabled, op.opaque, op.factory, op.holds, op.times, place)
-        texts = tuple([isinstance(arg, str) for arg in op.args])
-        names = (
-            (op.name, op.scope) if not self.alike else (self._plain(op.name), self._plain(op.scope))
-        )
-        return (*names, op.module, op.stack, results, nodes, marks, texts, len(op.inputs))
-
-    def _plain(self, path: str) -> str:
-        return _NUMBER.sub("#", path) if "." in path else path
 
     def runs(self, limit: int) -> list[Run]:
         """All runs with a period of at most `limit`, from left to right, none within another."""

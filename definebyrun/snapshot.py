@@ -75,11 +75,24 @@ def _content(tensor: torch.Tensor, shape: tuple[int, ...], dtype: str) -> Value:
         least, most, both = min(data), max(data), sum(data)  # type: ignore[type-var]
         if both == both and least and most:  # else torch has to say which zero, and find the NaN
             return Value(shape, dtype, data, least, most)  # type: ignore[arg-type]
+    if count > KEEP and not plain.is_contiguous():
+        low, high = _range(_as_it_lies(plain))
+        if low and high:  # which of 0.0 and -0.0 is found may depend on the order
+            return Value(shape, dtype, data, low, high)
+    return Value(shape, dtype, data, *_range(plain))
+
+
+def _range(plain: torch.Tensor) -> tuple[float, float]:
     try:
         low, high = plain.aminmax()
     except NotImplementedError:  # float8 and the wider unsigned integers
         low, high = (plain.float() if plain.is_floating_point() else plain.long()).aminmax()
-    return Value(shape, dtype, data, float(low), float(high))
+    return float(low), float(high)
+
+
+def _as_it_lies(plain: torch.Tensor) -> torch.Tensor:
+    """The same elements in the order in which they lie in memory: a transposed matrix needs no copy then."""
+    return plain.permute(sorted(range(plain.dim()), key=plain.stride, reverse=True))
 
 
 def dtype_of(tensor: torch.Tensor) -> str:

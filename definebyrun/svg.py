@@ -48,7 +48,7 @@ class Picture:
 
 def draw(cards: list[Card], links: list[Link], label: str, frames: Sequence[Frame] = ()) -> Picture:
     """Lay out and draw; `label` is the text alternative. Raises `layout.LayoutError` without an engine."""
-    root = ElementTree.fromstring(to_svg(to_dot(cards, links, labels=False, frames=frames)))
+    root = _read(to_svg(to_dot(cards, links, labels=False, frames=frames)))
     _, _, width, height = (float(n) for n in _NUMBER.findall(root.get("viewBox", "0 0 0 0")))
     graph = root.find(f"{_NS}g")
     shift = (
@@ -75,6 +75,12 @@ def draw(cards: list[Card], links: list[Link], label: str, frames: Sequence[Fram
         f'<g transform="translate({shift[0]} {shift[1]})">' + "".join(parts) + "</g></svg>"
     )
     return Picture(svg, width, height)
+
+
+def _read(svg: str) -> ElementTree.Element:
+    """Graphviz's picture as a tree; its comments, one for each card and link, are not made into elements first."""
+    builder = ElementTree.TreeBuilder(comment_factory=str)  # type: ignore[arg-type]
+    return ElementTree.fromstring(svg, ElementTree.XMLParser(target=builder))
 
 
 def _box(group: ElementTree.Element) -> tuple[float, float, float, float]:

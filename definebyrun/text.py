@@ -37,9 +37,9 @@ def number(value: complex | float | int | bool) -> str:
     >>> [number(v) for v in (1.0, -0.0, 1 / 3, 12345678.0, True)]
     ['1', '0', '0.3333', '1.235e+07', 'True']
     """
-    if isinstance(value, bool):
-        return str(value)
-    if isinstance(value, int):
+    if type(value) is float:  # most of all
+        return f"{value:.4g}" if value else "0"
+    if isinstance(value, (bool, int)):
         return str(value)
     if isinstance(value, complex):
         sign = "-" if value.imag < 0 else "+"

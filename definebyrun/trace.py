@@ -135,8 +135,8 @@ def total(parts: Sequence[Value]) -> Value:
         return first
     if any(part.data is None or part.shape != first.shape for part in parts):
         return Value(first.shape, first.dtype)
-    data = tuple(sum(numbers) for numbers in zip(*(part.data or () for part in parts), strict=True))
-    if not data or any(isinstance(number, complex) for number in data):
+    data = tuple(map(sum, zip(*(part.data or () for part in parts), strict=True)))
+    if not data or isinstance(data[0], complex):
         return Value(first.shape, first.dtype, data)
     return Value(first.shape, first.dtype, data, float(min(data)), float(max(data)))
 

@@ -23,6 +23,10 @@ from definebyrun.dot import to_dot
 from definebyrun.fold import fit, fold
 from definebyrun.frames import framed
 from definebyrun.memory import kept_after_steps
+from definebyrun.merge import merge
+from definebyrun.modules import chosen, depths, planned
+from definebyrun.outline import outline
+from definebyrun.repeats import find_runs
 from definebyrun.text import canonical
 from definebyrun.trace import Trace
 from definebyrun.words import sentence
@@ -175,6 +179,15 @@ def normed() -> dbr.Tape:
     return run(nn.Sequential(*part), torch.randn(5, 4))
 
 
+def second_graph() -> dbr.Tape:
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Linear(3, 3), nn.Tanh()), torch.ones(2, 3, requires_grad=True)
+    with dbr.record() as tape:
+        (slope,) = torch.autograd.grad(model(model(x)).sum(), x, create_graph=True)
+        slope.pow(2).sum().backward()
+    return tape
+
+
 RUNS: dict[str, Callable[[], dbr.Tape]] = {
     "stacked": stacked,
     "shared": lambda: run(Twice(), torch.ones(3)),
@@ -188,6 +201,7 @@ RUNS: dict[str, Callable[[], dbr.Tape]] = {
     "normed": normed,
     "training": training,
     "one step": one_step,
+    "second graph": second_graph,
     "residual": lambda: run(Residual(5), torch.randn(2, 32)),
     "recurrent": lambda: run(Recurrent(5), torch.randn(2, 32)),
 }
@@ -217,6 +231,16 @@ def tape(request: pytest.FixtureRequest) -> dbr.Tape:
 
 
 # ---- nothing is lost ----
+
+
+@pytest.mark.parametrize("level", range(4))
+def test_an_outline_counts_and_repeats_as_the_merged_trace_does(tape: dbr.Tape, level: int) -> None:
+    for trace in (tape.trace, fold(tape.trace, repeats=True)):
+        plan = planned(trace, chosen(trace, level))
+        sketch, merged = outline(trace, plan), merge(trace, plan)
+        assert count(sketch) == count(merged)
+        for alike in (False, True):
+            assert find_runs(sketch, alike) == find_runs(merged, alike)
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
@@ -552,6 +576,17 @@ def test_it_folds_no_more_than_it_must() -> None:
     trace = stacked().trace
     sizes = [count(fit(trace, lambda t, most=most: count(t) <= most)) for most in (99, 13, 7, 1)]
     assert sizes == [16, 13, 5, 2]
+
+
+@pytest.mark.parametrize("most", [1, 5, 9, 14, 20, 30])
+def test_what_is_left_out_by_its_outline_would_not_have_fitted(tape: dbr.Tape, most: int) -> None:
+    def fits(trace: Trace) -> bool:
+        return count(trace) <= most
+
+    ways = [fold(tape.trace), fold(tape.trace, repeats=True)]
+    depth = max(depths(tape.trace), default=-1)
+    ways += [fold(tape.trace, level, repeats=True) for level in range(depth, -1, -1)]
+    assert fit(tape.trace, fits) == next(filter(fits, ways), ways[-1])
 
 
 def test_modules_are_framed_where_that_helps() -> None:

@@ -16,6 +16,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 import definebyrun as dbr
+from definebyrun.snapshot import snapshot
 
 
 def names(tape: dbr.Tape) -> list[str]:
@@ -681,6 +682,22 @@ def test_a_long_chain_is_no_recursion() -> None:
     assert len(tape.steps) == 4001
     assert "2 cards stand for 2001" in tape._repr_html_()
     assert len(tape.text()) > 10_000
+
+
+def test_the_range_of_a_tensor_does_not_depend_on_how_it_lies_in_memory() -> None:
+    torch.manual_seed(0)
+    wide, image = torch.randn(80, 100), torch.randn(2, 3, 40, 40)
+    zeros = torch.tensor([0.0, -0.0]).repeat(80, 50)
+    broken = torch.full((80, 100), 7.0).index_fill(0, torch.tensor(5), torch.nan)
+    views = [each.t() for each in (wide, zeros, broken, wide.relu(), -wide.relu(), wide.half())]
+    views += [
+        image.to(memory_format=torch.channels_last),
+        image[:, :, ::2],
+        wide[:1].expand(80, 100),
+    ]
+    for view in views:
+        plain = snapshot(view.contiguous())
+        assert repr(snapshot(view)) == repr(plain)  # which tells 0.0 from -0.0, and finds NaN
 
 
 def test_large_tensors_keep_their_range_only() -> None:
