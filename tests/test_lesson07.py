@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import subprocess
 import sys
 import textwrap
@@ -27,7 +26,7 @@ COMPILERS = ("gcc", "g++", "cc", "c++", "clang", "clang++", "cl", "icx", "nvcc")
 MACHINE = ("imports", "more-imports", "node", "placeholder", "ordered", "plan", "plan-run")
 ROWS = ("shapes", "branches", "data", "effects", "rest", "gradients", "cached")
 TABLE = (
-    *("imports", "more-imports", "quiet", "backend", "export-helper", "fx-refusals"),
+    *("imports", "more-imports", "quiet", "backend", "export-helper"),
     *(f"rows-{name}" for name in ROWS),
     *(f"table-{name}" for name in ("inputs", "ways", "outcome", "tried", "cell")),
 )
@@ -71,8 +70,11 @@ def test_the_whole_lesson_runs_where_no_compiler_can_be_found(tmp_path: Path) ->
                     file, lines = f"<{{cell.id}}>", cell.source.splitlines(keepends=True)
                     linecache.cache[file] = len(cell.source), None, lines, file
                     exec(compile(cell.source, file, "exec"), defined)
-            assert not any("_inductor.codecache" in name for name in sys.modules)
             print("all cells ran")
+            try:
+                defined["torch"].compile(lambda x: x * 2 + 1)(defined["torch"].ones(3))
+            except Exception as error:
+                print(type(error).__name__)
             """
         )
     )
@@ -90,8 +92,9 @@ def test_the_whole_lesson_runs_where_no_compiler_can_be_found(tmp_path: Path) ->
         timeout=600,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.endswith("all cells ran\n")
-    assert not any(shutil.which(name, path=bare["PATH"]) for name in COMPILERS)
+    assert done.stdout.endswith(
+        "all cells ran\nInductorError\n"
+    )  # hidden well: Inductor finds none
 
 
 def test_nothing_reaches_stderr_in_the_stored_notebook() -> None:
