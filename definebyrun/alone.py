@@ -29,7 +29,7 @@ _DRAWN = (
     "opacity",
 )
 _WRITTEN = ("fill", "font-size", "font-weight", "font-style")
-STYLES = ("drawing.css", "frames.css")
+STYLES = ("drawing.css", "frames.css", "generations.css")
 MARKS = frozenset({"dbr-tab", "dbr-tab-t", "dbr-bar-only", "dbr-m"})
 """The marks of a comparison; they, and the arrows of one run alone, carry their light colours already."""
 MARGIN = 8
@@ -100,7 +100,7 @@ def _rules(css: str) -> tuple[list[_Rule], str]:
     A selector that asks for more than tags and classes is about pages, and left out.
     """
     found = _RULE.findall(css)
-    light = next(body for selector, body in found if selector == ".dbr")
+    light = ";".join(body for selector, body in found if selector.strip() == ".dbr")
     colours = dict(re.findall(r"--([\w-]+):([^;]+)", light))
     rules = []
     for selectors, body in found:

@@ -70,6 +70,8 @@ class Watcher:
         """A node has run: note what arrived, what it passed on, and what that did to a leaf's `.grad`."""
         ledger, task = self.ledger, torch._C._current_graph_task_id()
         run, ran = self._runs.setdefault(task, (len(self._runs), []))
+        if torch.is_grad_enabled():  # in a pass it is on with `create_graph=True`
+            self._see_made(number, leaf, grad_inputs, grad_outputs, run)
         if number in self._before:
             received, before = self._before.pop(number)
         else:
@@ -104,6 +106,31 @@ class Watcher:
                 freed=not torch._C._autograd._get_current_graph_task_keep_graph(),
             )
         )
+
+    @property
+    def runs(self) -> int:
+        """How many backward runs there have been."""
+        return len(self._runs)
+
+    def run_now(self) -> int:
+        """The number of the backward run that is going on."""
+        task = torch._C._current_graph_task_id()
+        return self._runs.setdefault(task, (len(self._runs), []))[0]
+
+    def _see_made(
+        self,
+        number: int,
+        leaf: torch.Tensor | None,
+        grad_inputs: Grads,
+        grad_outputs: Grads,
+        run: int,
+    ) -> None:
+        """A node has run in a pass that is recorded: its own gradients hang from nodes now."""
+        ledger, made = self.ledger, grad_inputs if leaf is None else (leaf.grad,)
+        ledger.see_functions(made, run, number)
+        step = len(ledger.steps)
+        ledger.see_made(grad_outputs, run, None, step)  # new only where gradients met
+        ledger.see_made(made, run, number, step)
 
     def _received(self, number: int, grads: Grads) -> Received:
         task = torch._C._current_graph_task_id()

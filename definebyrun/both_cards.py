@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from . import cards as single
-from .cards import SHARED, Card, Link, State
+from .cards import ENDS, SHARED, Card, Link, State
 from .compare import Run, weave
 from .meet import NOTHING, meet
 from .same import Pairs, in_turn
@@ -34,7 +34,7 @@ def deal_both(trace: Trace, runs: tuple[Run, Run]) -> tuple[list[Card], list[Lin
             data += 1
     used = {link.tail for link in links}
     for card in cards:
-        card.output = card.kind in ("op", "plain", "older") and card.id not in used
+        card.output = card.kind in ENDS and card.id not in used
     return _with_chips(trace, cards, links)
 
 
@@ -91,6 +91,7 @@ def _one_card(a: Card | None, b: Card | None) -> Card:
         values=values,
         more_values=more_values,
         function=meet(a.function, b.function),
+        origin=meet(a.origin, b.origin),
         keeps=_over_time(a.keeps, b.keeps, _keeps),
         grads=grads,
         more_grads=more_grads,

@@ -208,7 +208,10 @@ def storage_of(tensor: torch.Tensor) -> Any:
         or torch._C._functorch.is_functorch_wrapped_tensor(tensor)
     ):
         return None
-    return tensor.untyped_storage()
+    try:
+        return tensor.untyped_storage()
+    except NotImplementedError:  # a batch of gradients: `is_grads_batched=True`
+        return None
 
 
 def written_by(

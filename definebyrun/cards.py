@@ -12,13 +12,17 @@ from dataclasses import dataclass, field, replace
 
 from .frozen import frozen
 from .memory import freed_at
-from .text import brief, op_step, short, size, tensor_label
-from .trace import Step, Tensor, Trace, Value, total
+from .text import adds, brief, node_label, op_step, short, size, tensor_label
+from .trace import Node, Op, Step, Tensor, Trace, Value, total
 
-__all__ = ["WIDTH", "Card", "Link", "State", "count", "deal"]
+__all__ = ["ENDS", "WIDTH", "Card", "Link", "State", "count", "deal"]
 
 WIDTH = 24
 """The most characters a row of a card holds."""
+LONG = 30
+"""The most that say where a node comes from: small print."""
+ENDS = ("op", "plain", "older", "made")
+"""Kinds of cards that are an output when nothing else uses them."""
 SHARED = 4
 """A leaf that more operations use than this gets one chip for each use: shared nodes make a layout explode."""
 
@@ -36,9 +40,10 @@ class Card:
     """One card. `born` is the step that makes it (0: it was there), `node` the backward node it stands for.
 
     `kind` is `leaf`, `parameter`, `constant`, `op` (has a node), `inner` (a further node of an operation),
-    `plain` (an operation without a node) or `older` (a node from before the recording). `runs` are the backward
-    steps in which its node ran; `output` marks a result that nothing else uses. `badge` is the word in the upper
-    right corner; `folded` says that the card is a whole module. In a comparison `side` is the run that the card
+    `plain` (an operation without a node), `older` (a node from before the recording) or `made` (a node that a backward
+    pass made: `origin` says while which node ran). `generation` and `run` are those of `trace.Node`. `runs` are the
+    backward steps in which its node ran; `output` marks a result that nothing else uses. `badge` is the word in the
+    upper right corner; `folded` says that the card is a whole module. In a comparison `side` is the run that the card
     belongs to alone; the `more_` rows are B's, where both runs' do not fit in one row.
     """
 
@@ -56,6 +61,9 @@ class Card:
     output: bool = False
     badge: str = ""
     folded: bool = False
+    origin: str = ""
+    run: int | None = None
+    generation: int = 1
     side: str = ""
     more_values: list[State] = field(default_factory=list)
     more_grads: list[State] = field(default_factory=list)
@@ -63,7 +71,8 @@ class Card:
     def rows(self) -> list[list[State]]:
         """The rows below the title, each with its states over time."""
         node = [State(0, self.function)] if self.function else []
-        rows = [self.values, self.more_values, node, self.grads, self.more_grads]
+        origin = [State(0, self.origin)] if self.origin else []
+        rows = [self.values, self.more_values, node, origin, self.grads, self.more_grads]
         return [row for row in rows if row]
 
 
@@ -108,6 +117,7 @@ def deal(trace: Trace, shared: float = SHARED) -> tuple[list[Card], list[Link]]:
     """All cards and links of a trace, in a fixed order; a leaf with more uses than `shared` gets chips."""
     back = _Backward.of(trace)
     cards = _leaf_cards(trace, back) + _op_cards(trace, back) + _older_cards(trace, back)
+    cards += _made_cards(trace, back)
     by_node = {card.node: card for card in cards if card.node is not None}
     links, chips = _edge_links(trace, by_node, back, shared)
     uses: dict[str, list[Link]] = {}
@@ -117,7 +127,7 @@ def deal(trace: Trace, shared: float = SHARED) -> tuple[list[Card], list[Link]]:
     links += _data_links(trace, {card.id: card for card in cards}, uses)
     used = {link.tail for link in links if not link.back}
     for card in cards:
-        card.output = card.kind in ("op", "plain", "older") and card.id not in used
+        card.output = card.kind in ENDS and card.id not in used
     return [card for card in cards if card.id not in uses] + chips, links
 
 
@@ -126,7 +136,7 @@ def count(trace: Trace) -> int:
     uses = Counter(edge.target for edge in trace.edges)
     chips = sum(n - 1 for i, n in uses.items() if n > SHARED and trace.nodes[i].leaf is not None)
     leaves = sum(all(t.node is None for t in trace.family(leaf.index)) for leaf in trace.leaves)
-    plain = sum(not op.factory and not trace.nodes_of(op.index) for op in trace.ops)
+    plain = sum(not op.factory and _without_node(trace, op) for op in trace.ops)
     return len(trace.nodes) + chips + leaves + plain
 
 
@@ -175,6 +185,12 @@ def _op_cards(trace: Trace, back: _Backward) -> list[Card]:
         title += {"backward": ", in backward", "recompute": ", recomputed"}.get(op.during, "")
         values = _values([t.value for t in outputs])
         main = trace.main_node(op.index)
+        if main is not None and trace.nodes[main].made is not None:
+            if not _without_node(trace, op):
+                continue  # the nodes of its pass have cards of their own
+            main, values = None, _values([t.value for t in outputs if t.node is None])
+        elif main is None and not _without_node(trace, op):
+            continue  # code in the pass has made them
         card = Card(f"o{op.index}", "plain", _clip(title), born, None, op.index, [State(0, values)])
         card.badge, card.folded = op.module[:WIDTH], bool(op.module)
         if main is None:
@@ -182,14 +198,65 @@ def _op_cards(trace: Trace, back: _Backward) -> list[Card]:
         else:
             card.id, card.kind, card.node = f"n{main}", "op", main
             _fill(trace, card, back)
+            _mark(card, trace.nodes[main])
             if op.parameters:
                 card.function += f", {op.parameters} parameter{'s' if op.parameters > 1 else ''}"
         cards.append(card)
         for index in trace.nodes_of(op.index):
-            if index != main:
+            if index != main and trace.nodes[index].made is None:
                 inner = Card(f"n{index}", "inner", f"in {op.name}", born, index, op.index)
                 _fill(trace, inner, back)
+                _mark(inner, trace.nodes[index])
                 cards.append(inner)
+    return cards
+
+
+def _without_node(trace: Trace, op: Op) -> bool:
+    """Whether an operation has a card that stands for no node: it has none, or not for all that it gives."""
+    nodes = [trace.nodes[i] for i in trace.nodes_of(op.index)]
+    if nodes and not any(node.made is not None for node in nodes):
+        return False
+    if not nodes and op.name != "grad":
+        return True
+    return any(trace.tensors[i].node is None for i in op.outputs)
+
+
+def _mark(card: Card, node: Node) -> None:
+    """What says on a card that its node is of a later generation."""
+    card.generation, card.run = node.generation, node.run
+    if node.generation > 1 and not card.badge:
+        card.badge = f"gen {node.generation}"
+
+
+def _made_cards(trace: Trace, back: _Backward) -> list[Card]:
+    """A card for each node that no call made, but a backward pass that was recorded itself."""
+    made = [node for node in trace.nodes if node.made is not None]
+    hanging: dict[int | None, list[Tensor]] = {}
+    for tensor in trace.tensors if made else ():
+        hanging.setdefault(tensor.node, []).append(tensor)
+    cards = []
+    for node in made:
+        op = None if node.op is None else trace.ops[node.op]
+        given = [t for t in hanging.get(node.index, ()) if t.op == node.op]
+        title = label = node_label(trace, node.index)
+        names = ", ".join(dict.fromkeys(t.name for t in given if t.name))
+        if op is not None and given:
+            title = _title(names, op.name, op_step(trace, op.index), False)
+        elif names:  # the `.grad` of a leaf
+            title = names
+        card = Card(f"n{node.index}", "made", _clip(title), (node.made or 0) + 1, node.index)
+        card.op = node.op if given else None
+        values = [t.value for t in given] or ([] if node.value is None else [node.value])
+        if values:
+            card.values = [State(0, _values(values))]
+        _fill(trace, card, back)
+        by = None if node.within is None else node_label(trace, node.within)
+        alone = "where gradients meet" if adds(node) else "maker not seen"
+        card.origin = _clip(alone if by is None else f"by {by}", LONG)
+        if title == label:  # which says what the node is
+            card.function, card.origin = card.origin, ""
+        _mark(card, node)
+        cards.append(card)
     return cards
 
 
@@ -211,7 +278,7 @@ def _older_cards(trace: Trace, back: _Backward) -> list[Card]:
         if tensor.node is not None and tensor.op is None:
             held.setdefault(tensor.node, tensor)
     for node in trace.nodes:
-        if node.op is None and node.leaf is None:
+        if node.op is None and node.leaf is None and node.made is None:
             card = Card(f"n{node.index}", "older", "", 0, node.index)
             card.title = short(node.name)
             tensor = held.get(node.index)
@@ -334,8 +401,8 @@ def _values(values: list[Value]) -> str:
     return "; ".join(shown) + ("; …" if len(shown) < len(parts) else "")
 
 
-def _clip(text: str) -> str:
-    return text if len(text) <= WIDTH else text[: WIDTH - 1] + "…"
+def _clip(text: str, width: int = WIDTH) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def _edge_links(

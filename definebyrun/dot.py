@@ -41,6 +41,7 @@ FILL = {
     "op": "#e4eefb",
     "older": "#e4eefb",
     "inner": "#eef3f9",
+    "made": "#f1ebfb",
 }
 LINE = {
     "leaf": "#9a6b00",
@@ -49,6 +50,7 @@ LINE = {
     "op": "#1d5fa8",
     "older": "#1d5fa8",
     "inner": "#6c8fb5",
+    "made": "#6a3fb0",
 }
 
 
@@ -131,11 +133,15 @@ def _frames(frames: Sequence[Frame], labels: bool) -> list[str]:
     depth: dict[str | None, str] = {None: ""}
     for frame in frames:
         inside = depth[frame.id] = depth[frame.outer] + "\t"
-        style = '"filled,rounded"' if frame.rolled else "rounded"
+        style = ("filled,rounded" if frame.rolled else "rounded") + (
+            ",dotted" if frame.made else ""
+        )
+        style = f'"{style}"' if "," in style else style
+        line = LINE["made" if frame.made else "inner"]
         text = graphviz.quoting.quote(graphviz.escape(frame.label)) if labels else ""
         lines[frame.id] = [
             f"{inside}subgraph cluster_{frame.id} {{\n",
-            f'{inside}\tcolor="{LINE["inner"]}" fillcolor="#f6f9fd" fontname=monospace fontsize=11 id={frame.id} '
+            f'{inside}\tcolor="{line}" fillcolor="#f6f9fd" fontname=monospace fontsize=11 id={frame.id} '
             f"label={text or _room(len(frame.label))} labeljust=l margin=9 style={style}\n",
             *(f"{inside}\t{card}\n" for card in frame.cards),
         ]

@@ -30,6 +30,9 @@ class Engine:
     def __init__(self, mode: TorchFunctionMode) -> None:
         self._mode, self._thread = mode, get_ident()
         self._before: Callable[..., Any] | None = None
+        self.creates = (
+            False  # whether the pass that is running is recorded itself: `create_graph=True`
+        )
 
     def on(self) -> None:
         """Begin."""
@@ -44,11 +47,13 @@ class Engine:
         assert self._before is not None
         if get_ident() != self._thread or self._mode in _get_current_function_mode_stack():
             return self._before(*args, **kwargs)
+        outer, self.creates = self.creates, len(args) > 3 and bool(args[3])
         _push_mode(self._mode)
         try:
             return self._before(*args, **kwargs)
         finally:
             _pop_mode()
+            self.creates = outer
 
 
 def uncompiled() -> AbstractContextManager[object]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from .chains import roll_nodes
 from .modules import chosen, depths, fold_calls
 from .repeats import find_runs
 from .roll import roll
@@ -38,6 +39,8 @@ def fold(
     """
     if modules is not False:
         trace = fold_calls(trace, chosen(trace, modules))
+    if repeats and trace.root is not None:
+        return roll_nodes(trace)
     if repeats:
         for alike in (False, True):
             while runs := find_runs(trace, alike):

@@ -1,7 +1,8 @@
 """A trace, its cards and links go in, frames come out: which cards a module or a repeated block holds together.
 
 Frames lie within each other as the calls of modules do. A module gets one where that helps: when it holds more than
-one operation, not all of them, and not the same ones as the frame around it. A repeated block always gets one.
+one operation, not all of them, and not the same ones as the frame around it. A repeated block always gets one, and so
+does the graph that a backward pass has made.
 """
 
 from __future__ import annotations
@@ -9,28 +10,34 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .cards import Card, Link
+from .text import made_by
 from .trace import Op, Tensor, Trace
 
 __all__ = ["Frame", "framed"]
 
 Key = tuple[str, int]
-"""A module call or a repeated block: its kind and its index."""
+"""A module call, a repeated block or a recorded backward pass: its kind and its index."""
 
 
 @dataclass(slots=True)
 class Frame:
-    """A frame: its label, the ids of the cards that lie in it directly, the id of the frame around it."""
+    """A frame: its label, the ids of the cards that lie in it directly, the id of the frame around it.
+
+    `made` says that a backward pass has made what is in it, from step `born` on.
+    """
 
     id: str
     label: str
     outer: str | None = None
     cards: list[str] = field(default_factory=list)
     rolled: bool = False
+    made: bool = False
+    born: int = 0
 
 
 def framed(trace: Trace, cards: list[Card], links: list[Link]) -> list[Frame]:
     """The frames of a drawing, outer ones before those within them."""
-    if not trace.calls and not trace.blocks:
+    if not trace.calls and not trace.blocks and not any(card.run is not None for card in cards):
         return []
     paths = _Paths(trace)
     ways = _ways(trace, cards, links, paths)
@@ -46,14 +53,17 @@ def framed(trace: Trace, cards: list[Card], links: list[Link]) -> list[Frame]:
         for key in ways[card.id]:
             held = len(ops.get(key, ()))
             more = held > 1 and held < everything
-            if key[0] == "block" or (more and (around is None or held < len(ops[around]))):
+            if key[0] != "call" or (more and (around is None or held < len(ops[around]))):
                 if key not in frames:
                     outer = None if around is None else frames[around].id
-                    label = paths.label(key)
+                    label = paths.label(key, card)
                     frames[key] = Frame(f"f{len(frames)}", label, outer, rolled=key[0] == "block")
+                    frames[key].made = key[0] == "run"
+                    frames[key].born = card.born
                 around = key
         if around is not None:
             frames[around].cards.append(card.id)
+            frames[around].born = min(frames[around].born, card.born)
     return list(frames.values())
 
 
@@ -75,6 +85,15 @@ class _Paths:
             path.insert(self._depth[block] + place, ("block", block))
         return tuple(path)
 
+    def of_block(self, block: int | None) -> tuple[Key, ...]:
+        return tuple(("block", b) for b in (() if block is None else self._blocks[block]))
+
+    def of_made(self, trace: Trace, card: Card) -> tuple[Key, ...]:
+        """The graph that a backward pass makes lies in no module, but in a repeated block if the pass does."""
+        op = None if card.node is None else trace.nodes[card.node].op
+        blocks = () if op is None else tuple(k for k in self.of(trace.ops[op]) if k[0] == "block")
+        return (*blocks, ("run", card.run or 0))
+
     def of_leaf(self, leaf: Tensor, way: tuple[Key, ...]) -> tuple[Key, ...]:
         """As much of the way to its users as holds for a leaf: all repetitions share it, or each has its own."""
         own = () if leaf.block is None else self._blocks[leaf.block]
@@ -84,7 +103,9 @@ class _Paths:
             return way[: inside[-1] + 1] if inside else ()
         return way[: shared[0]] if shared else way
 
-    def label(self, key: Key) -> str:
+    def label(self, key: Key, card: Card) -> str:
+        if key[0] == "run":
+            return f"generation {card.generation}: made by {made_by(self.trace, key[1])}"
         if key[0] == "call":
             call = self.trace.calls[key[1]]
             return f"{call.path} ({call.kind})" if call.path else call.kind
@@ -119,8 +140,12 @@ def _ways(
     """By card: the calls and blocks around it. A leaf lies where all that use it lie, an input outside."""
     ways: dict[str, tuple[Key, ...]] = {}
     for card in cards:
-        if card.op is not None:
+        if card.run is not None:
+            ways[card.id] = paths.of_made(trace, card)
+        elif card.op is not None:
             ways[card.id] = paths.of(trace.ops[card.op])
+        elif card.node is not None and trace.nodes[card.node].block is not None:
+            ways[card.id] = paths.of_block(trace.nodes[card.node].block)
     uses: dict[str, tuple[Key, ...]] = {}
     solid = {link.tail for link in links if link.edge is not None}
     for link in links:

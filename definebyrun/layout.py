@@ -28,7 +28,11 @@ def to_svg(dot: str) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         graph = pygraphviz.AGraph(string=dot)
-        return graph.draw(format="svg", prog="dot").decode()
+        graph.number_of_nodes = lambda: 0  # it counts only to write a warning, past `warnings`
+        try:
+            return graph.draw(format="svg", prog="dot").decode()
+        except (ValueError, OSError) as error:
+            raise LayoutError(f"Graphviz could not lay out this graph: {error}") from None
 
 
 def _by_executable(dot: str) -> str:

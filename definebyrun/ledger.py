@@ -8,19 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import islice
+from threading import get_ident
 from typing import Any
 
 import torch
 
 from .calls import UNFILLED, place_of, saved_by, storage_of, version_of
 from .during import running_node
+from .frozen import altered
 from .memory import kept_with_twins
 from .naming import Names
 from .packed import packed_by
 from .snapshot import dtype_of, snapshot
 from .source import Sources
 from .trace import Call, Edge, Grad, Node, Op, Saved, Step, Tensor, Trace, Value
-from .walk import ACCUMULATE, Graph, is_leaf, kind_of, node_of
+from .walk import ACCUMULATE, Graph, is_leaf, kind_of, leaf_of, node_of
 
 __all__ = ["Entry", "Forward", "Ledger", "Live", "Stack"]
 
@@ -49,6 +52,7 @@ class Entry:
     args: tuple[int | str, ...] = ()
     within: int | None = None
     during: str = ""
+    run: int | None = None
 
 
 @dataclass(slots=True)
@@ -71,6 +75,10 @@ class Live:
     order: int | None = None
     grad: Value | None = None
     saved: tuple[tuple[str, int, int, int | None], ...] = ()  # what `Saved` will hold
+    run: int | None = None
+    within: int | None = None
+    made: int | None = None
+    value: Value | None = None
 
 
 @dataclass(slots=True)
@@ -102,6 +110,9 @@ class Ledger:
         self.grads: list[Grad] = []
         self.calls: list[Call] = []
         self.forwards: list[Forward] = []
+        self.unclaimed: list[
+            int
+        ] = []  # made by a backward pass; until the call of `grad` is entered
         self.edge_grads: dict[int, Value] = {}
         self._versions: list[_Version] = []
         self._current: dict[int, int] = {}  # by id of a tensor: its newest version here
@@ -118,6 +129,7 @@ class Ledger:
         self._edge_at: dict[tuple[int, int], int] = {}
         self._unread: list[tuple[int, Any]] = []
         self._held: list[Any] = []
+        self._thread = get_ident()
         self._inside: dict[Any, list[int]] = {}  # by checkpoint: its nodes that keep something
         self._checkpoint: dict[int, Any] = {}  # by node: the checkpoint in which it was made
         self._twins: dict[int, list[int]] = {}  # by node: what was computed again for it
@@ -154,6 +166,10 @@ class Ledger:
     def is_new(self, tensor: torch.Tensor) -> bool:
         """Whether this version of a tensor has not been entered yet."""
         return self._counter.get(id(tensor)) != version_of(tensor)
+
+    def unsee(self, tensor: torch.Tensor) -> None:
+        """A call gives a tensor that code inside it has shown already: it is this call's result too."""
+        self._counter.pop(id(tensor), None)
 
     def changed(self, tensor: torch.Tensor) -> None:
         """An in-place change reaches every tensor on the same memory, with or without a version counter."""
@@ -386,7 +402,7 @@ class Ledger:
             if checkpoint is not None:
                 self._checkpoint[number] = checkpoint
                 self._inside.setdefault(checkpoint, []).append(number)
-            if hooked and found:
+            if hooked and found and self.nodes[number].made is None:
                 self._pair(number)
 
     def _pair(self, number: int) -> None:
@@ -402,6 +418,85 @@ class Ledger:
         twin = inside[place] if place < len(inside) else original
         self._twins.setdefault(twin, []).append(number)
 
+    # ---- nodes that a backward pass makes ----
+
+    def see_functions(
+        self, grads: tuple[torch.Tensor | None, ...], run: int, within: int | None
+    ) -> None:
+        """Custom `Function`s that a backward pass has called leave nodes too, and no call has shown them."""
+        for grad in grads:
+            edge = None if grad is None else node_of(grad)
+            unseen = edge is not None and edge[0] not in self.graph
+            if unseen and isinstance(edge[0], torch.autograd.function.BackwardCFunction):
+                op = self._versions[self.tensor(grad)].op
+                if op is not None:
+                    entry = self.ops[op]
+                    entry.run, entry.within, entry.during = run, within, "backward"
+
+    def see_made(
+        self, grads: tuple[torch.Tensor | None, ...], run: int, within: int | None, step: int
+    ) -> None:
+        """Enter the nodes behind gradients that a recorded backward pass has just computed: no call made them."""
+        first, tensors = len(self.nodes), [grad for grad in grads if grad is not None]
+        self._discover(tensors, None)
+        self._note_made(first, tensors, run, within, step)
+
+    def claim(self, op: int, first: int, run: int) -> None:
+        """The call of `grad` that ran a pass has the nodes of that pass, also those from `first` on, found late."""
+        claimed, self.unclaimed = self.unclaimed, []
+        if op < len(self.ops):
+            run = self.nodes[claimed[0]].run if claimed else run
+            tensors = [self._versions[i].object for i in self.ops[op].outputs]
+            self._note_made(first, tensors, run, None, len(self.steps) - 1)
+            for number in claimed + self.unclaimed:
+                self.nodes[number].op = op
+
+    def _note_made(
+        self,
+        first: int,
+        tensors: list[torch.Tensor],
+        run: int | None,
+        within: int | None,
+        step: int,
+    ) -> None:
+        """Say of the nodes from `first` on where they come from, what they keep, and which tensor hangs from them."""
+        new = list(islice(reversed(self.graph.index), len(self.nodes) - first))[::-1]
+        found = []
+        for number, node in enumerate(new, first):
+            older = self._older(node) and get_ident() == self._thread  # other threads count anew
+            if leaf_of(node) is None and not older:
+                live = self.nodes[number]
+                live.run, live.within, live.made, live.value = run, within, step, _shape_of(node)
+                found.append((number, node))
+        if not found:
+            return
+        self.unclaimed += [number for number, _ in found]
+        self._unread = found
+        if torch._C._autograd._top_saved_tensors_default_hooks(True) is None:
+            tensors = [*(t for _, node in found for _, t in saved_by(node)), *tensors]
+        for tensor in tensors:
+            edge = node_of(tensor)
+            number = -1 if edge is None or edge[1] else self.graph.index.get(edge[0], -1)
+            if number >= 0 and self.nodes[number].made is not None:
+                self.nodes[number].value = snapshot(tensor)
+        self._read_saved()
+
+    def _generations(self) -> dict[int | None, int]:
+        """By backward run that was recorded itself: one more than the highest generation of the nodes that ran."""
+        made = [
+            node.run if node.run is not None or node.op is None else self.ops[node.op].run
+            for node in self.nodes
+        ]
+        runs = {run for run in (*made, *(op.run for op in self.ops)) if run is not None}
+        found: dict[int | None, int] = {}
+        ran: dict[int, list[int]] = {run: [] for run in sorted(runs)}
+        for step in self.steps:
+            if step.run in ran and step.node is not None:
+                ran[step.run].append(step.node)
+        for run, nodes in ran.items():  # a pass runs nodes of passes before it only
+            found[run] = 1 + max((found.get(made[node], 1) for node in nodes), default=1)
+        return found
+
     # ---- the end ----
 
     def freeze(self, sources: Sources, error: str | None) -> Trace:
@@ -411,17 +506,13 @@ class Ledger:
                 first = self._versions[version.origin]
                 if first.node is None and first.kind == version.kind:
                     first.node = version.node
+        born = self._generations()
         tensors = tuple([self._frozen_tensor(i, t) for i, t in enumerate(self._versions)])
         self._versions.clear()  # what is frozen is let go: both at once would be twice the objects
-        ops = tuple([_frozen_op(i, op, sources) for i, op in enumerate(self.ops)])
-        self.ops.clear()
-        nodes = tuple(
-            [
-                Node(i, n.name, n.op, n.order, n.grad, n.leaf, tuple([Saved(*s) for s in n.saved]))
-                for i, n in enumerate(self.nodes)
-            ]
-        )
+        nodes = tuple([self._frozen_node(i, n, born) for i, n in enumerate(self.nodes)])
         self.nodes.clear()
+        ops = tuple([_frozen_op(i, op, sources, born) for i, op in enumerate(self.ops)])
+        self.ops.clear()
         grads = self.edge_grads
         trace = Trace(
             tensors=tensors,
@@ -440,6 +531,24 @@ class Ledger:
         steps = zip(trace.steps, kept, strict=True)
         return replace(trace, steps=tuple(replace(step, kept=n) for step, n in steps))
 
+    def _frozen_node(self, index: int, node: Live, born: dict[int | None, int]) -> Node:
+        saved = tuple([Saved(*kept) for kept in node.saved])
+        plain = Node(index, node.name, node.op, node.order, node.grad, node.leaf, saved)
+        if not born or node.leaf is not None:
+            return plain
+        op = None if node.op is None else self.ops[node.op]
+        run, within = node.run, node.within
+        if run is None and op is not None:
+            run, within = op.run, op.within
+        return altered(
+            plain,
+            generation=born.get(run, 1),
+            run=run,
+            within=within if run is not None else None,
+            made=node.made,
+            value=node.value,
+        )
+
     def _frozen_tensor(self, index: int, version: _Version) -> Tensor:
         name = self.names.of(version.object)
         return Tensor(
@@ -455,7 +564,16 @@ class Ledger:
         )
 
 
-def _frozen_op(index: int, op: Entry, sources: Sources) -> Op:
+def _shape_of(node: Any) -> Value | None:
+    """What hangs from a node, as far as the node knows it: PyTorch keeps the shape and dtype of its first output."""
+    try:
+        about = node._input_metadata[0]
+        return Value(tuple(map(int, about.shape)), str(about.dtype).removeprefix("torch."))
+    except (AttributeError, IndexError, TypeError, RuntimeError):  # nested tensors have no shape
+        return None
+
+
+def _frozen_op(index: int, op: Entry, sources: Sources, born: dict[int | None, int]) -> Op:
     place = op.stack[0] if op.stack else None
     return Op(
         index=index,
@@ -474,4 +592,6 @@ def _frozen_op(index: int, op: Entry, sources: Sources) -> Op:
         within=op.within,
         during=op.during,
         call=op.call,
+        generation=born.get(op.run, 1),
+        run=op.run,
     )

@@ -1,6 +1,6 @@
 """A trace goes in, bytes come out: what the graph keeps alive after every step.
 
-Counted are the distinct storages that saved tensors of nodes refer to: from the operation that made the node
+Counted are the distinct storages that saved tensors of nodes refer to: from the step that made the node
 until the backward step that frees it. Two saved tensors on one storage count once; the values of leaves count
 where a node keeps them. Behind hooks on saved tensors it is the tensors that the hooks put there; a checkpoint keeps
 its inputs, and what it computes again until the node runs for which that was. What is not counted: gradients, tensors
@@ -66,13 +66,15 @@ def kept_with_twins(
         return gone
 
     for node in trace.nodes:
-        if node.op is None:
+        if node.op is None and node.made is None:
             now += keep(node.index)
     for step in trace.steps:
         if step.op is not None:
-            now += sum(keep(node) for node in trace.nodes_of(step.op))
+            own = (n for n in trace.nodes_of(step.op) if trace.nodes[n].made is None)
+            now += sum(map(keep, own))
         elif step.node is not None:
             now -= free(step.node) if step.freed else 0
             now -= sum(free(twin) for twin in twins.get(step.node, ()))
+        now += sum(map(keep, trace.nodes_made_in(step.index)))
         kept.append(now if step.kept is None else step.kept)
     return tuple(kept)

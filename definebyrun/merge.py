@@ -84,6 +84,7 @@ class _Merger(Bundling):
                     edge = trace.edges[index]
                     arrivals[edge.target, edge.input_nr, step.run] += 1
         self._sums: dict[int, Value] = {}
+        self._step_of: dict[int, int] = {}  # by old step: the new one that stands for it
         self._ends: list[int] = []  # by new step: the last of the old steps that it stands for
         steps: list[Step] = []
         orders: dict[int, int] = {}
@@ -91,6 +92,7 @@ class _Merger(Bundling):
         ran: Counter[int] = Counter()
         for (backward, key, run), group in sorted(parts.items(), key=lambda p: p[1][-1].index):
             at, last = len(steps), group[-1]
+            self._step_of.update((step.index, at) for step in group)
             self._ends.append(last.index)
             bytes_kept = kept[last.index]
             if not backward:
@@ -215,6 +217,7 @@ class _Merger(Bundling):
                 args=args,
                 holds=held[old] // op.times,
                 within=self._new_node(op.within),
+                run=None if op.run is None else self.plan.runs.get(op.run, op.run),
             )
 
     def _inputs(self, op: Op) -> tuple[tuple[int, ...], tuple[int | str, ...]]:
@@ -252,9 +255,14 @@ class _Merger(Bundling):
                 )
                 times = self.plan.ops.get(op, self.trace.ops[op]).times
                 holds = all_of_them // times
+            if self.grouped(old):  # a folded module, whatever generations lie in it
+                node = altered(node, generation=1, run=None, within=None, made=None, value=None)
             yield altered(
                 node,
                 index=new,
+                run=None if node.run is None else self.plan.runs.get(node.run, node.run),
+                within=self._new_node(node.within),
+                made=None if node.made is None else self._step_of.get(node.made),
                 op=None if op is None else self.new_op[op],
                 order=orders.get(old),
                 grad=grads[old] if old in grads else self.trace.nodes[self.shown[old]].grad,

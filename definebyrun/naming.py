@@ -18,6 +18,8 @@ from typing import Any
 
 import torch
 
+from .callers import CALLED
+
 __all__ = ["Names", "is_library", "user_frames"]
 
 _OURS = str(Path(__file__).parent) + os.sep
@@ -58,7 +60,8 @@ def user_frames(stop: FrameType | None = None, start: FrameType | None = None) -
     frames: list[FrameType] = []
     frame: FrameType | None = start or sys._getframe(1)
     while frame is not None:
-        if frame is stop or not is_library(frame.f_code.co_filename):
+        code = frame.f_code
+        if frame is stop or (not is_library(code.co_filename) and code.co_name != CALLED):
             frames.append(frame)
         if frame is stop:
             break

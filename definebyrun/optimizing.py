@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from .callers import CALLED
 from .calls import version_of
 from .ledger import Entry
 from .naming import is_library
@@ -36,7 +37,8 @@ class Optimizing:
         in_closure = False
         while frame is not None and frame is not self._frame:
             code = frame.f_code
-            in_closure |= id(code) not in self._own and not is_library(code.co_filename)
+            own = id(code) in self._own or code.co_name == CALLED
+            in_closure |= not own and not is_library(code.co_filename)
             frame = frame.f_back
         self.gone = frame is None
         return not self.gone and not in_closure

@@ -28,7 +28,8 @@ __all__ = ["player", "still"]
 def style(trace: Trace, picture: Picture) -> str:
     """The style of a drawing; that of frames, folded cards and comparisons only where there are any."""
     framed = 'class="dbr-f' in picture.svg or 'class="dbr-stack' in picture.svg
-    marked = asset("sides.css") if trace.sides else ""
+    made = asset("generations.css") if 'class="dbr-f dbr-gen' in picture.svg else ""
+    marked = made + (asset("sides.css") if trace.sides else "")
     return asset("drawing.css") + (asset("frames.css") if framed else "") + marked
 
 
@@ -115,13 +116,15 @@ def _steps(trace: Trace, cards: list[Card], links: list[Link]) -> list[dict[str,
     steps = [{"t": begin, "c": [], "e": [], "l": [], "m": size(0), "b": 0}]
     for step, said, bytes_kept in zip(trace.steps, sentences(trace), kept(trace), strict=True):
         if step.phase == "forward":
-            lit = by_op.get(step.op, [])
+            lit = by_op.get(step.op, []) or _hanging(trace, step, by_node)
             tensor = made.get(step.op)
             if not lit and tensor is not None:
                 node = trace.tensors[tensor].node
                 lit = by_node.get(node, []) if node is not None else [f"t{tensor}"]
         else:
             lit = by_node.get(step.node, [])
+        lit = lit + [card for node in trace.nodes_made_in(step.index) for card in by_node[node]]
+        lit = list(dict.fromkeys(lit))
         steps.append(
             {
                 "t": said,
@@ -133,6 +136,13 @@ def _steps(trace: Trace, cards: list[Card], links: list[Link]) -> list[dict[str,
             }
         )
     return steps
+
+
+def _hanging(trace: Trace, step: Step, by_node: dict[int | None, list[str]]) -> list[str]:
+    """The cards of nodes from which the results of a call of `grad` hang, where others have made these nodes."""
+    op = trace.ops[step.op or 0]
+    nodes = (trace.tensors[i].node for i in op.outputs if op.name == "grad")
+    return [card for node in nodes if node is not None for card in by_node.get(node, [])]
 
 
 def _flowing(step: Step) -> dict[int, None]:

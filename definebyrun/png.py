@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import sqrt
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
@@ -25,10 +25,12 @@ SCALE = 2.0
 MOST_PIXELS = 60_000_000
 """A picture that would have more pixels is drawn at a smaller scale."""
 COLOURS = 48
+"""So many colours between those that are drawn with, for the edges of letters."""
 MISSING = (
     "A PNG is drawn by matplotlib, which was not found: run `pip install matplotlib`, or use SVG."
 )
 _COMMAND = re.compile(r"([A-Za-z])([^A-Za-z]*)")
+_COLOUR = re.compile(r"#([0-9a-f]{6})\b")
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _LOOK = {"text.hinting": "none", "text.antialiased": True, "path.sketch": None, "path.effects": []}
 
@@ -55,9 +57,20 @@ def png(svg: str) -> bytes:
     size = int(canvas.width), int(canvas.height)
     picture = Image.frombytes("RGBA", size, bytes(canvas.buffer_rgba())).convert("RGB")
     file = io.BytesIO()
-    few = picture.quantize(COLOURS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    mixed = picture.quantize(COLOURS, Image.Quantize.MEDIANCUT).getpalette() or []
+    drawn = [bytes.fromhex(c) for c in ["ffffff", *sorted(set(_COLOUR.findall(svg)))]]
+    triples = zip(*[iter(mixed)] * 3, strict=True)
+    between = [c for c in triples if not any(_near(c, d) for d in drawn)]
+    palette = Image.new("P", (1, 1))  # what is drawn keeps its colour, which the legend explains
+    palette.putpalette([part for colour in [*drawn, *between][:256] for part in colour])
+    few = picture.quantize(palette=palette, dither=Image.Dither.NONE)
     few.save(file, "PNG", optimize=True)
     return file.getvalue()
+
+
+def _near(a: Sequence[int], b: Sequence[int]) -> bool:
+    """Whether Pillow may take one colour for the other when it looks for the nearest."""
+    return max(abs(x - y) for x, y in zip(a, b, strict=True)) <= 8
 
 
 def _shapes(root: ElementTree.Element) -> Iterator[tuple[ElementTree.Element, float, float]]:

@@ -21,6 +21,7 @@ from torch.optim.optimizer import (
 from torch.overrides import TorchFunctionMode
 
 from .backward import Watcher
+from .callers import Callers
 from .calls import (
     arguments_of,
     is_getter,
@@ -41,6 +42,12 @@ from .trace import Call, Trace
 
 __all__ = ["Recorder"]
 
+AS_EVER = (
+    *("create_graph=False", "retain_graph=False", "only_inputs=True", "allow_unused=False"),
+    *("is_grads_batched=False", "materialize_grads=False"),
+)
+"""What `grad` is told when nobody says otherwise: not worth showing."""
+
 
 class Recorder(TorchFunctionMode):
     """Records what runs while it is entered; `trace()` gives the result once it is left."""
@@ -51,6 +58,7 @@ class Recorder(TorchFunctionMode):
         self._calls: list[int] = []  # the module calls that are going on, outermost first
         self._call: Stack = ()
         self._optimizing: Optimizing | None = None
+        self._callers = Callers()
 
     def __enter__(self) -> Recorder:
         if torch._C._dynamo.eval_frame.get_eval_frame_callback() is not None:
@@ -97,7 +105,8 @@ class Recorder(TorchFunctionMode):
             self._result = self._ledger.freeze(self._sources, stopped_by)
             # a tape keeps nobody's memory
             del self._watcher, self._ledger, self._functions, self._frame, self._sources
-            del self._handles, self._optimizing, self._engine, self._uncompiled, self._stacks
+            del self._handles, self._callers, self._optimizing, self._engine, self._uncompiled
+            del self._stacks
 
     @property
     def done(self) -> bool:
@@ -122,8 +131,9 @@ class Recorder(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
+        call_there = self._callers.of(sys._getframe(1))
         if is_quiet(func) or (self._optimizing and self._optimizing.at_work()):
-            return func(*args, **kwargs)
+            return call_there(func, args, kwargs)
         if self._optimizing and self._optimizing.gone:  # its step has raised
             self._after_optimizer(self._optimizing.optimizer, None, None)
         if is_setter(func):
@@ -131,7 +141,7 @@ class Recorder(TorchFunctionMode):
         with torch._C.DisableTorchFunction():
             stack = self._look()
             if is_getter(func) and name_of(func) == "grad":
-                return self._read_grad(args[0])
+                return self._read_grad(args[0], call_there(func, args, kwargs))
             call = arguments_of(args, kwargs)
             given = [a for a in call if type(a) is not str]
             inputs = tuple([self._ledger.tensor(tensor) for tensor in given])
@@ -146,16 +156,45 @@ class Recorder(TorchFunctionMode):
             node = running_node()
             if node is not None:
                 op.within, op.during = self._ledger.graph.index.get(node), what_runs()
+                if self._engine.creates and op.during == "backward":
+                    op.run = self._watcher.run_now()
         outer, self._call = self._call, stack
+        is_grad = func is torch.autograd.grad
+        if is_grad:
+            op.args = tuple([arg for arg in op.args if arg not in AS_EVER])
+            made, self._ledger.unclaimed = self._ledger.unclaimed, []
+            before = self._watcher.runs
         try:
-            output = func(*args, **kwargs)
+            output = call_there(func, args, kwargs)
         finally:
             self._call = outer
         with torch._C.DisableTorchFunction():
             changed = [t for t, v in zip(given, versions, strict=True) if version_of(t) != v]
             changed += written_by(func, given, args, kwargs, output)
-            self._record(op, changed, output, not given)
+            if is_grad:
+                ran = before if kwargs.get("create_graph") and self._watcher.runs > before else None
+                self._record_grad(op, given, output, made, ran)
+            else:
+                self._record(op, changed, output, not given)
         return output
+
+    def _record_grad(
+        self, op: Entry, given: list[torch.Tensor], output: Any, made: list[int], run: int | None
+    ) -> None:
+        """Enter a call of `grad`, with the nodes that its pass has made; `made` are those of a pass around it.
+
+        `run` is the number of its pass, if that was recorded itself.
+        """
+        ledger = self._ledger
+        if run is not None:  # what a custom backward has computed last may be the result
+            for tensor in tensors_in(output):
+                if not any(tensor is other for other in given):
+                    ledger.unsee(tensor)
+        number, first = len(ledger.ops), len(ledger.nodes)
+        self._record(op, [], output)
+        if run is not None:
+            ledger.claim(number, first, run)
+        ledger.unclaimed = made
 
     def _record(
         self, op: Entry, changed: list[torch.Tensor], output: Any, from_nothing: bool = False
@@ -172,9 +211,9 @@ class Recorder(TorchFunctionMode):
             self._ledger.changed(tensor)
         self._ledger.add(op, results)
 
-    def _read_grad(self, leaf: torch.Tensor) -> torch.Tensor | None:
+    def _read_grad(self, leaf: torch.Tensor, grad: torch.Tensor | None) -> torch.Tensor | None:
         """`w.grad` computes nothing: it names the tensor that autograd has put there."""
-        grad, owner = leaf.grad, self._ledger.names.of(leaf)
+        owner = self._ledger.names.of(leaf)
         if grad is not None:
             self._ledger.read_grad(grad)
             if owner is not None:

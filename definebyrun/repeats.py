@@ -84,6 +84,7 @@ class _Search:
             self.next[i] = seen.get(self.signs[i], 0)
             seen[self.signs[i]] = i
         self.failed: dict[int, int] = {}
+        self.bare = not any(op.stack for op in trace.ops)
 
     def _sign(self, op: Op, place: int) -> Hashable:
         trace = self.trace
@@ -148,10 +149,14 @@ class _Search:
     def _natural(self, start: int, period: int, end: int) -> int:
         """Where a repetition begins: where the outermost module is entered, at the line that comes first in the source.
 
+        A graph of `draw` has neither: there the last repetition ends where the stretch of equal signs ends.
+
         One repetition may be lost by that, when the first was a little different and the search began within it.
         """
         last = min(start + period, end - period * (LEAST - 1) + 1)
         starts = [i for i in range(start, max(last, start + 1)) if self.cut[i]]
+        if self.bare:
+            return min(starts, key=lambda i: (end - i) % period)
         return min(starts, key=lambda i: (self._depth(i), self._lines(i), i))
 
     def _depth(self, at: int) -> int:

@@ -61,8 +61,9 @@ def draw(cards: list[Card], links: list[Link], label: str, frames: Sequence[Fram
     parts += [part for link in links for part in _link(link, groups[link.id])]
     for frame in frames:
         x, y, _, _ = _box(groups[frame.id])
-        roll = " dbr-rolled" if frame.rolled else ""
-        parts.append(_text(f"dbr-k dbr-name{roll}", x + PAD, y + 15, frame.label))
+        roll = " dbr-rolled" if frame.rolled else " dbr-second" if frame.made else ""
+        name = _text(f"dbr-k dbr-name{roll}", x + PAD, y + 15, frame.label, extra=_since(frame))
+        parts.append(name)
     parts += [part for card in cards for part in _card(card, _box(groups[card.id]))]
     parts += [part for link in links for part in _flows(link, groups[link.id], width)]
     room = ROOM if any(card.side for card in cards) else 0
@@ -89,10 +90,17 @@ def _bounds(shape: ElementTree.Element) -> tuple[float, float, float, float]:
 
 def _frame(frame: Frame, box: tuple[float, float, float, float]) -> str:
     x, y, width, height = box
+    kind = " dbr-roll" if frame.rolled else " dbr-gen" if frame.made else ""
+    dash = ' stroke-dasharray="2 4" stroke-linecap="round"' if frame.made else ""
     return (
-        f'<g class="dbr-f{" dbr-roll" if frame.rolled else ""}"><rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" '
-        f'height="{height:.1f}" rx="8" fill="#f6f9fd" stroke="{LINE["inner"]}"/></g>'
+        f'<g class="dbr-f{kind}"{_since(frame)}><rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" '
+        f'height="{height:.1f}" rx="8" fill="#f6f9fd" stroke="{LINE["made" if frame.made else "inner"]}"{dash}/></g>'
     )
+
+
+def _since(frame: Frame) -> str:
+    """A graph that a backward pass makes is not there before."""
+    return f' data-b="{frame.born}"' if frame.made else ""
 
 
 def _link(link: Link, group: ElementTree.Element) -> list[str]:
@@ -201,6 +209,9 @@ def _card(card: Card, box: tuple[float, float, float, float]) -> list[str]:
         )
         parts.append(_text("dbr-n", left, base, card.function))
         parts += _states("dbr-k", right, base, card.keeps, end=True)
+        base += ROW
+    if card.origin:
+        parts.append(_text("dbr-n", left, base, card.origin))
         base += ROW
     parts += _states("dbr-d", left, base, card.grads)
     parts += _states("dbr-d", left, base + ROW, card.more_grads)

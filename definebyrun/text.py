@@ -10,6 +10,7 @@ from .trace import Edge, Node, Op, Step, Tensor, Trace, Value, total
 
 __all__ = [
     "Facts",
+    "adds",
     "adds_up",
     "brief",
     "canonical",
@@ -18,6 +19,8 @@ __all__ = [
     "grad_text",
     "head",
     "lay_out",
+    "made_by",
+    "node_label",
     "number",
     "op_call",
     "op_step",
@@ -153,6 +156,42 @@ def during(trace: Trace, op: Op) -> str:
     )
 
 
+def node_label(trace: Trace, index: int) -> str:
+    """A node and what it belongs to: `MulBackward0(y)`; `MulBackward0#3` where a backward pass made it, in step 3."""
+    node = trace.nodes[index]
+    if node.leaf is not None:
+        return f"AccumulateGrad({tensor_label(trace, node.leaf)})"
+    results = () if node.op is None else trace.ops[node.op].outputs
+    own = next((i for i in results if trace.tensors[i].node == index), None)
+    if node.made is None or own is not None:
+        made = own if own is not None else next(iter(results), None)
+        return short(node.name) + ("" if made is None else f"({tensor_label(trace, made)})")
+    alike = [i for i in trace.nodes_made_in(node.made) if trace.nodes[i].name == node.name]
+    which = f".{alike.index(index) + 1}" if len(alike) > 1 else ""
+    return f"{short(node.name)}#{node.made + 1}{which}"
+
+
+def adds(node: Node) -> bool:
+    """Whether a node that a backward pass made is PyTorch's own sum, where gradients met on the way to a node."""
+    return node.made is not None and node.within is None and node.name == "AddBackward0"
+
+
+def made_by(trace: Trace, run: int) -> str:
+    """Which call ran a backward pass that was recorded itself: `slope = grad`, `grad#3`, `backward`."""
+    own = (node.op for node in trace.nodes if node.run == run and node.made is not None)
+    call = next((op for op in own if op is not None), None)
+    if call is None:
+        last = max(s.index for s in trace.steps if s.node is not None and s.run == run)
+        after = next((step for step in trace.steps if step.index > last), None)
+        call = None if after is None else after.op
+        if call is None or trace.ops[call].name != "grad":
+            return "backward"
+    op = trace.ops[call]
+    names = [trace.tensors[i].name for i in op.outputs]
+    left = ", ".join(name or "_" for name in names)
+    return f"{left} = {op.name}" if any(names) else f"{op.name}#{op_step(trace, op.index)}"
+
+
 def canonical(trace: Trace) -> str:
     """The whole trace as text, one fact a line."""
     return lay_out(head(trace), facts(trace))
@@ -172,15 +211,29 @@ def head(trace: Trace) -> list[str]:
     lines = [
         ", ".join(_count(len(part), word) for word, part in counts.items() if trace.steps or part)
     ]
+    for run, nodes in _passes(trace).items():
+        number_of, generation = _count(len(nodes), "nodes"), nodes[0].generation
+        lines.append(f"generation {generation}: {number_of}, made by {made_by(trace, run)}")
     return lines + ([f"stopped by {trace.error}"] if trace.error else [])
+
+
+def _passes(trace: Trace) -> dict[int, list[Node]]:
+    """By backward pass that was recorded itself: the nodes that it made."""
+    found: dict[int, list[Node]] = {}
+    for node in trace.nodes:
+        if node.run is not None:
+            found.setdefault(node.run, []).append(node)
+    return dict(sorted(found.items()))
 
 
 def facts(trace: Trace) -> Facts:
     """The lines of each part: leaves by index of the tensor, graph by index of the node, steps by theirs."""
-    loose = [n for n in trace.nodes if n.op is None and n.leaf is None]
+    loose = [n for n in trace.nodes if n.op is None and n.leaf is None and n.made is None]
     return {
         "leaves": {tensor.index: [_leaf(trace, tensor)] for tensor in trace.leaves},
-        "graph": {n.index: [f"{_named(trace, n)}{_next(trace, n.index)}"] for n in loose},
+        "graph": {
+            n.index: [f"{_named(trace, n)}{_times(n)}{_next(trace, n.index)}"] for n in loose
+        },
         "steps": {
             step.index: (_forward if step.phase == "forward" else _backward)(trace, step)
             for step in trace.steps
@@ -211,6 +264,10 @@ def _named(trace: Trace, node: Node) -> str:
     results = [t for t in trace.tensors if t.node == node.index and t.op is None]
     held = "; ".join(f"{t.name or 'tensor'}: {brief(t.value, 60)}" for t in results)
     return short(node.name) + (f" ({held})" if held else "")
+
+
+def _times(node: Node) -> str:
+    return f" (the last of {node.times:,} times)" if node.times > 1 else ""
 
 
 def _leaf(trace: Trace, tensor: Tensor) -> str:
@@ -248,12 +305,31 @@ def _forward(trace: Trace, step: Step) -> list[str]:
     lines = [f"{op_call(trace, op)} → {values}{mark}"]
     for index in trace.nodes_of(op.index):
         node = trace.nodes[index]
+        if node.made is not None:
+            if any(trace.tensors[i].node == index for i in op.outputs):
+                lines.append(f"{node_label(trace, index)} is of generation {node.generation}")
+            continue
         kept = ", ".join(f"{s.name} {size(s.nbytes)}" for s in node.saved)
         if kept and node.holds * node.times > 1:
             kept = f"{size(sum(s.nbytes for s in node.saved))} in all"
         lines.append(
             f"{short(node.name)}{_next(trace, index)}"
             + (f" {_verb(node, 'keeps')} {kept}" if kept else "")
+        )
+    return lines + _made(trace, step)
+
+
+def _made(trace: Trace, step: Step) -> list[str]:
+    """The nodes that a recorded backward pass made in a step."""
+    lines = []
+    for index in trace.nodes_made_in(step.index):
+        node = trace.nodes[index]
+        kept = ", ".join(f"{s.name} {size(s.nbytes)}" for s in node.saved)
+        how = ", where gradients meet" if adds(node) else ""
+        lines.append(
+            f"makes {node_label(trace, index)}, generation {node.generation}{how}: "
+            f"{brief(node.value, 60) if node.value else 'no shape'}{_next(trace, index)}"
+            + (f" keeps {kept}" if kept else "")
         )
     return lines
 
@@ -278,6 +354,12 @@ def _target(trace: Trace, edge: Edge) -> str:
     earlier = " of an earlier time" if edge.again else ""
     if node.leaf is not None:
         return f"AccumulateGrad({tensor_label(trace, node.leaf)}){earlier}"
+    if node.made is not None:
+        return (
+            node_label(trace, node.index)
+            + (f"[{edge.input_nr}]" if edge.input_nr else "")
+            + earlier
+        )
     made = "" if node.op is None else f"({_output(trace, node.op)})"
     return f"{short(node.name)}{made}" + (f"[{edge.input_nr}]" if edge.input_nr else "") + earlier
 
@@ -289,7 +371,8 @@ def _output(trace: Trace, op: int) -> str:
 def _backward(trace: Trace, step: Step) -> list[str]:
     node = trace.nodes[step.node or 0]
     got = "; ".join("none" if v is None else brief(v, 60) for v in step.received)
-    lines = [f"{short(node.name)} {_verb(node, 'receives')} {got}"]
+    name = short(node.name) if node.made is None else node_label(trace, node.index)
+    lines = [f"{name} {_verb(node, 'receives')} {got}"]
     if node.leaf is not None:
         before = "not yet" if step.before is None else brief(step.before, 60)
         after = "None" if step.after is None else brief(step.after, 60)
@@ -298,4 +381,4 @@ def _backward(trace: Trace, step: Step) -> list[str]:
         edge = trace.edges[index]
         summed = " in sum" if edge.summed else ""
         lines.append(f"passes {brief(value, 60)}{summed} to {_target(trace, edge)}")
-    return lines
+    return lines + _made(trace, step)

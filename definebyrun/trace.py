@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 Number = bool | int | float | complex
-FORMAT, VERSION = "definebyrun trace", 1
+FORMAT, VERSION = "definebyrun trace", 2
 """What a saved trace calls itself; the version goes up when older readers would misread a file."""
 
 
@@ -182,6 +182,8 @@ class Op:
     `during` is `backward` for an operation of a hook or a custom backward, `recompute` for one of a checkpoint that
     is computed again, and empty otherwise; `within` is the node that was running then.
     `call` is the innermost module call that it ran in, an index into `Trace.calls`.
+    `generation` is 2 or more, and `run` the number of that backward run, when a backward pass that is recorded itself
+    (`create_graph=True`) ran the operation; see `Node`.
 
     In a folded trace an operation stands for `holds` operations that ran `times` times: `holds * times` in all.
     `module` is then the class of the module that it is, `parameters` how many leaves with a gradient lie in it
@@ -211,6 +213,8 @@ class Op:
     block: int | None = None
     side: str = ""
     other: Op | None = None
+    generation: int = 1
+    run: int | None = None
 
 
 @frozen
@@ -235,8 +239,16 @@ class Node:
     place in the last backward run that reached it (None: not reached), `grad` what arrived at its first output
     in that run, `leaf` the tensor that an `AccumulateGrad` fills.
 
+    `generation` is 1 for a node that the forward made. A backward pass with `create_graph=True` makes nodes too: theirs
+    is one more than the highest of the nodes that ran in that pass, `run` is that pass (as in `Step.run`), and `within`
+    the node that was running; None where gradients met, which PyTorch adds between two nodes. No call in Python made
+    these nodes, but for those of operations that have a `generation` themselves. `made` is the step that made them, and
+    `value` the tensor that hangs from them: its numbers where it was at hand, else its shape. `op` is then the call of
+    `grad` that ran the pass, None for `backward`.
+
     In a folded trace it stands for `holds * times` nodes (those of leaves not counted) and for `edges` edges
-    between them; `saved` is then what all of them keep, each storage once.
+    between them; `saved` is then what all of them keep, each storage once; `block` the repeated block
+    of a node that has no operation.
     """
 
     index: int
@@ -251,6 +263,12 @@ class Node:
     edges: int = 0
     side: str = ""
     other: Node | None = None
+    generation: int = 1
+    run: int | None = None
+    within: int | None = None
+    made: int | None = None
+    value: Value | None = None
+    block: int | None = None
 
 
 @frozen
@@ -382,6 +400,14 @@ class Trace:
         return nodes
 
     @cached_property
+    def _nodes_by_step(self) -> dict[int, list[int]]:
+        nodes: dict[int, list[int]] = {}
+        for node in self.nodes:
+            if node.made is not None:
+                nodes.setdefault(node.made, []).append(node.index)
+        return nodes
+
+    @cached_property
     def _edges_by_source(self) -> dict[int, list[Edge]]:
         edges: dict[int, list[Edge]] = {}
         for edge in self.edges:
@@ -462,6 +488,10 @@ class Trace:
     def nodes_of(self, op: int) -> tuple[int, ...]:
         """The indices of the backward nodes that an operation made; empty when it made none."""
         return tuple(self._nodes_by_op.get(op, ()))
+
+    def nodes_made_in(self, step: int) -> tuple[int, ...]:
+        """The indices of the nodes that no call made, but a backward pass, in the step of this index."""
+        return tuple(self._nodes_by_step.get(step, ()))
 
     def step_of(self, op: int) -> Step:
         """The step in which an operation ran."""
@@ -547,6 +577,7 @@ def _references(trace: Trace) -> Iterator[tuple[str, int]]:
     for node in _both(trace.nodes):
         single += [("ops", node.op), ("tensors", node.leaf)]
         single += [("tensors", saved.tensor) for saved in node.saved]
+        single += [("nodes", node.within), ("steps", node.made), ("blocks", node.block)]
     for edge in _both(trace.edges):
         single += [("nodes", edge.source), ("nodes", edge.target)]
     for step in _both(trace.steps):

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from itertools import takewhile
 from math import prod
 
-from .text import adds_up, brief, during, read_label, short, size, tensor_label
+from .text import adds, adds_up, brief, during, node_label, read_label, short, size, tensor_label
 from .trace import Edge, Node, Op, Step, Trace, Value, total
 
 __all__ = ["sentence"]
@@ -56,9 +56,50 @@ def _forward(trace: Trace, step: Step) -> str:
             dict.fromkeys(a if isinstance(a, str) else read_label(trace, op, a) for a in op.args)
         )
         what = f"{op.name} ({op.module}, {_operations(op.holds)})" if op.module else op.name
-        text = f"{what} makes {made}" + (f" from {_list(args)}" if args else "") + f": {values}."
+        told = [arg for arg in args if op.name == "grad" and arg.endswith("=True")]
+        args = [arg for arg in args if arg not in told]
+        text = f"{what} makes {made}" + (f" from {_list(args)}" if args else "")
+        text += (f", with {_list(told)}" if told else "") + f": {values}."
     start = f"{when[:1].upper()}{when[1:]}: " if when else ""
     return start + text + _graph(trace, op) + _repeated(trace, op)
+
+
+MANY = 4
+"""More nodes than this are counted instead of named."""
+
+
+def _made(trace: Trace, step: Step) -> str:
+    """The nodes that a recorded backward pass has made in a step."""
+    nodes = [trace.nodes[i] for i in trace.nodes_made_in(step.index)]
+    text = ""
+    for own in (False, True):
+        some = [node for node in nodes if adds(node) != own]
+        if not some:
+            continue
+        what = _list([node_label(trace, node.index) for node in some])
+        if len(some) > MANY:
+            what = f"{len(some)} nodes"
+        generation = f"generation {some[0].generation}"
+        if own:
+            text += f"\nThis pass is recorded too: here it makes {what}, {generation}."
+        else:
+            text += f"\nOn the way here gradients met: {what}, {generation}, add{'s' * (len(some) == 1)} them."
+    return text
+
+
+def _differentiable(trace: Trace, op: Op, made: list[Node]) -> str:
+    """What the call of `grad` says of its recorded pass."""
+    first = next(
+        (n for n in made if any(trace.tensors[i].node == n.index for i in op.outputs)), None
+    )
+    nodes = f"{len(made)} node{'s' if len(made) > 1 else ''}"
+    text = (
+        f" Its backward pass was recorded: it has made {nodes} of generation {made[0].generation}"
+    )
+    if first is None:
+        return text + "."
+    result = next(i for i in op.outputs if trace.tensors[i].node == first.index)
+    return f"{text}, and {tensor_label(trace, result)} hangs from {node_label(trace, first.index)}."
 
 
 def _operations(number_of: int) -> str:
@@ -91,7 +132,22 @@ def _inside(trace: Trace, op: Op) -> int:
 def _graph(trace: Trace, op: Op) -> str:
     """What an operation left in the graph: a node or none, and what that keeps."""
     nodes = [trace.nodes[i] for i in trace.nodes_of(op.index)]
+    made = [node for node in nodes if node.made is not None]
+    if made:
+        met = [node for node in made if adds(node) and node.made == trace.step_of(op.index).index]
+        return _differentiable(trace, op, made) + (
+            _made(trace, trace.step_of(op.index)) if met else ""
+        )
+    results = [i for i in op.outputs if op.name == "grad" and trace.tensors[i].node is not None]
+    if results and not nodes:
+        ends = [
+            f"{tensor_label(trace, i)} hangs from {node_label(trace, trace.tensors[i].node or 0)}"
+            for i in results
+        ]
+        return f" Its backward pass was recorded: {_list(ends)}."
     if not nodes:
+        if op.name == "grad" and op.grad_enabled and "create_graph=True" not in op.args:
+            return " Its backward pass was not recorded (create_graph is False): no node is made."
         if op.inputs and not op.grad_enabled:
             return " Gradients are off here: no node is made."
         if any(trace.tensors[i].requires_grad for i in op.inputs):
@@ -130,13 +186,13 @@ def _backward(trace: Trace, step: Step) -> str:
         text = f"{_subject(trace, node)}, one of {node.times:,} alike, {receives}"
     text += _difference(trace, step, node)
     if node.leaf is not None:
-        return f"{text} {_filled(trace, node.leaf, step)}"
+        return f"{text} {_filled(trace, node.leaf, step)}{_made(trace, step)}"
     for index, value in step.passed:
         edge = trace.edges[index]
         to = _receiver(trace, edge) + (" of an earlier time" if edge.again else "")
         text += f"\nTo {to} it passes {_local(trace, node, edge, step, value)}."
         text += _arrival(trace, step, edge)
-    return text
+    return text + _made(trace, step)
 
 
 def _difference(trace: Trace, step: Step, node: Node) -> str:
@@ -179,6 +235,11 @@ def _subject(trace: Trace, node: Node) -> str:
     """A node by its name; that of a folded module also by the module's."""
     op = None if node.op is None else trace.ops[node.op]
     inside = f" of {op.name}" if op is not None and op.module else ""
+    if node.made is not None:
+        how = f"generation {node.generation}"
+        if node.within is not None:
+            how += f", made while {node_label(trace, node.within)} ran backward"
+        return f"{node_label(trace, node.index)} ({how})"
     return f"{'The ' if node.holds > 1 else ''}{short(node.name)}{inside}"
 
 
@@ -190,6 +251,8 @@ def _receiver(trace: Trace, edge: Edge) -> str:
     node = trace.nodes[edge.target]
     if node.leaf is not None:
         return tensor_label(trace, node.leaf)
+    if node.made is not None:
+        return node_label(trace, node.index)
     if node.op is None or trace.main_node(node.op) != node.index:
         return short(node.name)
     output = next(

@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from definebyrun.same import common
 from definebyrun.sides import deal, kept, legend, sentences, sizes
 from definebyrun.trace import Trace
 from tests.test_recorder import EVERYDAY, OPS, labels
+from tests.work import calls
 
 ROOT = Path(__file__).parent.parent
 
@@ -662,17 +662,20 @@ def walk_with_turns(rounds: int, seed: int) -> torch.Tensor:
     return h.sum()
 
 
-def test_thousands_of_operations_are_compared_quickly() -> None:
-    for a, b in (
-        (run(loop, 1000), run(loop, 1500)),
-        (run(walk_with_turns, 800, 1), run(walk_with_turns, 1200, 2)),
+def test_comparing_is_work_in_proportion_to_the_operations() -> None:
+    for one, other in (
+        (lambda n: run(loop, 4 * n), lambda n: run(loop, 6 * n)),
+        (lambda n: run(walk_with_turns, 4 * n, 1), lambda n: run(walk_with_turns, 6 * n, 2)),
     ):
-        start = time.perf_counter()
-        both = dbr.compare(a, b)
-        assert time.perf_counter() - start < 2
-        assert len(both.ops) < len(a.ops) + len(b.ops)
-        nothing = both.text()
-        assert "only B: " in nothing
+        work = {}
+        for n in (60, 240):
+            a, b = one(n), other(n)
+            work[n], both = calls(lambda a=a, b=b: dbr.compare(a, b))
+            assert len(both.ops) < len(a.ops) + len(b.ops)
+            assert "only B: " in both.text()
+        assert (
+            work[240] < 6 * work[60]
+        )  # four times the operations; sixteen times would be every pair
 
 
 SCRIPT = """

@@ -20,6 +20,7 @@ from torch import nn
 import definebyrun as dbr
 from definebyrun.cards import SHARED, deal
 from definebyrun.dot import card_size
+from definebyrun.layout import LayoutError, to_svg
 from definebyrun.memory import kept_after_steps
 from definebyrun.text import brief
 from definebyrun.words import WIDE, sentence
@@ -476,3 +477,20 @@ def test_the_table_has_a_row_for_every_leaf_and_op() -> None:
         "[2, 0, 13]",
     )
     assert table._repr_html_().count("<tr>") == len(table.rows) + 1
+
+
+def test_a_layout_of_many_cards_writes_nothing_on_the_screen(capfd) -> None:
+    dot = 'digraph {node [label=""];' + ";".join(f"n{i}" for i in range(1001)) + "}"
+    assert to_svg(dot).count('class="node"') == 1001
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_layout_that_fails_says_so_in_one_sentence(monkeypatch) -> None:
+    pygraphviz = pytest.importorskip("pygraphviz")
+
+    def fail(*args: object, **more: object) -> bytes:
+        raise ValueError("Graphviz raised a layout error.")
+
+    monkeypatch.setattr(pygraphviz.AGraph, "draw", fail)
+    with pytest.raises(LayoutError, match="could not lay out this graph: Graphviz raised"):
+        to_svg("digraph {}")

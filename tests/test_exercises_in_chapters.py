@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 
 import pytest
+import torch
 
 from definebyrun.exercises import Verdict, lessons, of_lesson
 from tools import chapters
@@ -29,9 +30,13 @@ def run(setup: str, cell: str) -> Verdict:
     assert isinstance(tree.body[-1], ast.Expr), "the cell ends in its check"
     last = ast.Expression(tree.body.pop().value)
     names: dict = {"__name__": "__main__"}
-    exec(compile(setup, "<setup>", "exec"), names)
-    exec(compile(tree, "<cell>", "exec"), names)
-    return eval(compile(last, "<check>", "eval"), names)
+    dtype = torch.get_default_dtype()
+    try:
+        exec(compile(setup, "<setup>", "exec"), names)
+        exec(compile(tree, "<cell>", "exec"), names)
+        return eval(compile(last, "<check>", "eval"), names)
+    finally:
+        torch.set_default_dtype(dtype)  # a lesson may set another for all of its notebook
 
 
 def test_every_exercise_can_be_read() -> None:

@@ -743,3 +743,68 @@ def test_recording_inside_a_compiled_function_is_refused_in_one_sentence() -> No
         warnings.simplefilter("ignore")
         with pytest.raises(RuntimeError, match="use it around a compiled function, not inside one"):
             inside(leaf(1.0))
+
+
+def warned(run, recorded: bool, action: str = "always") -> list[tuple[str, int, str]]:
+    """File, line and words of each warning of a run."""
+    torch.set_warn_always(True)
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter(action)
+            with dbr.record() if recorded else contextlib.nullcontext():
+                run()
+    finally:
+        torch.set_warn_always(False)
+    return [(w.filename, w.lineno, str(w.message)) for w in caught]
+
+
+def broadcast_loss() -> None:
+    x, y = leaf(1.0, 2.0), leaf(1.0, 2.0, 3.0)
+    F.softmax(x)  # by Python, with a stacklevel of three
+    F.mse_loss(y, torch.ones(1, 3))  # by Python, with a stacklevel of two
+    nn.MSELoss()(y, torch.ones(1, 3))  # by a module of torch: its file
+    torch.ones(2, 2, 2).T  # noqa: B018 (by C++)
+    (x * 2).grad  # noqa: B018 (an attribute)
+    float(leaf(1.0) * 2)  # passed through unread
+
+
+def test_a_warning_names_the_line_that_it_would_name_without_a_recording() -> None:
+    plain, recorded = (warned(broadcast_loss, on) for on in (False, True))
+    assert recorded == plain
+    assert len(plain) >= 5
+    assert {name for name, _, _ in plain} == {__file__, nn.modules.loss.__file__}
+
+
+def test_a_warning_is_shown_once_for_a_line_as_without_a_recording() -> None:
+    def run() -> None:
+        for _ in range(3):
+            F.softmax(leaf(1.0, 2.0))
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        with dbr.record():
+            run()
+        assert len(caught) == 1
+        run()  # filed under this module, which has seen it
+        assert len(caught) == 1
+
+
+def test_pytest_sees_a_warning_in_a_recording_and_an_error_made_of_one_passes_through() -> None:
+    with pytest.warns(UserWarning, match="Implicit dimension"), dbr.record():
+        F.softmax(leaf(1.0, 2.0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UserWarning, match="Implicit"), dbr.record() as tape:
+            F.softmax(leaf(1.0, 2.0))
+    assert "UserWarning" in tape.error
+
+
+def test_names_and_lines_do_not_come_from_how_a_call_is_passed_on() -> None:
+    x = leaf(1.0, 2.0)
+    with dbr.record() as tape:
+        y = x * x
+        y.register_hook(lambda grad: grad * 2)
+        y.sum().backward()
+    assert {t.name for t in tape.tensors} <= {"x", "y", "grad", None}
+    assert "recorded call" not in repr(tape.sources)
+    assert tape.sources[0].title == "recorded"

@@ -68,7 +68,7 @@ def check_update(update: Callable[[list[Tensor], float], Any]) -> None:
 
 def check_saved_bytes(saved_bytes: Callable[..., int]) -> None:
     """`saved_bytes(function, *inputs)` counts each storage once, and no parameters."""
-    x = torch.rand(100, requires_grad=True)
+    x = torch.rand(100, dtype=torch.float32, requires_grad=True)
     again = "Two saved tensors may show the same memory: remember which you have seen."
     _count(saved_bytes, 400, "exp(x) of 100 numbers", "", torch.exp, x)
     _count(saved_bytes, 0, "x + 1", "", lambda x: x + 1, x)
@@ -81,14 +81,14 @@ def check_saved_bytes(saved_bytes: Callable[..., int]) -> None:
         lambda x: x.exp().neg().exp(),
         x,
     )
-    layer = nn.Linear(100, 50)
+    layer = nn.Linear(100, 50, dtype=torch.float32)
     _count(
         saved_bytes,
         3 * 400 + 3 * 200,
         "a linear layer and a tanh, on 3 × 100 numbers",
         "A weight is a leaf that asks for gradients; a layer saves a view of it, whose _base it is.",
         lambda x: layer(x * 1.5).tanh(),
-        torch.rand(3, 100, requires_grad=True),
+        torch.rand(3, 100, dtype=torch.float32, requires_grad=True),
     )
 
 
@@ -108,8 +108,8 @@ def _count(saved_bytes: Any, want: int, what: str, hint: str, function: Any, x: 
 def check_half(half_activations: Callable[[nn.Module, Tensor], Tensor]) -> None:
     """`half_activations(model, x)` keeps activations in bfloat16, and parameters as they are."""
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 16), nn.Tanh())
-    x = torch.randn(8, 16)
+    model = nn.Sequential(nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 16), nn.Tanh()).float()
+    x = torch.randn(8, 16, dtype=torch.float32)
     plain = model(x)
     plain.sum().backward()
     want = [p.grad.clone() for p in model.parameters()]

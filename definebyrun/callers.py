@@ -1,0 +1,61 @@
+"""A frame goes in, a function comes out that calls another one as if from there: warnings name the learner's line.
+
+A warning is filed under the file, the line and the module of the frame that called, which under a function mode is the
+recorder's. The function made here has a code object of that frame's file and line and that frame's globals, so filters,
+"once" and `pytest.warns` work as without a recording. It is left out when the learner's frames are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import CodeType, FrameType, FunctionType
+from typing import Any
+
+from torch.overrides import handle_torch_function
+
+__all__ = ["CALLED", "Callers"]
+
+CALLED = "<recorded call>"
+"""The name of these functions, by which they are known."""
+_HANDLER = handle_torch_function.__code__
+_CODE = (lambda func, args, kwargs: func(*args, **kwargs)).__code__
+_UNITS = len(_CODE.co_code) // 2
+_NO_COLUMNS = b"".join(
+    bytes([0x80 | 13 << 3 | min(8, _UNITS - at) - 1, 0]) for at in range(0, _UNITS, 8)
+)
+"""A line table (see CPython's `Objects/locations.md`): all on the first line, at no column."""
+
+
+class Callers:
+    """Makes one such function for each line that calls, and keeps it while a recording lasts."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[int, int], tuple[CodeType, FunctionType]] = {}
+
+    def of(self, frame: FrameType) -> Callable[..., Any]:
+        """`of(frame)(func, args, kwargs)` is `func(*args, **kwargs)`, called from that frame's line.
+
+        torch's functions in Python hand their calls over; it is their own caller that is meant.
+        """
+        if (
+            frame.f_code is _HANDLER
+            and frame.f_back is not None
+            and frame.f_back.f_back is not None
+        ):
+            frame = frame.f_back.f_back
+        key = (id(frame.f_code), frame.f_lineno)
+        known = self._made.get(key)
+        if known is None or known[1].__globals__ is not frame.f_globals:
+            known = self._made[key] = (frame.f_code, _as_if_at(frame))
+        return known[1]
+
+
+def _as_if_at(frame: FrameType) -> FunctionType:
+    code = _CODE.replace(
+        co_filename=frame.f_code.co_filename,
+        co_firstlineno=frame.f_lineno,
+        co_name=CALLED,
+        co_qualname=CALLED,
+        co_linetable=_NO_COLUMNS,
+    )
+    return FunctionType(code, frame.f_globals)
