@@ -127,8 +127,8 @@ class Names:
         for name, thing in containers:
             keyed = thing.items() if isinstance(thing, dict) else enumerate(thing)
             for key, part in keyed:
-                if isinstance(part, torch.Tensor):
-                    self.give(part, f"{name}[{key!r}]")
+                if isinstance(part, torch.Tensor) and isinstance(key, (str, int, float)):
+                    self.give(part, f"{name}[{key!r}]")  # another key's repr may hold an address
 
     def give_module(self, module: torch.nn.Module, name: str) -> None:
         """Name a module, the modules inside it and their parameters and buffers by path: `model.hidden.weight`."""

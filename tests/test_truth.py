@@ -808,3 +808,18 @@ def test_names_and_lines_do_not_come_from_how_a_call_is_passed_on() -> None:
     assert {t.name for t in tape.tensors} <= {"x", "y", "grad", None}
     assert "recorded call" not in repr(tape.sources)
     assert tape.sources[0].title == "recorded"
+
+
+def test_a_name_never_holds_the_address_of_a_key() -> None:
+    class Key:
+        pass
+
+    values, key = {}, Key()
+    w = leaf(2.0)
+    with dbr.record() as tape:
+        values[key] = w * 2
+        y = values[key] + 1
+        values["plain"] = y * 3
+        values["plain"].sum()
+    assert " at 0x" not in tape.text() + tape.json()
+    assert "values['plain']" in tape.text()
