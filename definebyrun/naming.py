@@ -80,6 +80,12 @@ def _let_go(frame: FrameType, variables: Any) -> None:
         variables.clear()
 
 
+def _written(key: Any) -> bool:
+    """Whether code can write a key as its repr: numbers, strings, pairs of them. Another repr may hold an address."""
+    parts = key if type(key) is tuple else (key,)
+    return all(isinstance(part, (str, int, float)) for part in parts)
+
+
 class Names:
     """Remembers names by object, and keeps the objects alive so that no identity is used twice."""
 
@@ -127,8 +133,8 @@ class Names:
         for name, thing in containers:
             keyed = thing.items() if isinstance(thing, dict) else enumerate(thing)
             for key, part in keyed:
-                if isinstance(part, torch.Tensor) and isinstance(key, (str, int, float)):
-                    self.give(part, f"{name}[{key!r}]")  # another key's repr may hold an address
+                if isinstance(part, torch.Tensor) and _written(key):
+                    self.give(part, f"{name}[{key!r}]")
 
     def give_module(self, module: torch.nn.Module, name: str) -> None:
         """Name a module, the modules inside it and their parameters and buffers by path: `model.hidden.weight`."""

@@ -820,6 +820,8 @@ def test_a_name_never_holds_the_address_of_a_key() -> None:
         values[key] = w * 2
         y = values[key] + 1
         values["plain"] = y * 3
-        values["plain"].sum()
+        values[0, "b"] = values["plain"] * 4
+        values[0, "b"].sum()
     assert " at 0x" not in tape.text() + tape.json()
     assert "values['plain']" in tape.text()
+    assert "values[(0, 'b')]" in tape.text()
