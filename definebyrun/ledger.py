@@ -110,9 +110,8 @@ class Ledger:
         self.grads: list[Grad] = []
         self.calls: list[Call] = []
         self.forwards: list[Forward] = []
-        self.unclaimed: list[
-            int
-        ] = []  # made by a backward pass; until the call of `grad` is entered
+        # Nodes that a backward pass has made, until the call of `grad` that ran it is entered.
+        self.unclaimed: list[int] = []
         self.edge_grads: dict[int, Value] = {}
         self._versions: list[_Version] = []
         self._current: dict[int, int] = {}  # by id of a tensor: its newest version here

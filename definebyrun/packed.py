@@ -1,8 +1,8 @@
 """A node whose saved tensors went through hooks goes in, what it keeps all the same comes out; no hook is run.
 
-A hook on saved tensors puts something in a tensor's place. When that is a tensor (a smaller copy, say), it is what the
-node keeps. When it is the mark of a checkpoint, the node keeps alive what the checkpoint needs to compute again: its
-inputs. Anything else, such as the name of a file, is nothing that the graph keeps in memory.
+A hook on saved tensors puts something in a tensor's place. Tensors in it (a smaller copy, say, or a pair of a copy and
+its dtype) are what the node keeps. When it is the mark of a checkpoint, the node keeps alive what the checkpoint needs
+to compute again: its inputs. Anything else, such as the name of a file, is nothing that the graph keeps in memory.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from functools import cache
 from typing import Any
 
 import torch
+
+from .calls import tensors_in
 
 __all__ = ["packed_by"]
 
@@ -36,10 +38,9 @@ def packed_by(node: Any) -> tuple[Kept, Any]:
             continue
         for one in raw if isinstance(raw, (tuple, list)) else (raw,):
             data = getattr(one, "data", None)
-            if isinstance(data, torch.Tensor):
-                kept.append((attribute.removeprefix("_raw_saved_"), data))
-            elif type(data).__name__ == "_Holder":
+            if type(data).__name__ == "_Holder":
                 checkpoint = checkpoint or _checkpoint(one)
+            kept += [(attribute.removeprefix("_raw_saved_"), t) for t in tensors_in(data)]
     inputs = getattr(checkpoint, "saved_args", ())
     needed = (getattr(saved, "data", None) for saved in inputs)
     kept += [(CHECKPOINT_INPUT, t) for t in needed if isinstance(t, torch.Tensor)]

@@ -39,11 +39,9 @@ def snapshot(tensor: torch.Tensor) -> Value:
     with torch._C.DisableTorchFunction():
         shape, dtype = _shape(tensor), _name(tensor.dtype)
         readable = tensor.layout is torch.strided and not tensor.is_meta and not tensor.is_quantized
-        if type(tensor) not in PLAIN and type(tensor).__name__ == "FakeTensor":
-            readable = (
-                False  # to be asked for its numbers leaves a mark on the tracing that it is for
-            )
-        if not readable or torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+        # a fake tensor that is asked for numbers leaves a mark on the tracing that it is for
+        fake = type(tensor) not in PLAIN and type(tensor).__name__ == "FakeTensor"
+        if not readable or fake or torch._C._functorch.is_functorch_wrapped_tensor(tensor):
             return Value(shape, dtype)
         try:
             if not torch._C._len_torch_dispatch_stack():

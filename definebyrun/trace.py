@@ -449,14 +449,11 @@ class Trace:
                 later.setdefault(tensor.origin, []).append(tensor)
         return later
 
-    @cached_property
-    def _grads_by_leaf(self) -> dict[int, list[tuple[int, Value | None]]]:
-        return self._histories()
-
     def __getstate__(self) -> dict[str, Any]:
         return {each.name: getattr(self, each.name) for each in fields(self)}
 
-    def _histories(self) -> dict[int, list[tuple[int, Value | None]]]:
+    @cached_property
+    def _grads_by_leaf(self) -> dict[int, list[tuple[int, Value | None]]]:
         leaf_of = {n.index: self.first(n.leaf) for n in self.nodes if n.leaf is not None}
         changes = [(change.since, change.tensor, change.value) for change in self.grads]
         for step in self.steps:

@@ -258,6 +258,10 @@ def test_a_tensor_that_a_hook_puts_away_is_what_counts() -> None:
         w.exp()
     assert tape.memory() == (2000,)
     assert unpacked == []
+    pair = (lambda t: (t.half(), t.dtype), lambda kept: kept[0].to(kept[1]))
+    with dbr.record() as tape, torch.autograd.graph.saved_tensors_hooks(*pair):
+        w.exp()
+    assert tape.memory() == (2000,)
     with dbr.record() as tape, torch.autograd.graph.saved_tensors_hooks(lambda t: "a file", str):
         w.exp()
     assert tape.memory() == (0,)

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, autograd, nn
 
+from ..packed import packed_by
+from ..walk import Graph
 from .core import Exercise, Wrong, expect
 
 __all__ = ["EXERCISES"]
@@ -116,8 +118,7 @@ def check_half(half_activations: Callable[[nn.Module, Tensor], Tensor]) -> None:
     model.zero_grad()
     y = half_activations(model, x)
     expect(isinstance(y, Tensor) and torch.equal(y, plain), "The output is not model(x).")
-    raw = [_packed(node) for node in _nodes(y)]
-    kept = [t for packed in raw for t in packed]
+    kept = _kept(y)
     expect(
         any(t.dtype == torch.bfloat16 for t in kept),
         "No activation is kept in bfloat16.",
@@ -137,29 +138,15 @@ def check_half(half_activations: Callable[[nn.Module, Tensor], Tensor]) -> None:
     low = torch.ones(4, dtype=torch.bfloat16, requires_grad=True)
     half_activations(torch.exp, low).sum().backward()
     whole = half_activations(lambda x: x.double().exp(), x.detach().requires_grad_())
-    found = [t.dtype for node in _nodes(whole) for t in _packed(node)]
-    expect(found == [torch.float64], "A float64 tensor was not kept as it is.")
+    expect(
+        [t.dtype for t in _kept(whole)] == [torch.float64],
+        "A float64 tensor was not kept as it is.",
+    )
 
 
-def _nodes(tensor: Tensor) -> list[Any]:
-    found, waiting = [], [tensor.grad_fn]
-    while waiting:
-        node = waiting.pop()
-        if node is not None and node not in found:
-            found.append(node)
-            waiting += [target for target, _ in node.next_functions]
-    return found
-
-
-def _packed(node: Any) -> list[Tensor]:
-    """The tensors among what a node keeps, also inside what a hook has packed."""
-    found = []
-    for name in dir(node):
-        if name.startswith("_raw_saved_"):
-            data = getattr(getattr(node, name), "data", None)
-            parts = data if isinstance(data, (tuple, list)) else (data,)
-            found += [part for part in parts if isinstance(part, Tensor)]
-    return found
+def _kept(tensor: Tensor) -> list[Tensor]:
+    """The tensors that the nodes of a graph keep behind hooks."""
+    return [kept for node in Graph().add([tensor.grad_fn]) for _, kept in packed_by(node)[0]]
 
 
 # ---- 04.5: a checkpoint ----
