@@ -7,11 +7,13 @@ length of the pass the mode is put back, in the thread that records.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial, wraps
 from threading import get_ident
 from types import FrameType
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch.overrides import (
@@ -23,6 +25,9 @@ from torch.overrides import (
 
 __all__ = ["Engine", "running_node", "uncompiled", "what_runs"]
 
+CAPTURING = ("_set_compilation_env", "suspend_functionalization")
+"""The contexts in which `torch.cond` and its like capture their branches, and the backward of these."""
+
 
 class Engine:
     """Stands before PyTorch's autograd engine while it is `on`, and lets a mode see what runs inside a pass."""
@@ -30,9 +35,9 @@ class Engine:
     def __init__(self, mode: TorchFunctionMode) -> None:
         self._mode, self._thread = mode, get_ident()
         self._before: Callable[..., Any] | None = None
-        self.creates = (
-            False  # whether the pass that is running is recorded itself: `create_graph=True`
-        )
+        self.is_away = False  # whether what runs is kept out of the mode's sight
+        # whether the pass that is running is recorded itself: `create_graph=True`
+        self.creates = False
 
     def on(self) -> None:
         """Begin."""
@@ -45,7 +50,8 @@ class Engine:
 
     def _run(self, *args: Any, **kwargs: Any) -> Any:
         assert self._before is not None
-        if get_ident() != self._thread or self._mode in _get_current_function_mode_stack():
+        seen = self.is_away or self._mode in _get_current_function_mode_stack()
+        if seen or get_ident() != self._thread:
             return self._before(*args, **kwargs)
         outer, self.creates = self.creates, len(args) > 3 and bool(args[3])
         _push_mode(self._mode)
@@ -55,17 +61,63 @@ class Engine:
             _pop_mode()
             self.creates = outer
 
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """A region in which the mode does not see what runs, in a pass or before it; modes above it stay on."""
+        above = []
+        on = self._mode in _get_current_function_mode_stack()
+        while on and (top := _pop_mode()) is not self._mode:
+            above.append(top)
+        for other in reversed(above):
+            _push_mode(other)
+        outer, self.is_away = self.is_away, True
+        try:
+            yield
+        finally:
+            self.is_away = outer
+            for _ in above:
+                _pop_mode()
+            for each in (self._mode, *reversed(above)) if on else ():
+                _push_mode(each)
 
-def uncompiled() -> AbstractContextManager[object]:
+
+@contextmanager
+def uncompiled(engine: Engine) -> Iterator[None]:
     """A region in which functions of `torch.compile` run as plain Python: a compiler would trace the recorder itself.
 
-    Nothing to do, and nothing imported, when no compiler has been loaded.
+    What cannot do without a compiler (`torch.cond` captures its branches with one) gets it, out of the mode's sight.
+    The compiler itself takes seconds to import: that is left to who first asks for it.
     """
-    return (
-        torch.compiler.set_stance("force_eager")
-        if "torch._dynamo" in sys.modules
-        else nullcontext()
-    )
+    with ExitStack() as stack:
+        operators = torch._higher_order_ops.utils
+        for name in CAPTURING:
+            context = partial(_captured, engine, getattr(operators, name))
+            stack.enter_context(patch.object(operators, name, context))
+        if "torch._dynamo" in sys.modules:
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        else:
+            stack.enter_context(patch.object(torch, "compile", _late(engine, torch.compile, stack)))
+        yield
+
+
+def _late(engine: Engine, compile: Callable[..., Any], stack: ExitStack) -> Callable[..., Any]:
+    """`torch.compile` for a region that was entered before there was a compiler: what it gives runs as plain Python."""
+
+    @wraps(compile)
+    def compiled(*args: Any, **kwargs: Any) -> Any:
+        if torch.compile is compiled and not engine.is_away:
+            torch.compile = compile
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        return compile(*args, **kwargs)
+
+    return compiled
+
+
+@contextmanager
+def _captured(engine: Engine, context: Callable[[], Any]) -> Iterator[None]:
+    """A context in which PyTorch captures code for an operator of its own."""
+    with engine.away(), torch.compiler.set_stance("default"), context():
+        yield
 
 
 def running_node() -> Any:

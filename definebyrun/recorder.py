@@ -65,7 +65,8 @@ class Recorder(TorchFunctionMode):
             raise RuntimeError(
                 "record sees eager PyTorch: use it around a compiled function, not inside one"
             )
-        self._uncompiled = uncompiled()
+        self._engine = Engine(self)
+        self._uncompiled = uncompiled(self._engine)
         self._uncompiled.__enter__()
         frames = user_frames()
         self._frame: FrameType | None = frames[0] if frames else None
@@ -76,7 +77,6 @@ class Recorder(TorchFunctionMode):
         self._ledger.names.look(frames[:1])
         self._functions = Functions(self._ledger, self._places_from)
         self._thread = get_ident()
-        self._engine = Engine(self)
         self._engine.on()
         self._handles = [
             register_module_forward_pre_hook(self._enter_module),
