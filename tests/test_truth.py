@@ -825,3 +825,50 @@ def test_a_name_never_holds_the_address_of_a_key() -> None:
     assert " at 0x" not in tape.text() + tape.json()
     assert "values['plain']" in tape.text()
     assert "values[(0, 'b')]" in tape.text()
+
+
+CAPTURED = """
+import torch
+import definebyrun as dbr
+
+def double(x): return x * 2
+def halve(x): return x / 2
+def run(x):
+    chosen = torch.cond(x.sum() > 0, double, halve, (x,))
+    chosen.sum().backward()
+    return chosen
+def plainly():
+    x = torch.tensor([1.0, -3.0], requires_grad=True)
+    return run(x).tolist(), x.grad.tolist()
+
+compile = torch.compile
+x = torch.tensor([1.0, -3.0], requires_grad=True)
+{first}
+with dbr.record() as tape:
+    y = {call}
+assert torch.compile is compile
+print((y.tolist(), x.grad.tolist()) == plainly(), [op.name for op in tape.ops], len(tape.nodes))
+"""
+
+
+@pytest.mark.parametrize("first", ["", "plainly()"], ids=["compiler not loaded", "loaded"])
+@pytest.mark.parametrize(
+    ("call", "ops"),
+    [
+        ("run(x)", "['sum', 'gt', 'CondAutogradOp', 'sum', 'cond'] 4"),
+        (
+            "torch.compile(halve, backend='eager')(x); y.sum().backward()",
+            "['div', 'sum'] 3",
+        ),
+    ],
+    ids=["cond", "compile"],
+)
+def test_what_captures_code_works_inside_a_recording(first: str, call: str, ops: str) -> None:
+    """In a process of its own: a compiler that is loaded stays loaded."""
+    done = subprocess.run(
+        [sys.executable, "-c", CAPTURED.format(first=first, call=call)],
+        cwd=ROOT,
+        capture_output=True,
+        encoding="utf-8",
+    )
+    assert done.stdout.strip() == f"True {ops}", done.stderr
