@@ -109,7 +109,7 @@ def check_worst(worst_error: Callable[..., Any]) -> None:
 def _worst(a: Tensor, n: Tensor, floor: float, nan: float = math.inf) -> float:
     size = torch.maximum(a.abs(), n.abs()).clamp(min=floor)
     error = torch.where(a == n, torch.zeros_like(a), (a - n).abs() / size)
-    return error.nan_to_num(nan=nan).max().item()
+    return error.nan_to_num(nan=nan, posinf=math.inf).max().item()
 
 
 # 12: a step
@@ -267,6 +267,7 @@ _POINTS = [
     ("sign at 0", lambda x: float((x > 0) - (x < 0)), 0.0, "jump"),
     ("100 x² at 0.5", lambda x: 100 * x * x, 0.5, "smooth"),
     ("x + |x - 2| / 10 at 2", lambda x: x + abs(x - 2) / 10, 2.0, "kink"),
+    ("x + |x - 2| / 1000 at 2", lambda x: x + abs(x - 2) / 1000, 2.0, "kink"),
 ]
 
 
@@ -288,6 +289,14 @@ def _kind(f: Any, x: float, ratio: bool = True, first: float = 1e-5) -> str:
     if ratio and rises[1] > 1e-3 and rises[1] > 0.5 * rises[0]:
         return "jump"
     return "kink" if bends[1] > 1e-3 and (bends[1] > 0.5 * bends[0] or not ratio) else "smooth"
+
+
+def _kind_of_one_step(f: Any, x: float) -> str:
+    """One step and two limits: a jump is seen, a weak kink is taken for curvature."""
+    up, down = f(x + 1e-5) - f(x), f(x - 1e-5) - f(x)
+    if max(abs(up), abs(down)) > 0.1:
+        return "jump"
+    return "kink" if abs(up + down) / 1e-5 > 1e-2 else "smooth"
 
 
 EXERCISES = (
@@ -354,6 +363,7 @@ EXERCISES = (
         check_kind,
         (
             Wrong("one step", lambda f, x: _kind(f, x, ratio=False), "x > 0 at 0 is jump"),
+            Wrong("one step, two limits", _kind_of_one_step, "x + |x - 2| / 1000 at 2 is kink"),
             Wrong("too wide", lambda f, x: _kind(f, x, first=0.02), "relu at 0.001 is smooth"),
             Wrong("never", lambda f, x: "smooth", "relu at 0 is kink"),
         ),

@@ -25,7 +25,7 @@ RATIO = 3.3
 """From rung to rung the step falls by this factor; not a whole number, so that no period of a sine hides in it."""
 RUNGS = 24
 REASONS = {
-    "kink": "the slopes to the left and to the right differ, however small the step",
+    "kink": "the slopes left and right differ, however small the step",
     "jump": "f does not move less when the step does: it jumps here",
     "steep": "the slope grows without bound as the step falls",
     "stairs": "right from afar, flat from near: f moves in small stairs",
@@ -102,8 +102,8 @@ def rungs(rise: Callable[[float], float], start: float) -> Iterator[Rung]:
 
 def calm(now: Rung, before: Rung, grain: float) -> bool:
     """Whether the sides grow together from one rung to the next, as they do where f is smooth."""
-    size = max(abs(now.forward), abs(now.backward))
-    return abs(now.bend) <= max(0.6 * abs(before.bend), 4 * grain / now.step, 1e-7 * size)
+    noise, size = 4 * grain / now.step, max(abs(now.forward), abs(now.backward))
+    return abs(now.bend) <= max(0.6 * abs(before.bend), noise, 1e-7 * size)
 
 
 def extrapolations(ladder: Sequence[Rung], grain: float) -> list[Estimate]:
@@ -184,7 +184,8 @@ def judge(
         ladder.append(rung)
         best = extrapolate(ladder[-6:], grain)
         verdict = compare(claimed, best, tolerance) if best else None
-        if verdict and verdict.status == "agrees" and verdict.resolution <= tolerance:
+        sure = verdict and verdict.resolution <= tolerance
+        if sure and verdict.status == "agrees":
             return verdict
         noise = 20 * grain / rung.step
         if noise > max(steepest(rung), abs(claimed), 20 * zero):
@@ -221,8 +222,8 @@ def doubt(
         return "hidden" if unseen else ""
     flat = sum(steepest(rung) == 0 for rung in ladder)
     afar = extrapolate(ladder[:-flat], grain) if flat else None
-    right_afar = afar and compare(verdict.claimed, afar, tolerance).status == "agrees"
-    return "stairs" if right_afar else ""
+    said = compare(verdict.claimed, afar, tolerance).status if afar else ""
+    return "stairs" if said == "agrees" else ""
 
 
 def compare(claimed: float, measured: Estimate, tolerance: float) -> Verdict:
@@ -232,4 +233,5 @@ def compare(claimed: float, measured: Estimate, tolerance: float) -> Verdict:
     error = relative_error(claimed, measured.value, seen / tolerance)
     status = "agrees" if error <= tolerance else "wrong"
     resolution = max(seen / size, 0.1 * tolerance) if size else 0.0
-    return Verdict(status, claimed, measured.value, error, resolution, measured.step)
+    numbers = claimed, measured.value, error, resolution, measured.step
+    return Verdict(status, *numbers)
