@@ -159,6 +159,11 @@ def check_buckets(buckets: Callable[[list[int], int], Any]) -> None:
         out, right = [[*bucket] for bucket in buckets(list(sizes), cap)], _buckets(sizes, cap)
         case, flat = f"For sizes {sizes} and a cap of {cap}", [i for own in out for i in own]
         expect(
+            all(out),
+            f"{case} bucket {out.index([])} is empty." if [] in out else "",
+            "Do not open a bucket before there is something for it.",
+        )
+        expect(
             sorted(flat) == [*range(len(sizes))],
             f"{case} parameters are missing or twice there.",
             "What is left at the end is a bucket too, full or not.",
@@ -188,6 +193,16 @@ def _buckets(
         if out[-1] and (full + sizes[place] > cap if fits else full > cap if over else full >= cap):
             out.append([])
         out[-1].append(place)
+    return out
+
+
+def _opened_early(sizes: list[int], cap: int) -> list[list[int]]:
+    """A new bucket as soon as the last is full, whether or not something comes."""
+    out: list[list[int]] = [[]]
+    for place in reversed(range(len(sizes))):
+        out[-1].append(place)
+        if sum(sizes[i] for i in out[-1]) >= cap:
+            out.append([])
     return out
 
 
@@ -297,6 +312,7 @@ EXERCISES = (
             Wrong("registration order", partial(_buckets, forward=True), "comes first"),
             Wrong("never above the cap", partial(_buckets, fits=True), "closes too early"),
             Wrong("one byte late", partial(_buckets, over=True), "was full before"),
+            Wrong("opened early", _opened_early, "bucket 2 is empty"),
             Wrong("rest lost", lambda s, c: _buckets(s, c)[:-1], "missing or twice"),
         ),
     ),
