@@ -186,13 +186,41 @@ def test_links_to_files_lead_somewhere(lesson: Lesson) -> None:
 def test_a_lesson_opens_with_time_foundations_and_objectives(lesson: Lesson) -> None:
     first = stored(lesson).cells[0].source
     assert re.match(r"# \S.*\n\n\[!\[Open in Colab\]\(\.\./_static/colab-badge\.svg\)\]", first)
-    assert re.search(r"\*\*Time:\*\* \d+ minutes", first)
     assert re.search(r"\*\*Builds on:\*\* \S", first)
     objectives = re.search(
         r"\*\*After this lesson you can\*\*\n\n((?:[-*] .*\n?(?:  .*\n?)*)+)", first
     )
     assert objectives, "objectives: '**After this lesson you can**' and a list"
     assert 3 <= len(re.findall(r"^[-*] ", objectives[1], re.MULTILINE)) <= 5
+
+
+def minutes(lesson: Lesson) -> tuple[int, int]:
+    """How long a lesson takes to read, and to practise: the rule is in the test below."""
+    text = lesson.chapter.read_text(encoding="utf-8")
+    text = text[text.index("\n# ") :]
+    read = text[: text.index("\n## Exercises")] + text[text.index("\n## Recap") :]
+    words = len(re.sub(r"```.*?```", "", read, flags=re.DOTALL).split())
+    cells = re.findall(r"```\{code-cell\}(.*?)```", read, re.DOTALL)
+    lines = sum(
+        bool(line.strip()) and not line.startswith(":") for c in cells for line in c.split("\n")
+    )
+    exercises = len(chapters.exercises(lesson))
+    return -(-round(words / 200 + lines / 30) // 5) * 5, 5 * exercises + 5 * max(exercises - 2, 0)
+
+
+@each_lesson
+def test_a_lessons_time_is_counted_not_guessed(lesson: Lesson) -> None:
+    """A page takes a minute for 200 words and a minute for 30 lines of code, an exercise five minutes or ten.
+
+    Words are those outside code, lines those of code cells without blank ones and options, both outside the
+    exercises; their sum, in whole minutes, goes up to the next five. An exercise takes five minutes, from the third
+    on ten. A lesson of the first two parts is read in 45 minutes at most, a later one in 60.
+    """
+    reading, practice = minutes(lesson)
+    assert f"**Time:** {reading} minutes, and {practice} for the exercises · **Builds on:** " in (
+        stored(lesson).cells[0].source
+    ), f"by the count: {reading} minutes, and {practice} for the exercises"
+    assert reading <= (45 if lesson.name < "10" else 60), "too long to read: tighten or divide it"
 
 
 @each
