@@ -33,7 +33,7 @@ MOST = 64
 
 
 NAMELESS, TENSOR, MODULE, HOLDER = 1, 2, 3, 4
-"""What a thing is to names: nothing, something to be named, something with named parts, something that may hold tensors."""
+"""What a thing is to names: nothing, itself to be named, something with named parts, something that may hold some."""
 HOLDERS = (list, tuple, dict)
 
 
