@@ -249,7 +249,7 @@ class Recorder(TorchFunctionMode):
         return self._functions.innermost(self._calls[-1] if self._calls else None)
 
     def _enter_module(self, module: torch.nn.Module, args: Any) -> None:
-        if get_ident() != self._thread:
+        if get_ident() != self._thread or self._engine.is_away:
             return
         names = self._ledger.names
         if names.of(module) is None:
@@ -262,7 +262,7 @@ class Recorder(TorchFunctionMode):
 
     def _leave_module(self, module: torch.nn.Module, args: Any, output: Any) -> None:
         # no calls are open when the recording began inside this module
-        if self._calls and get_ident() == self._thread:
+        if self._calls and get_ident() == self._thread and not self._engine.is_away:
             self._calls.pop()
 
     def _before_optimizer(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:

@@ -825,3 +825,80 @@ def test_a_name_never_holds_the_address_of_a_key() -> None:
     assert " at 0x" not in tape.text() + tape.json()
     assert "values['plain']" in tape.text()
     assert "values[(0, 'b')]" in tape.text()
+
+
+CAPTURED = """
+import torch
+import definebyrun as dbr
+
+def double(x): return x * 2
+def halve(x): return x / 2
+def run(x):
+    chosen = torch.cond(x.sum() > 0, double, halve, (x,))
+    chosen.sum().backward()
+    return chosen
+def plainly():
+    x = torch.tensor([1.0, -3.0], requires_grad=True)
+    return run(x).tolist(), x.grad.tolist()
+
+compile = torch.compile
+x = torch.tensor([1.0, -3.0], requires_grad=True)
+{first}
+with dbr.record() as tape:
+    y = {call}
+assert torch.compile is compile
+print((y.tolist(), x.grad.tolist()) == plainly(), [op.name for op in tape.ops], len(tape.nodes))
+"""
+
+
+@pytest.mark.parametrize("first", ["", "plainly()"], ids=["compiler not loaded", "loaded"])
+@pytest.mark.parametrize(
+    ("call", "ops"),
+    [
+        ("run(x)", "['sum', 'gt', 'CondAutogradOp', 'sum', 'cond'] 4"),
+        (
+            "torch.compile(halve, backend='eager')(x); y.sum().backward()",
+            "['div', 'sum'] 3",
+        ),
+    ],
+    ids=["cond", "compile"],
+)
+def test_what_captures_code_works_inside_a_recording(first: str, call: str, ops: str) -> None:
+    """In a process of its own: a compiler that is loaded stays loaded."""
+    done = subprocess.run(
+        [sys.executable, "-c", CAPTURED.format(first=first, call=call)],
+        cwd=ROOT,
+        capture_output=True,
+        encoding="utf-8",
+    )
+    assert done.stdout.strip() == f"True {ops}", done.stderr
+
+
+def test_full_collections_wait_for_the_end_of_a_recording_and_come_back_after_it() -> None:
+    seen: list[int] = []
+
+    def note(phase: str, about: dict[str, int]) -> None:
+        seen.extend([about["generation"]] if phase == "start" else [])
+
+    before, w = gc.get_threshold(), leaf(1.0)
+    gc.set_threshold(700, 2, 2)
+    gc.callbacks.append(note)
+    try:
+        with dbr.record():
+            x = w
+            for _ in range(1000):
+                x = x * 0.999
+            recorded = [*seen]
+            gc.collect()
+        assert recorded.count(1) > 2
+        assert 2 not in recorded
+        assert gc.get_threshold() == (700, 2, 2)
+        with contextlib.suppress(ZeroDivisionError), dbr.record(), dbr.record():
+            1 / 0  # noqa: B018
+        assert gc.get_threshold() == (700, 2, 2)
+        with dbr.record():
+            gc.set_threshold(600, 5, 5)
+        assert gc.get_threshold() == (600, 5, 5)
+    finally:
+        gc.callbacks.remove(note)
+        gc.set_threshold(*before)
