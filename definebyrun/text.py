@@ -54,6 +54,8 @@ def brief(value: Value | None, width: int = 22) -> str:
     '[0.5, -2, 6]'
     >>> brief(Value((64, 10), "float32", None, -1.5, 2.25))
     '64×10 in [-1.5, 2.25]'
+    >>> brief(Value((2, 2), "float32", (0.6, 0.8, float('nan'), float('nan'))), 23)
+    '2×2 in [0.6, 0.8], 2 nan'
     """
     if value is None:
         return "not yet"
@@ -66,12 +68,16 @@ def brief(value: Value | None, width: int = 22) -> str:
     if bounds is None:
         return f"{shape} {value.dtype}"[:width]
     low, high = bounds
-    text = f"{shape} in [{number(low)}, {number(high)}]"
-    if low == high:
-        text = f"{shape}, all {number(low)}"
-    if len(text) > width:
-        text = f"{shape} [{low:.2g}, {high:.2g}]"
-    return text if len(text) <= width else f"{shape} {value.dtype}"[:width]
+    whole = value.data or ()
+    numbers = [n for n in whole if n == n] if low != low else []
+    ways = [f"{shape} in [{number(low)}, {number(high)}]", f"{shape} [{low:.2g}, {high:.2g}]"]
+    if numbers:  # those that are none are counted
+        low, high = float(min(numbers)), float(max(numbers))  # type: ignore[type-var]
+        rest = f"{len(whole) - len(numbers)} nan"
+        ways = [f"{shape} in [{number(low)}, {number(high)}], {rest}", f"{shape}, {rest}"]
+    elif low == high or low != low:
+        ways[0] = f"{shape}, all {number(low)}"
+    return next((text for text in ways if len(text) <= width), f"{shape} {value.dtype}"[:width])
 
 
 def adds_up(parts: list[Value], value: Value) -> bool:
