@@ -54,8 +54,8 @@ def brief(value: Value | None, width: int = 22) -> str:
     '[0.5, -2, 6]'
     >>> brief(Value((64, 10), "float32", None, -1.5, 2.25))
     '64×10 in [-1.5, 2.25]'
-    >>> brief(Value((2, 2), "float32", (0.6, 0.8, float('nan'), float('nan'))), 23)
-    '2×2 in [0.6, 0.8], 2 nan'
+    >>> brief(Value((3, 2), "float32", (0.6, 0.8, float("nan"), float("nan"), 1.0, 2.0)))
+    '3×2 in [0.6, 2], 2 nan'
     """
     if value is None:
         return "not yet"
