@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-__all__ = ["NUMBER", "Places", "Shape", "bounds", "places"]
+__all__ = ["Places", "Shape", "bounds", "numbers", "places"]
 
-NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+_MARKS = str.maketrans("MC,", "   ")
 _VIEW = re.compile(r'viewBox="([^"]*)"')
 _SHIFT = re.compile(r"translate\(([^)]*)\)")
 _GROUP = re.compile(r'<g id="([^"]+)" class="(?:node|edge|cluster)[^"]*">(.*?)</g>', re.DOTALL)
@@ -42,10 +42,19 @@ def places(svg: str) -> Places:
     (62.0, ('4', '40'), [('polygon', 'none', '54,-36 0,-36 0,0 54,0')])
     """
     view, shift = _VIEW.search(svg), _SHIFT.search(svg)
-    *_, width, height = map(float, NUMBER.findall(view[1])) if view else (0.0, 0.0)
-    x, y = NUMBER.findall(shift[1]) if shift else ("0", "0")
+    *_, width, height = numbers(view[1]) if view else (0.0, 0.0)
+    x, y = shift[1].replace(",", " ").split() if shift else ("0", "0")
     shapes = {name: _SHAPE.findall(inside) for name, inside in _GROUP.findall(svg)}
     return Places(width, height, (x, y), shapes)
+
+
+def numbers(coordinates: str) -> list[float]:
+    """The coordinates of a polygon or of a path of curves.
+
+    >>> numbers("M1.5,-2C3,4 5,6 7,8")
+    [1.5, -2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
+    """
+    return list(map(float, coordinates.translate(_MARKS).split()))
 
 
 def bounds(shape: Shape) -> tuple[float, float, float, float]:
@@ -54,7 +63,7 @@ def bounds(shape: Shape) -> tuple[float, float, float, float]:
     >>> bounds(("polygon", "none", "54,-36 0,-36 0,0 54,0"))
     (0.0, -36.0, 54.0, 36.0)
     """
-    numbers = list(map(float, NUMBER.findall(shape[2])))
-    xs, ys = numbers[::2], numbers[1::2]
+    found = numbers(shape[2])
+    xs, ys = found[::2], found[1::2]
     left, top = min(xs), min(ys)
     return left, top, max(xs) - left, max(ys) - top

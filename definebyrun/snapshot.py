@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from .trace import Number, Numbers, Value
 
-__all__ = ["KEEP", "dtype_of", "snapshot"]
+__all__ = ["KEEP", "dtype_of", "snapshot", "unseen_snapshot"]
 
 KEEP = 4096
 """Tensors of at most this many elements are kept whole; of larger ones only the range is kept."""
@@ -37,23 +37,28 @@ def snapshot(tensor: torch.Tensor) -> Value:
     Value(shape=(3,), dtype='float32', data=(1.0, -2.0, 3.0), low=None, high=None)
     """
     with torch._C.DisableTorchFunction():
-        kind = type(tensor)
-        shape, dtype = _shape(tensor), _name(tensor.dtype)
-        readable = tensor.layout is torch.strided and not tensor.is_meta and not tensor.is_quantized
-        # a fake tensor that is asked for numbers leaves a mark on the tracing that it is for
-        fake = kind not in PLAIN and kind.__name__ == "FakeTensor"
-        if not readable or fake or torch._C._functorch.is_functorch_wrapped_tensor(tensor):
-            return Value(shape, dtype)
-        try:
-            count = tensor.numel()
-            if count == 0 or count > SPAN:
-                return Value(shape, dtype, None if count else ())
-            if not torch._C._len_torch_dispatch_stack():
-                return _content(tensor, shape, dtype, count)
-            with _disable_current_modes():  # a mode of the learner's would see what is done here
-                return _content(tensor, shape, dtype, count)
-        except (RuntimeError, TypeError):  # fake, masked and nested tensors
-            return Value(shape, dtype)
+        return unseen_snapshot(tensor)
+
+
+def unseen_snapshot(tensor: torch.Tensor) -> Value:
+    """The same for who has switched torch functions off already, as the recorder has."""
+    kind = type(tensor)
+    shape, dtype = _shape(tensor), _name(tensor.dtype)
+    readable = tensor.layout is torch.strided and not tensor.is_meta and not tensor.is_quantized
+    # a fake tensor that is asked for numbers leaves a mark on the tracing that it is for
+    fake = kind not in PLAIN and kind.__name__ == "FakeTensor"
+    if not readable or fake or torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+        return Value(shape, dtype)
+    try:
+        count = tensor.numel()
+        if count == 0 or count > SPAN:
+            return Value(shape, dtype, None if count else ())
+        if not torch._C._len_torch_dispatch_stack():
+            return _content(tensor, shape, dtype, count)
+        with _disable_current_modes():  # a mode of the learner's would see what is done here
+            return _content(tensor, shape, dtype, count)
+    except (RuntimeError, TypeError):  # fake, masked and nested tensors
+        return Value(shape, dtype)
 
 
 def _shape(tensor: torch.Tensor) -> tuple[int, ...]:

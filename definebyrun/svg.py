@@ -19,7 +19,7 @@ from .cards import Card, Link, State
 from .dot import AGAIN, ALONE, FILL, LINE, PAD, ROW, badge_of, to_dot
 from .frames import Frame
 from .layout import to_svg
-from .places import NUMBER, Shape, bounds, places
+from .places import Shape, bounds, numbers, places
 
 __all__ = ["Picture", "draw"]
 
@@ -146,8 +146,8 @@ def _tenths(number: str) -> str:
 
 def _middle(line: str) -> tuple[float, float]:
     """The middle of a chain of cubic curves, by length, near enough to put a word beside it."""
-    numbers = list(map(float, NUMBER.findall(line)))
-    points = list(zip(numbers[::2], numbers[1::2], strict=True))
+    found = numbers(line)
+    points = list(zip(found[::2], found[1::2], strict=True))
     track = [points[0]]
     for i in range(0, len(points) - 1, 3):
         (ax, ay), (bx, by), (cx, cy), (dx, dy) = points[i : i + 4]
