@@ -13,7 +13,7 @@ import torch
 
 from .calls import place_of, version_of
 from .ledger import Ledger, Stack
-from .snapshot import snapshot
+from .snapshot import unseen_snapshot as snapshot
 from .trace import Step, Value
 
 __all__ = ["Watcher"]

@@ -309,6 +309,10 @@ def _node_grads(trace: Trace, node: int, back: _Backward) -> tuple[list[State], 
     """What a card says of its gradient over time, and the steps in which its node ran."""
     states = [State(0, "grad not yet")] if trace.steps else []
     ran, arrivals = back.runs.get(node, []), trace.arrivals_at(node)
+    if len(arrivals) == len(ran) == 1 and ran[0].received == (arrivals[0][2],):  # most nodes
+        step, _, value = arrivals[0]
+        states.append(State(step.index + 1, f"grad {brief(value, WIDTH - 5)}"))
+        return states, [ran[0].index + 1]
     expected = Counter((step.run, edge.input_nr) for step, edge, _ in arrivals)
     parts: dict[tuple[int, int], list[Value]] = {}
     sums: dict[tuple[int, int], Value] = {}

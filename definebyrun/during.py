@@ -13,7 +13,6 @@ from functools import partial, wraps
 from threading import get_ident
 from types import FrameType
 from typing import Any
-from unittest.mock import patch
 
 import torch
 from torch.overrides import (
@@ -91,12 +90,14 @@ def uncompiled(engine: Engine) -> Iterator[None]:
     with ExitStack() as stack:
         operators = torch._higher_order_ops.utils
         for name in CAPTURING:
-            context = partial(_captured, engine, getattr(operators, name))
-            stack.enter_context(patch.object(operators, name, context))
+            before = getattr(operators, name)
+            stack.callback(setattr, operators, name, before)
+            setattr(operators, name, partial(_captured, engine, before))
         if "torch._dynamo" in sys.modules:
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         else:
-            stack.enter_context(patch.object(torch, "compile", _late(engine, torch.compile, stack)))
+            stack.callback(setattr, torch, "compile", torch.compile)
+            torch.compile = _late(engine, torch.compile, stack)
         yield
 
 

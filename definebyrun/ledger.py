@@ -20,7 +20,8 @@ from .frozen import altered
 from .memory import kept_with_twins
 from .naming import Names
 from .packed import packed_by
-from .snapshot import dtype_of, snapshot
+from .snapshot import dtype_of
+from .snapshot import unseen_snapshot as snapshot
 from .source import Sources
 from .trace import Call, Edge, Grad, Node, Op, Saved, Step, Tensor, Trace, Value
 from .walk import ACCUMULATE, Graph, is_leaf, kind_of, leaf_of, node_of

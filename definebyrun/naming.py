@@ -13,7 +13,7 @@ import sysconfig
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from types import BuiltinFunctionType, FrameType, FunctionType, ModuleType
+from types import FrameType
 from typing import Any
 
 import torch
@@ -32,19 +32,9 @@ MOST = 64
 """Lists, tuples and dicts of at most this many entries are searched for tensors: `weights[0]`."""
 
 
-_NAMELESS = {
-    int,
-    float,
-    str,
-    bool,
-    type(None),
-    type,
-    FunctionType,
-    BuiltinFunctionType,
-    ModuleType,
-    range,
-}
-"""Things of these types are neither tensors nor hold any; most of what a cell's variables hold is of them."""
+NAMELESS, TENSOR, MODULE, HOLDER = 1, 2, 3, 4
+"""What a thing is to names: nothing, itself to be named, something with named parts, something that may hold some."""
+HOLDERS = (list, tuple, dict)
 
 
 @cache
@@ -93,6 +83,7 @@ class Names:
         self._names: dict[int, str] = {}
         self._held: list[Any] = []
         self._modules: set[int] = set()
+        self._kinds: dict[type, int] = {}
 
     def look(self, frames: Iterable[FrameType], globals_too: bool = False) -> None:
         """Read the variables of these frames, outermost first: the caller's name wins over the callee's."""
@@ -118,23 +109,34 @@ class Names:
             self._held.append(thing)
 
     def _read(self, variables: dict[str, Any]) -> None:
-        containers, known = [], self._names
+        containers, known, kinds = [], self._names, self._kinds
         for name, thing in list(variables.items()):
-            if type(thing) in _NAMELESS or id(thing) in known:
+            kind = kinds.get(type(thing)) or self._kind(type(thing))
+            if kind == NAMELESS or id(thing) in known:
                 continue
             if name[0] == "_" or name in ("self", "In", "Out"):
                 continue
-            if isinstance(thing, torch.Tensor):
+            if kind == TENSOR:
                 self.give(thing, name)
-            elif isinstance(thing, torch.nn.Module):
+            elif kind == MODULE:
                 self.give_module(thing, name)
-            elif isinstance(thing, (list, tuple, dict)) and len(thing) <= MOST:
+            elif thing and len(thing) <= MOST:
                 containers.append((name, thing))
         for name, thing in containers:
             keyed = thing.items() if isinstance(thing, dict) else enumerate(thing)
             for key, part in keyed:
                 if isinstance(part, torch.Tensor) and _written(key):
                     self.give(part, f"{name}[{key!r}]")
+
+    def _kind(self, kind: type) -> int:
+        """What things of a type are to names; asked once for each type."""
+        found = NAMELESS
+        for number, bases in ((TENSOR, torch.Tensor), (MODULE, torch.nn.Module), (HOLDER, HOLDERS)):
+            if issubclass(kind, bases):
+                found = number
+                break
+        self._kinds[kind] = found
+        return found
 
     def give_module(self, module: torch.nn.Module, name: str) -> None:
         """Name a module, the modules inside it and their parameters and buffers by path: `model.hidden.weight`."""

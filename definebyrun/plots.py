@@ -146,7 +146,7 @@ def memory(kept: Sequence[int], backward: Sequence[bool], description: str) -> s
     source = resources.files(__package__) / "definebyrun.mplstyle"
     with resources.as_file(source) as style, plt.style.context(style, after_reset=True):
         plt.rcParams["font.sans-serif"] = ["DejaVu Sans", "sans-serif"]  # said in every word
-        fig, ax = plt.subplots(figsize=(6.4, 2.4))
+        fig, ax = plt.subplots(figsize=(5.2, 2.4))
         edges = [place + 0.5 for place in (*places, steps)]
         for way, name in ((False, "forward"), (True, "backward")):
             if way in backward:

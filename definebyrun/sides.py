@@ -174,6 +174,9 @@ def legend(trace: Trace) -> str:
         return ""
     called = "" if trace.sides == SIDES else f"A is {trace.sides[0]}, B is {trace.sides[1]}. "
     alone = {part.side for part in (*trace.ops, *trace.nodes, *trace.edges, *trace.tensors)}
+    for op in trace.ops:  # both ran it, but only one made a node: its card is not the other's
+        nodes = [trace.nodes[number].side for number in trace.nodes_of(op.index)]
+        alone |= set(SIDES) if nodes and all(nodes) and not op.side else set()
     marks = {
         "A": "a bar on the left: only A did it",
         "B": "a bar on the right: only B did it",
@@ -181,4 +184,4 @@ def legend(trace: Trace) -> str:
     said = "; ".join(marks[side] for side in SIDES if side in alone)
     rest = "no bar: both did it" if said else "Both runs did the same"
     said = f"{said[0].upper()}{said[1:]}; {rest}." if said else f"{rest}."
-    return f"{called}{said} Numbers that differ: A · B."
+    return f"{called}{said} Numbers that differ: A\N{NO-BREAK SPACE}·\N{NO-BREAK SPACE}B."

@@ -15,12 +15,12 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from .trace import Number, Numbers, Value
 
-__all__ = ["KEEP", "dtype_of", "snapshot"]
+__all__ = ["KEEP", "dtype_of", "snapshot", "unseen_snapshot"]
 
 KEEP = 4096
 """Tensors of at most this many elements are kept whole; of larger ones only the range is kept."""
 
-SPAN = 2**20
+SPAN = 2**18
 """Of tensors with more elements than this not even the range is read, so that large models stay quick to record."""
 
 FEW = 16
@@ -34,22 +34,31 @@ def snapshot(tensor: torch.Tensor) -> Value:
     """The tensor's content now.
 
     >>> snapshot(torch.tensor([1.0, -2.0, 3.0]))
-    Value(shape=(3,), dtype='float32', data=(1.0, -2.0, 3.0), low=-2.0, high=3.0)
+    Value(shape=(3,), dtype='float32', data=(1.0, -2.0, 3.0), low=None, high=None)
     """
     with torch._C.DisableTorchFunction():
-        shape, dtype = _shape(tensor), _name(tensor.dtype)
-        readable = tensor.layout is torch.strided and not tensor.is_meta and not tensor.is_quantized
-        # a fake tensor that is asked for numbers leaves a mark on the tracing that it is for
-        fake = type(tensor) not in PLAIN and type(tensor).__name__ == "FakeTensor"
-        if not readable or fake or torch._C._functorch.is_functorch_wrapped_tensor(tensor):
-            return Value(shape, dtype)
-        try:
-            if not torch._C._len_torch_dispatch_stack():
-                return _content(tensor, shape, dtype)
-            with _disable_current_modes():  # a mode of the learner's would see what is done here
-                return _content(tensor, shape, dtype)
-        except (RuntimeError, TypeError):  # fake, masked and nested tensors
-            return Value(shape, dtype)
+        return unseen_snapshot(tensor)
+
+
+def unseen_snapshot(tensor: torch.Tensor) -> Value:
+    """The same for who has switched torch functions off already, as the recorder has."""
+    kind = type(tensor)
+    shape, dtype = _shape(tensor), _name(tensor.dtype)
+    readable = tensor.layout is torch.strided and not tensor.is_meta and not tensor.is_quantized
+    # a fake tensor that is asked for numbers leaves a mark on the tracing that it is for
+    fake = kind not in PLAIN and kind.__name__ == "FakeTensor"
+    if not readable or fake or torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+        return Value(shape, dtype)
+    try:
+        count = tensor.numel()
+        if count == 0 or count > SPAN:
+            return Value(shape, dtype, None if count else ())
+        if not torch._C._len_torch_dispatch_stack():
+            return _content(tensor, shape, dtype, count)
+        with _disable_current_modes():  # a mode of the learner's would see what is done here
+            return _content(tensor, shape, dtype, count)
+    except (RuntimeError, TypeError):  # fake, masked and nested tensors
+        return Value(shape, dtype)
 
 
 def _shape(tensor: torch.Tensor) -> tuple[int, ...]:
@@ -61,27 +70,22 @@ def _shape(tensor: torch.Tensor) -> tuple[int, ...]:
         return ()
 
 
-def _content(tensor: torch.Tensor, shape: tuple[int, ...], dtype: str) -> Value:
+def _content(tensor: torch.Tensor, shape: tuple[int, ...], dtype: str, count: int) -> Value:
     plain = tensor.detach() if tensor.requires_grad else tensor
-    count = plain.numel()
-    data: Sequence[Number] | None = None
     if count <= KEEP:
-        data = _bytes(plain) if count > FEW and type(tensor) in PLAIN else None
+        data: Sequence[Number] | None = None
+        if count > FEW and type(tensor) in PLAIN:
+            data = _bytes(plain)
         if data is None:
-            data = tuple(plain.tolist() if plain.dim() == 1 else plain.reshape(-1).tolist())
-    if count == 0 or count > SPAN or plain.is_complex():
+            data = tuple(plain.tolist() if len(shape) == 1 else plain.reshape(-1).tolist())
         return Value(shape, dtype, data)
-    if count == 1 and data is not None:
-        return Value(shape, dtype, data, float(data[0]), float(data[0]))  # type: ignore[arg-type]
-    if data is not None and type(data) is tuple and type(data[0]) is float:
-        least, most, both = min(data), max(data), sum(data)  # type: ignore[type-var]
-        if both == both and least and most:  # else torch has to say which zero, and find the NaN
-            return Value(shape, dtype, data, least, most)  # type: ignore[arg-type]
-    if count > KEEP and not plain.is_contiguous():
+    if plain.is_complex():
+        return Value(shape, dtype)
+    if not plain.is_contiguous():
         low, high = _range(_as_it_lies(plain))
         if low and high:  # which of 0.0 and -0.0 is found may depend on the order
-            return Value(shape, dtype, data, low, high)
-    return Value(shape, dtype, data, *_range(plain))
+            return Value(shape, dtype, None, low, high)
+    return Value(shape, dtype, None, *_range(plain))
 
 
 def _range(plain: torch.Tensor) -> tuple[float, float]:

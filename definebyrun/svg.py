@@ -14,21 +14,19 @@ from functools import lru_cache
 from html import escape
 from itertools import pairwise
 from math import hypot
-from xml.etree import ElementTree
 
 from .cards import Card, Link, State
 from .dot import AGAIN, ALONE, FILL, LINE, PAD, ROW, badge_of, to_dot
 from .frames import Frame
 from .layout import to_svg
+from .places import Shape, bounds, numbers, places
 
 __all__ = ["Picture", "draw"]
 
-_NS = "{http://www.w3.org/2000/svg}"
 FLOW = 6.7
 """Points that a character takes of a gradient beside its arrow."""
 ROOM = 8
 """Points around a comparison, for the marks on the frames of its outermost cards."""
-_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _LONG = re.compile(r"-?\d+\.\d\d+")
 _WEIGHTS = [
     ((1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3)
@@ -48,15 +46,8 @@ class Picture:
 
 def draw(cards: list[Card], links: list[Link], label: str, frames: Sequence[Frame] = ()) -> Picture:
     """Lay out and draw; `label` is the text alternative. Raises `layout.LayoutError` without an engine."""
-    root = _read(to_svg(to_dot(cards, links, labels=False, frames=frames)))
-    _, _, width, height = (float(n) for n in _NUMBER.findall(root.get("viewBox", "0 0 0 0")))
-    graph = root.find(f"{_NS}g")
-    shift = (
-        _NUMBER.findall((graph.get("transform") or "").partition("translate")[2])
-        if graph is not None
-        else ["0", "0"]
-    )
-    groups = {group.get("id"): group for group in root.iter(f"{_NS}g")}
+    found = places(to_svg(to_dot(cards, links, labels=False, frames=frames)))
+    width, height, groups = found.width, found.height, found.shapes
     parts = [_frame(frame, _box(groups[frame.id])) for frame in frames]
     parts += [part for link in links for part in _link(link, groups[link.id])]
     for frame in frames:
@@ -72,26 +63,16 @@ def draw(cards: list[Card], links: list[Link], label: str, frames: Sequence[Fram
         f'<svg class="dbr-svg" xmlns="http://www.w3.org/2000/svg" viewBox="{-room} {-room} {width:g} {height:g}" '
         f'width="{width:g}" height="{height:g}" role="img" aria-label="{escape(label)}" '
         f'font-family="ui-monospace,SFMono-Regular,Menlo,Consolas,DejaVu Sans Mono,monospace" font-size="12">'
-        f'<g transform="translate({shift[0]} {shift[1]})">' + "".join(parts) + "</g></svg>"
+        f'<g transform="translate({found.shift[0]} {found.shift[1]})">'
+        + "".join(parts)
+        + "</g></svg>"
     )
     return Picture(svg, width, height)
 
 
-def _read(svg: str) -> ElementTree.Element:
-    """Graphviz's picture as a tree; its comments, one for each card and link, are not made into elements first."""
-    builder = ElementTree.TreeBuilder(comment_factory=str)  # type: ignore[arg-type]
-    return ElementTree.fromstring(svg, ElementTree.XMLParser(target=builder))
-
-
-def _box(group: ElementTree.Element) -> tuple[float, float, float, float]:
-    """Left, top, width and height of a node as Graphviz has placed it."""
-    return _bounds(next(part for part in group if part.tag in (f"{_NS}polygon", f"{_NS}path")))
-
-
-def _bounds(shape: ElementTree.Element) -> tuple[float, float, float, float]:
-    numbers = list(map(float, _NUMBER.findall(shape.get("points") or shape.get("d") or "")))
-    xs, ys = numbers[::2], numbers[1::2]
-    return min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)
+def _box(shapes: list[Shape]) -> tuple[float, float, float, float]:
+    """Left, top, width and height of a card or frame as Graphviz has placed it."""
+    return bounds(shapes[0])
 
 
 def _frame(frame: Frame, box: tuple[float, float, float, float]) -> str:
@@ -109,9 +90,9 @@ def _since(frame: Frame) -> str:
     return f' data-b="{frame.born}"' if frame.made else ""
 
 
-def _link(link: Link, group: ElementTree.Element) -> list[str]:
-    line = _line(group)
-    tip = next((part.get("points") or "" for part in group if part.tag == f"{_NS}polygon"), "")
+def _link(link: Link, shapes: list[Shape]) -> list[str]:
+    line = _line(shapes)
+    tip = next((points for tag, _, points in shapes if tag == "polygon"), "")
     kind, dash = ("edge", "") if link.edge is not None else ("data", ' stroke-dasharray="5 3"')
     colour = "#33527a" if link.edge is not None else "#77776f"
     if link.back:
@@ -125,21 +106,21 @@ def _link(link: Link, group: ElementTree.Element) -> list[str]:
         f'<path d="{_rounded(line)}" fill="none" stroke="{colour}" stroke-width="{wide}"{dash}/>'
         f'<polygon points="{_rounded(tip)}" fill="{colour}"/>{mark}</g>'
     ]
-    room = next((p for p in group if p.get("fill") == "white"), None) if link.back else None
+    room = next((shape for shape in shapes if shape[1] == "white"), None) if link.back else None
     if room is not None:
-        x, y, _, height = _bounds(room)
+        x, y, _, height = bounds(room)
         parts.append(_text("dbr-k", x + 4, y + height - 2, AGAIN))
     return parts
 
 
-def _line(group: ElementTree.Element) -> str:
-    return next(part for part in group if part.tag == f"{_NS}path").get("d") or ""
+def _line(shapes: list[Shape]) -> str:
+    return next(line for tag, _, line in shapes if tag == "path")
 
 
-def _flows(link: Link, group: ElementTree.Element, right: float) -> list[str]:
+def _flows(link: Link, shapes: list[Shape], right: float) -> list[str]:
     """The gradients that go along a link, beside its middle: above the cards, and on the side where there is room."""
     parts = []
-    x, y = _middle(_line(group)) if link.flows else (0, 0)
+    x, y = _middle(_line(shapes)) if link.flows else (0, 0)
     for flow in link.flows:
         lines = flow.text.split("\n")
         end = x + 7 + FLOW * max(map(len, lines)) > right  # else it would be cut off
@@ -165,8 +146,8 @@ def _tenths(number: str) -> str:
 
 def _middle(line: str) -> tuple[float, float]:
     """The middle of a chain of cubic curves, by length, near enough to put a word beside it."""
-    numbers = list(map(float, _NUMBER.findall(line)))
-    points = list(zip(numbers[::2], numbers[1::2], strict=True))
+    found = numbers(line)
+    points = list(zip(found[::2], found[1::2], strict=True))
     track = [points[0]]
     for i in range(0, len(points) - 1, 3):
         (ax, ay), (bx, by), (cx, cy), (dx, dy) = points[i : i + 4]

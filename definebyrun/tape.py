@@ -23,6 +23,7 @@ from .compare import compare as compare_traces
 from .dot import to_dot
 from .fold import fit, fold
 from .frames import Frame, framed
+from .garbage import full_collections_wait
 from .kept import Kept
 from .layout import LayoutError
 from .memory import kept_after_steps
@@ -298,7 +299,7 @@ def record() -> Iterator[Tape]:
     ('w', 3, 5)
     """
     recorder = Recorder()
-    with recorder:
+    with full_collections_wait(), recorder:
         yield Tape(recorder)
 
 

@@ -50,10 +50,12 @@ def number(value: complex | float | int | bool) -> str:
 def brief(value: Value | None, width: int = 22) -> str:
     """A value in at most about `width` characters: its content when that fits, else its shape and range.
 
-    >>> brief(Value((3,), "float32", (0.5, -2.0, 6.0), -2.0, 6.0))
+    >>> brief(Value((3,), "float32", (0.5, -2.0, 6.0)))
     '[0.5, -2, 6]'
     >>> brief(Value((64, 10), "float32", None, -1.5, 2.25))
     '64×10 in [-1.5, 2.25]'
+    >>> brief(Value((3, 2), "float32", (0.6, 0.8, float("nan"), float("nan"), 1.0, 2.0)))
+    '3×2 in [0.6, 2], 2 nan'
     """
     if value is None:
         return "not yet"
@@ -62,25 +64,31 @@ def brief(value: Value | None, width: int = 22) -> str:
         if len(text) <= width:
             return text
     shape = "×".join(map(str, value.shape)) or "scalar"
-    if value.low is None or value.high is None:
+    bounds = value.bounds()
+    if bounds is None:
         return f"{shape} {value.dtype}"[:width]
-    text = f"{shape} in [{number(value.low)}, {number(value.high)}]"
-    if value.low == value.high:
-        text = f"{shape}, all {number(value.low)}"
-    if len(text) > width:
-        text = f"{shape} [{value.low:.2g}, {value.high:.2g}]"
-    return text if len(text) <= width else f"{shape} {value.dtype}"[:width]
+    low, high = bounds
+    whole = value.data or ()
+    numbers = [n for n in whole if n == n] if low != low else []
+    ways = [f"{shape} in [{number(low)}, {number(high)}]", f"{shape} [{low:.2g}, {high:.2g}]"]
+    if numbers:  # those that are none are counted
+        low, high = float(min(numbers)), float(max(numbers))  # type: ignore[type-var]
+        rest = f"{len(whole) - len(numbers)} nan"
+        ways = [f"{shape} in [{number(low)}, {number(high)}], {rest}", f"{shape}, {rest}"]
+    elif low == high or low != low:
+        ways[0] = f"{shape}, all {number(low)}"
+    return next((text for text in ways if len(text) <= width), f"{shape} {value.dtype}"[:width])
 
 
 def adds_up(parts: list[Value], value: Value) -> bool:
     """Whether a value is the sum of parts, as far as their numbers are known.
 
-    >>> one, two = (Value((), "float32", (float(n),), n, n) for n in (1, 2))
+    >>> one, two = (Value((), "float32", (float(n),)) for n in (1, 2))
     >>> adds_up([one, one], two), adds_up([one, two], two)
     (True, False)
     """
     made = total(parts)
-    unknown = made.data is None and made.low is None
+    unknown = made.data is None
     return unknown or brief(made, 40) == brief(value, 40)
 
 

@@ -10,6 +10,7 @@ had it, where that differs from A.
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,6 +20,11 @@ from typing import Any
 
 from . import plain
 from .frozen import frozen
+
+try:
+    import numpy
+except ImportError:  # PyTorch can do without, and so can this package
+    numpy = None  # type: ignore[assignment]
 
 __all__ = [
     "Block",
@@ -53,10 +59,22 @@ class Numbers(Sequence[Number]):
     True
     """
 
-    __slots__ = ("_code", "_raw")
+    __slots__ = ("_bounds", "_code", "_raw")
 
     def __init__(self, code: str, raw: bytes) -> None:
         self._code, self._raw = code, raw
+        self._bounds: tuple[float, float] | None = None
+
+    def bounds(self) -> tuple[float, float]:
+        """The smallest and largest of them, as `Value.bounds` gives it; there is at least one."""
+        if self._bounds is None:
+            if numpy is None:
+                self._bounds = _bounds(self._read())
+            else:  # much quicker for many
+                found = numpy.frombuffer(self._raw, self._code)
+                with numpy.errstate(invalid="ignore"):
+                    self._bounds = float(found.min()), float(found.max())
+        return self._bounds
 
     def _read(self) -> array[Any]:
         return array(self._code, self._raw)
@@ -85,12 +103,20 @@ class Numbers(Sequence[Number]):
         return repr(tuple(self))
 
 
+def _bounds(numbers: Sequence[Any]) -> tuple[float, float]:
+    low, high, whole = float(min(numbers)), float(max(numbers)), float(sum(numbers))
+    if whole == whole and high - low == high - low:
+        return low, high
+    broken = any(n != n for n in numbers)  # the sum of inf and -inf is no number either
+    return (math.nan, math.nan) if broken else (low, high)
+
+
 @frozen
 class Value:
     """A tensor's content at one moment: all of it when it is small, its range when it is large.
 
-    `data` is the content in row-major order, or None beyond `snapshot.KEEP` elements; `low` and `high` are
-    the smallest and largest element where that is known (up to `snapshot.SPAN` elements).
+    `data` is the content in row-major order, or None beyond `snapshot.KEEP` elements; `low` and `high` are then
+    the smallest and largest element, where that is known (up to `snapshot.SPAN` elements). `bounds` has it either way.
 
     >>> Value((2, 2), "float32", (1.0, 2.0, 3.0, 4.0)).tolist()
     [[1.0, 2.0], [3.0, 4.0]]
@@ -115,6 +141,20 @@ class Value:
             flat = [flat[i : i + size] for i in range(0, len(flat), size)] if size else []
         return flat
 
+    def bounds(self) -> tuple[float, float] | None:
+        """The smallest and largest element, `nan` for both where one of them is; None where that is not known.
+
+        >>> Value((2,), "float32", (1.0, -2.0)).bounds()
+        (-2.0, 1.0)
+        """
+        if self.data is None:
+            return None if self.low is None or self.high is None else (self.low, self.high)
+        if isinstance(self.data, Numbers):
+            return self.data.bounds()
+        if not self.data or type(self.data[0]) is complex:
+            return None
+        return _bounds(self.data)
+
     def item(self) -> Number:
         """The content of a one-element value, as `torch.Tensor.item` gives it; `ValueError` for any other."""
         if self.data is None or len(self.data) != 1:
@@ -136,9 +176,7 @@ def total(parts: Sequence[Value]) -> Value:
     if any(part.data is None or part.shape != first.shape for part in parts):
         return Value(first.shape, first.dtype)
     data = tuple(map(sum, zip(*(part.data or () for part in parts), strict=True)))
-    if not data or isinstance(data[0], complex):
-        return Value(first.shape, first.dtype, data)
-    return Value(first.shape, first.dtype, data, float(min(data)), float(max(data)))
+    return Value(first.shape, first.dtype, data)
 
 
 @frozen

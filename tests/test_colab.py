@@ -1,7 +1,7 @@
 """What Colab does: one notebook alone in an empty folder, no course package, everything else already there.
 
-The package is built as a wheel, and the notebook's own setup cell installs it into an environment that has torch
-and the like but not `definebyrun`; only the address in that cell is replaced by the wheel's. Then every cell runs.
+The packages are built as wheels, and the notebook's own setup cell installs them into an environment that has torch
+and the like but no `definebyrun`; only the addresses in that cell are replaced by the wheels'. Then every cell runs.
 """
 
 from __future__ import annotations
@@ -13,13 +13,17 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import venv
+import zipfile
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+
+import definebyrun
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -49,37 +53,28 @@ def ask(python: Path, code: str, folder: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package as a wheel, built from a copy, so that nothing is left in the repository."""
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The two packages as wheels, built from a copy, so that nothing is left in the repository."""
     source = tmp_path_factory.mktemp("source")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
-    shutil.copytree(
-        ROOT / "definebyrun", source / "definebyrun", ignore=shutil.ignore_patterns("__pycache__")
-    )
+    for name in ("definebyrun", "course"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return {name: build(source / name, source / f"dist-{name}") for name in (".", "course")}
+
+
+def build(folder: Path, dist: Path) -> Path:
+    """The wheel of the project in a folder."""
     # A version of its own, so that pip does not take the package of this repository, if it sees it, for this one.
-    project = (source / "pyproject.toml").read_text(encoding="utf-8")
+    project = (folder / "pyproject.toml").read_text(encoding="utf-8")
     project = re.sub(r'^(version = "[^"]+)"', r'\1+wheel"', project, count=1, flags=re.MULTILINE)
-    (source / "pyproject.toml").write_text(project, encoding="utf-8")
+    (folder / "pyproject.toml").write_text(project, encoding="utf-8")
+    command = ["-m", "pip", "wheel", ".", "--no-deps", "--no-build-isolation", "--quiet"]
     done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pip",
-            "wheel",
-            ".",
-            "--no-deps",
-            "--no-build-isolation",
-            "--quiet",
-            "-w",
-            "dist",
-        ],
-        cwd=source,
-        capture_output=True,
-        text=True,
+        [sys.executable, *command, "-w", str(dist)], cwd=folder, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    (built,) = (source / "dist").glob("*.whl")
+    (built,) = dist.glob("*.whl")
     return built
 
 
@@ -97,16 +92,56 @@ def python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return scripts / ("python.exe" if os.name == "nt" else "python")
 
 
-def test_the_wheel_holds_the_files_that_the_player_needs(wheel: Path) -> None:
-    import zipfile
-
-    held = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("definebyrun/")}
+def test_the_wheels_hold_the_whole_package_between_them(wheels: dict[str, Path]) -> None:
+    held = {
+        name: {
+            inside for inside in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in inside
+        }
+        for name, wheel in wheels.items()
+    }
     here = {
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / "definebyrun").rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
-    assert held == here
+    assert held["."] | held["course"] == here
+    assert held["course"] == {
+        name for name in here if name.split("/")[1] in ("exercises", "pieces")
+    }
+    assert not held["."] & held["course"]
+
+
+def test_a_wheel_is_small(wheels: dict[str, Path]) -> None:
+    assert all(path.stat().st_size < 200_000 for path in wheels.values())
+
+
+def test_both_packages_have_one_version() -> None:
+    projects = [
+        tomllib.loads((ROOT / f"{name}pyproject.toml").read_text("utf-8"))
+        for name in ("", "course/")
+    ]
+    assert {project["project"]["version"] for project in projects} == {definebyrun.__version__}
+
+
+def test_the_recorder_alone_says_where_the_exercises_are(
+    python: Path, wheels: dict[str, Path], tmp_path: Path
+) -> None:
+    install = [python, "-m", "pip", "install", "--quiet", wheels["."]]
+    subprocess.run(install, env=bare_environment(), check=True, capture_output=True)
+    code = """
+import torch, definebyrun as dbr
+w = torch.ones(2, requires_grad=True)
+with dbr.record() as tape:
+    (w * 2).sum().backward()
+print(len(tape.nodes), "<svg" in tape.svg())
+try:
+    dbr.check("01.1", 3)
+except ModuleNotFoundError as error:
+    print(error)
+"""
+    said = ask(python, code, tmp_path).splitlines()
+    assert said[0] == "3 True"
+    assert "pip install definebyrun-course" in said[1]
 
 
 def kernel(python: Path, folder: Path) -> Path:
@@ -121,7 +156,11 @@ def kernel(python: Path, folder: Path) -> Path:
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_alone_installs_the_package_and_runs(
-    path: Path, python: Path, wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path,
+    python: Path,
+    wheels: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder = tmp_path / "content"
     folder.mkdir()
@@ -132,8 +171,10 @@ def test_a_notebook_alone_installs_the_package_and_runs(
 
     book = nbformat.read(path, as_version=4)
     setup = book.cells[1]
-    setup.source, replaced = re.subn(r"git\+https://[^\"\s]+", wheel.as_uri(), setup.source)
-    assert replaced == 1
+    for name, wheel in wheels.items():
+        address = r"git\+https://[^\"#\s]+" + (f"#subdirectory={name}" if name != "." else '(?=")')
+        setup.source, replaced = re.subn(address, wheel.as_uri(), setup.source)
+        assert replaced == 1
     for cell in book.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None

@@ -323,9 +323,9 @@ def test_without_pygraphviz_a_dot_on_the_path_lays_out(monkeypatch: pytest.Monke
     asked = []
     answer = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><g transform="translate(4 5)">{}</g></svg>'
     cards, links = deal(small().trace)
-    parts = [f'<g id="{c.id}"><polygon points="0,0 8,0 8,8 0,8"/></g>' for c in cards]
+    parts = [f'<g id="{c.id}" class="node"><polygon points="0,0 8,0 8,8 0,8"/></g>' for c in cards]
     parts += [
-        f'<g id="{k.id}"><path d="M0,0C1,1 2,2 3,3"/><polygon points="0,0 1,1 2,0"/></g>'
+        f'<g id="{k.id}" class="edge"><path d="M0,0C1,1 2,2 3,3"/><polygon points="0,0 1,1 2,0"/></g>'
         for k in links
     ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 
 import definebyrun as dbr
 from definebyrun.exercises import Exercise, Wrong, lessons, of_lesson
@@ -59,15 +60,35 @@ class Hollow:
     def forward(self, x: Any) -> None: ...
 
 
-@pytest.mark.parametrize(
-    "stub", [..., (..., ...), [1, ...], {"a": ...}, empty, documented, Hollow, lambda: ...]
-)
+class HollowFunction(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> None: ...
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Any) -> None: ...
+
+
+class HalfFunction(HollowFunction):
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        return x.exp()
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Any) -> None: ...
+
+
+EMPTY = [empty, documented, Hollow, HollowFunction, lambda: ...]
+
+
+@pytest.mark.parametrize("stub", [..., (..., ...), [1, ...], {"a": ...}, *EMPTY])
 def test_a_stub_is_not_attempted(stub: Any) -> None:
     assert is_stub(stub)
     assert dbr.check("01.2", stub).status == "not attempted yet"
 
 
-@pytest.mark.parametrize("answer", [0, None, (1, 2), [], lambda x: x, lambda: 3, judge, Exercise])
+@pytest.mark.parametrize(
+    "answer", [0, None, (1, 2), [], lambda x: x, lambda: 3, judge, Exercise, HalfFunction]
+)
 def test_an_attempt_is_no_stub(answer: Any) -> None:
     assert not is_stub(answer)
 

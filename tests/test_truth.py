@@ -872,3 +872,33 @@ def test_what_captures_code_works_inside_a_recording(first: str, call: str, ops:
         encoding="utf-8",
     )
     assert done.stdout.strip() == f"True {ops}", done.stderr
+
+
+def test_full_collections_wait_for_the_end_of_a_recording_and_come_back_after_it() -> None:
+    seen: list[int] = []
+
+    def note(phase: str, about: dict[str, int]) -> None:
+        seen.extend([about["generation"]] if phase == "start" else [])
+
+    before, w = gc.get_threshold(), leaf(1.0)
+    gc.set_threshold(700, 2, 2)
+    gc.callbacks.append(note)
+    try:
+        with dbr.record():
+            x = w
+            for _ in range(1000):
+                x = x * 0.999
+            recorded = [*seen]
+            gc.collect()
+        assert recorded.count(1) > 2
+        assert 2 not in recorded
+        assert gc.get_threshold() == (700, 2, 2)
+        with contextlib.suppress(ZeroDivisionError), dbr.record(), dbr.record():
+            1 / 0  # noqa: B018
+        assert gc.get_threshold() == (700, 2, 2)
+        with dbr.record():
+            gc.set_threshold(600, 5, 5)
+        assert gc.get_threshold() == (600, 5, 5)
+    finally:
+        gc.callbacks.remove(note)
+        gc.set_threshold(*before)

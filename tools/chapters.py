@@ -109,12 +109,12 @@ def badge(lesson: Lesson) -> str:
 
 
 def setup_source(lesson: Lesson) -> str:
-    """Three lines that install the course's package where it is missing and do nothing where it is there."""
+    """Three lines that install the course's packages where they are missing and do nothing where they are there."""
     url, branch = repository(lesson.root)
     return (
         "import importlib.util\n"
         'if importlib.util.find_spec("definebyrun") is None:\n'
-        f'    %pip install -q "definebyrun[lessons] @ git+{url}@{branch}"'
+        f'    %pip install -q "git+{url}@{branch}" "git+{url}@{branch}#subdirectory=course"'
     )
 
 

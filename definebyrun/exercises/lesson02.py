@@ -98,8 +98,13 @@ def check_jacobian(jacobian: Callable[[Callable[[Tensor], Tensor], Tensor], Tens
     expect(
         part.shape == (2, 3) and not part[1].any(),
         "An output that does not depend on x needs a row of zeros.",
-        "materialize_grads",
     )
+    unused = "For a function that does not use x the table is (2, 3), all zeros."
+    try:
+        part = jacobian(lambda x: weight[:, 0] * 1, x)
+    except (RuntimeError, TypeError):  # refused by autograd.grad, or a None among the rows
+        expect(False, unused, "What does materialize_grads=True do?")
+    expect(part.shape == (2, 3) and not part.any(), unused)
 
 
 # ---- 02.3: a backward pass of one's own ----
@@ -200,6 +205,13 @@ def _summed(function: Any, x: Tensor) -> Tensor:
     return autograd.grad(function(x).sum(), x)[0]
 
 
+def _without_zeros(function: Any, x: Tensor) -> Tensor:
+    x = x.detach().requires_grad_()
+    y = function(x)
+    rows = torch.eye(len(y), dtype=y.dtype)
+    return torch.stack([autograd.grad(y, x, row, retain_graph=True)[0] for row in rows])
+
+
 def _by_calling_often(function: Any, x: Tensor) -> Tensor:
     x = x.detach().requires_grad_()
     count = len(function(x))
@@ -276,6 +288,7 @@ EXERCISES = (
             Wrong("transposed", lambda f, x: _by_calling_often(f, x).T, "shape (3, 2)"),
             Wrong("a call for each row", _by_calling_often, "You called the function 3 times"),
             Wrong("by backward", _by_backward, "got another .grad"),
+            Wrong("no zeros for an unused input", _without_zeros, "does not use x"),
         ),
     ),
     Exercise(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -104,11 +105,11 @@ def _count(saved_bytes: Any, want: int, what: str, hint: str, function: Any, x: 
     )
 
 
-# ---- 04.4: activations in 16 bits ----
+# ---- 04.4: activations in 16 bits, each once ----
 
 
 def check_half(half_activations: Callable[[nn.Module, Tensor], Tensor]) -> None:
-    """`half_activations(model, x)` keeps activations in bfloat16, and parameters as they are."""
+    """`half_activations(model, x)` keeps one bfloat16 copy of each activation, and parameters as they are."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 16), nn.Tanh()).float()
     x = torch.randn(8, 16, dtype=torch.float32)
@@ -129,12 +130,19 @@ def check_half(half_activations: Callable[[nn.Module, Tensor], Tensor]) -> None:
         "A weight was copied to bfloat16; it exists anyway.",
         "A layer saves its weight transposed: a view. What is the _base of a view?",
     )
+    ours = {t.untyped_storage().data_ptr(): t.nbytes for t in kept if t.shape != (16, 16)}
+    expect(
+        sum(ours.values()) == 768,
+        f"The graph keeps {sum(ours.values())} bytes besides weights; half of the plain run is 768.",
+        "tanh keeps its result and the next layer the same tensor: give both the same copy.",
+    )
     y.sum().backward()
     near = all(
         torch.allclose(p.grad, g, rtol=0.05, atol=0.05)
         for p, g in zip(model.parameters(), want, strict=True)
     )
     expect(near, "The gradients are far off.", "unpack has to give the same dtype back.")
+    _same_place(half_activations)
     low = torch.ones(4, dtype=torch.bfloat16, requires_grad=True)
     half_activations(torch.exp, low).sum().backward()
     whole = half_activations(lambda x: x.double().exp(), x.detach().requires_grad_())
@@ -142,6 +150,41 @@ def check_half(half_activations: Callable[[nn.Module, Tensor], Tensor]) -> None:
         [t.dtype for t in _kept(whole)] == [torch.float64],
         "A float64 tensor was not kept as it is.",
     )
+
+
+def _same_place(half_activations: Any) -> None:
+    """Two tensors one after the other at one address, and one tensor before and after a write."""
+    place, held = bytearray(4 * 64), []
+
+    def moved_in(x: Tensor) -> Tensor:
+        total: Any = 0
+        for number in (1.0, 2.0):
+            place[:] = torch.full((64,), number).numpy().tobytes()
+            factor = torch.frombuffer(place, dtype=torch.float32)
+            total = total + x * factor
+            storage = weakref.ref(factor.untyped_storage())
+            del factor
+            held.append(storage() is not None)
+        return total
+
+    def written(x: Tensor) -> Tensor:
+        factor = torch.ones(64, dtype=torch.float32)
+        first = x * factor
+        return first + x * factor.add_(1)
+
+    for function, why in (
+        (moved_in, "A tensor at the address of one that is gone got the copy of that one."),
+        (written, "A tensor that was written to got the copy made before."),
+    ):
+        x = torch.ones(64, dtype=torch.float32, requires_grad=True)
+        half_activations(function, x).sum().backward()
+        expect(
+            not any(held),
+            "A tensor that the forward pass was through with was still held, in 32 bits.",
+            "Hold the copy, and what tells tensors apart, but not the tensor: a weak key.",
+        )
+        hint = "What tells two tensors apart: their storage, and how often it was written to."
+        expect(x.grad.unique().tolist() == [3.0], why, hint)
 
 
 def _kept(tensor: Tensor) -> list[Tensor]:
@@ -152,8 +195,10 @@ def _kept(tensor: Tensor) -> list[Tensor]:
 # ---- 04.5: a checkpoint ----
 
 
-def check_recompute(recompute: Callable[[Callable[[Tensor], Tensor], Tensor], Tensor]) -> None:
-    """`recompute(function, x)` keeps x alone between the passes."""
+def check_recompute(recompute: type[autograd.Function]) -> None:
+    """`Recompute.apply(function, x)` keeps x alone between the passes."""
+    is_function = isinstance(recompute, type) and issubclass(recompute, autograd.Function)
+    expect(is_function, "The answer is the class Recompute, a torch.autograd.Function.")
     calls: list[bool] = []
 
     def function(x: Tensor) -> Tensor:
@@ -165,10 +210,11 @@ def check_recompute(recompute: Callable[[Callable[[Tensor], Tensor], Tensor], Te
     calls.clear()
     saved: list[Tensor] = []
     with hooks(lambda t: saved.append(t) or t, lambda t: t):
-        y = recompute(function, x)
+        y = recompute.apply(function, x)
+    expect(isinstance(y, Tensor), f"forward returned {y!r:.40}, not function(x).")
     expect(torch.allclose(y, function(x)), "The value is not that of function(x).")
     calls.pop()
-    expect(y.requires_grad, "The result does not ask for gradients.", "Use Function.apply.")
+    expect(y.requires_grad, "The result does not ask for gradients.")
     kept = [t for t in saved if t.data_ptr() != x.data_ptr()]
     expect(
         len(kept) == 0,
@@ -232,25 +278,75 @@ def _all_in_half(model: Any, x: Tensor) -> Tensor:
         return model(x)
 
 
+def _each_time(model: Any, x: Tensor) -> Tensor:
+    return _once(model, x, lambda t: object())
+
+
+def _by_address(model: Any, x: Tensor) -> Tensor:
+    return _once(model, x, lambda t: (t.data_ptr(), t._version))
+
+
+def _all_held(model: Any, x: Tensor) -> Tensor:
+    held: list[Tensor] = []  # so that no address is used twice
+    return _once(model, x, lambda t: held.append(t) or (t.data_ptr(), t._version))
+
+
+def _unversioned(model: Any, x: Tensor) -> Tensor:
+    return _once(model, x, lambda t: t.untyped_storage(), weakref.WeakKeyDictionary())
+
+
+def _once(model: Any, x: Tensor, key_of: Callable[[Tensor], Any], copies: Any = None) -> Tensor:
+    copies = {} if copies is None else copies
+
+    def pack(t: Tensor) -> Tensor:
+        base = t if t._base is None else t._base
+        if t.dtype != torch.float32 or (base.is_leaf and base.requires_grad):
+            return t
+        return copies.setdefault(key_of(t), t.bfloat16())
+
+    with hooks(pack, lambda t: t.float() if t.dtype == torch.bfloat16 else t):
+        return model(x)
+
+
 def _not_at_all(model: Any, x: Tensor) -> Tensor:
     with hooks(lambda t: t, lambda t: t):
         return model(x)
 
 
-def _ones(function: Any, x: Tensor) -> Tensor:
-    class Recompute(autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, x: Tensor) -> Tensor:
-            ctx.save_for_backward(x)
-            return function(x)
+class _Ones(autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, function: Any, x: Tensor) -> Tensor:
+        ctx.function = function
+        ctx.save_for_backward(x)
+        return function(x)
 
-        @staticmethod
-        def backward(ctx: Any, grad_output: Tensor) -> Tensor:
-            with torch.enable_grad():
-                x = ctx.saved_tensors[0].detach().requires_grad_()
-                return autograd.grad(function(x).sum(), x)[0]
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> Any:
+        with torch.enable_grad():
+            x = ctx.saved_tensors[0].detach().requires_grad_()
+            return None, autograd.grad(ctx.function(x).sum(), x)[0]
 
-    return Recompute.apply(x)
+
+class _Whole(_Ones):
+    """Builds the graph on the way there, and keeps it."""
+
+    @staticmethod
+    def forward(ctx: Any, function: Any, x: Tensor) -> Tensor:
+        with torch.enable_grad():
+            ctx.x = x.detach().requires_grad_()
+            ctx.y = function(ctx.x)
+        return ctx.y.detach()
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> Any:
+        return None, autograd.grad(ctx.y, ctx.x, grad_output)[0]
+
+
+class _Unrecorded(_Ones):
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> Any:
+        x = ctx.saved_tensors[0].detach().requires_grad_()
+        return None, autograd.grad(ctx.function(x), x, grad_output)[0]
 
 
 EXERCISES = (
@@ -285,11 +381,15 @@ EXERCISES = (
     ),
     Exercise(
         "04.4",
-        "Activations in 16 bits, weights as they are.",
+        "One copy of each activation, in 16 bits; weights as they are.",
         check_half,
         (
             Wrong("weights too", _all_in_half, "A weight was copied"),
             Wrong("nothing packed", _not_at_all, "No activation"),
+            Wrong("a copy for each node", _each_time, "besides weights"),
+            Wrong("by address", _by_address, "one that is gone"),
+            Wrong("every tensor held", _all_held, "still held"),
+            Wrong("version forgotten", _unversioned, "that was written to"),
         ),
     ),
     Exercise(
@@ -297,9 +397,10 @@ EXERCISES = (
         "x alone, and the way there a second time.",
         check_recompute,
         (
-            Wrong("the plain function", lambda f, x: f(x), "tensors besides x"),
-            Wrong("detached", lambda f, x: f(x.detach()), "does not ask"),
-            Wrong("the gradient of the sum", _ones, "is not that of function"),
+            Wrong("a plain function", lambda f, x: f(x), "The answer is the class"),
+            Wrong("the graph kept", _Whole, "tensors besides x"),
+            Wrong("grad mode off", _Unrecorded, "does not require grad"),
+            Wrong("the gradient of the sum", _Ones, "is not that of function"),
         ),
     ),
 )

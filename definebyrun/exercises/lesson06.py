@@ -100,6 +100,8 @@ def check_swap(swap: Callable[[nn.Module, str, nn.Module, Optimizer], Any]) -> N
 
 # ---- 06.3: wider, with the state ----
 
+MEANS = ("exp_avg", "exp_avg_sq")
+
 
 def check_widen(widen_adam: Callable[[nn.Linear, nn.Linear, int, Optimizer], Any]) -> None:
     """`widen_adam(first, second, extra, optimizer)` copies neurons, divides, and takes Adam's state along."""
@@ -111,7 +113,7 @@ def check_widen(widen_adam: Callable[[nn.Linear, nn.Linear, int, Optimizer], Any
     second(first(x).relu()).square().sum().backward()
     optimizer.step()
     before = second(first(x).relu()).detach()
-    means = [optimizer.state[p]["exp_avg"].clone() for p in olds]
+    kept = {key: [optimizer.state[p][key].clone() for p in olds] for key in MEANS}
     wide, after = widen_adam(first, second, 3, optimizer)
     shapes = [tuple(wide.weight.shape), tuple(after.weight.shape)]
     expect(shapes == [(5, 3), (4, 5)], f"The new weights have shapes {shapes}: (5, 3) and (4, 5).")
@@ -134,18 +136,23 @@ def check_widen(widen_adam: Callable[[nn.Linear, nn.Linear, int, Optimizer], Any
         all(p in optimizer.state for p in news),
         "The new parameters have no state: Adam begins anew.",
     )
-    wanted = [means[0][source], means[1][source], means[2][:, source], means[3]]
-    for p, mean in zip(news, wanted, strict=True):
-        expect(
-            optimizer.state[p]["exp_avg"].shape == p.shape,
-            f"A running mean has shape {tuple(optimizer.state[p]['exp_avg'].shape)}; its parameter {tuple(p.shape)}.",
-        )
-        expect(
-            torch.allclose(optimizer.state[p]["exp_avg"], mean),
-            "A running mean is not the copy that its weight is.",
-            "The same copying as for the weights, and no division.",
-        )
-        expect(int(optimizer.state[p]["step"]) == 1, "The step count was not taken over.")
+    for key, means in kept.items():
+        wanted = [means[0][source], means[1][source], means[2][:, source], means[3]]
+        for p, mean in zip(news, wanted, strict=True):
+            state = optimizer.state[p]
+            expect(key in state, f"The state of a parameter holds no {key}.")
+            expect(
+                state[key].shape == p.shape,
+                f"{key} has shape {tuple(state[key].shape)}; its parameter {tuple(p.shape)}.",
+            )
+            expect(
+                torch.allclose(state[key], mean),
+                f"{key} is not the copy that its weight is.",
+                "The same copying as for the weights, and no division.",
+            )
+    for p in news:
+        step = optimizer.state[p].get("step", 0)
+        expect(int(step) == 1, "The step count was not taken over.")
     optimizer.zero_grad()
     after(wide(x).relu()).square().sum().backward()
     optimizer.step()
@@ -180,7 +187,9 @@ def _swap_anew(model: Any, name: str, layer: nn.Module, optimizer: Any) -> None:
     optimizer.__init__(model.parameters(), lr=0.01)
 
 
-def _widen(divide: bool, state: bool) -> Callable[..., Any]:
+def _widen(divide: bool, state: Callable[..., Any] | None) -> Callable[..., Any]:
+    """`state(key, value, copied)` is what the new parameter keeps for the old one's `value`."""
+
     def widen_adam(first: nn.Linear, second: nn.Linear, extra: int, optimizer: Any) -> Any:
         n = first.out_features
         source = torch.cat([torch.arange(n), torch.arange(extra) % n])
@@ -194,14 +203,26 @@ def _widen(divide: bool, state: bool) -> Callable[..., Any]:
             after.bias.copy_(second.bias)
         olds = [*first.parameters(), *second.parameters()]
         news = [*wide.parameters(), *after.parameters()]
-        for old, new in zip(olds, news, strict=True):
+        rows, columns = (lambda t: t[source]), (lambda t: t[:, source])
+        ways = [rows, rows, columns, lambda t: t]
+        for old, new, copied in zip(olds, news, ways, strict=True):
             kept = optimizer.state.pop(old)
             if state:
-                optimizer.state[new] = kept
+                optimizer.state[new] = {key: state(key, kept[key], copied) for key in kept}
         optimizer.param_groups[0]["params"] = news
         return wide, after
 
     return widen_adam
+
+
+def _as_it_was(key: str, value: Tensor, copied: Callable[[Tensor], Tensor]) -> Tensor:
+    return value
+
+
+def _first_mean_only(key: str, value: Tensor, copied: Callable[[Tensor], Tensor]) -> Tensor:
+    if key == "step":
+        return value
+    return copied(value) if key == "exp_avg" else torch.zeros_like(copied(value))
 
 
 EXERCISES = (
@@ -229,9 +250,10 @@ EXERCISES = (
         "The same function, and Adam remembers.",
         check_widen,
         (
-            Wrong("not divided", _widen(False, True), "has changed"),
-            Wrong("state dropped", _widen(True, False), "have no state"),
-            Wrong("state not copied", _widen(True, True), "its parameter"),
+            Wrong("not divided", _widen(False, _as_it_was), "has changed"),
+            Wrong("state dropped", _widen(True, None), "have no state"),
+            Wrong("state not copied", _widen(True, _as_it_was), "its parameter"),
+            Wrong("one mean of two", _widen(True, _first_mean_only), "exp_avg_sq is not the copy"),
         ),
     ),
 )

@@ -69,14 +69,15 @@ def div(self: Array, other: Array) -> tuple[Any, ...]:
 
 @rule("pow")
 def power(self: Array, exponent: Array) -> tuple[Any, ...]:
-    """Each element to a power; an exponent gets a gradient only where `self` is positive."""
+    """Each element to a power; the slope towards the exponent is 0 at 0, as in PyTorch, and nan below."""
     below = np.where(exponent == 0, 1.0, exponent - 1.0)  # self**0 is flat, also at 0: no 0 × ∞
     result = self**exponent
-    return (
-        result,
-        lambda grad: grad * exponent * self**below,
-        lambda grad: grad * result * np.log(self),
-    )
+
+    def to_exponent(grad: Array) -> Array:
+        flat = (self == 0) & (exponent >= 0)  # nor here
+        return grad * result * np.log(np.where(flat, 1.0, self))
+
+    return result, lambda grad: grad * exponent * self**below, to_exponent
 
 
 @rule("exp")

@@ -25,12 +25,10 @@ def value_of(array: Any) -> Value:
     """An array as it is now.
 
     >>> value_of(np.array([1.0, -2.0]))
-    Value(shape=(2,), dtype='float64', data=(1.0, -2.0), low=-2.0, high=1.0)
+    Value(shape=(2,), dtype='float64', data=(1.0, -2.0), low=None, high=None)
     """
     array = np.asarray(array)
-    flat = tuple(array.ravel().tolist())
-    low, high = (min(flat), max(flat)) if flat else (None, None)
-    return Value(array.shape, str(array.dtype), flat, low, high)
+    return Value(array.shape, str(array.dtype), tuple(array.ravel().tolist()))
 
 
 @dataclass
