@@ -20,7 +20,7 @@ __all__ = ["KEEP", "dtype_of", "snapshot", "unseen_snapshot"]
 KEEP = 4096
 """Tensors of at most this many elements are kept whole; of larger ones only the range is kept."""
 
-SPAN = 2**18
+SPAN = 2**17
 """Of tensors with more elements than this not even the range is read, so that large models stay quick to record."""
 
 FEW = 16
