@@ -17,7 +17,7 @@ from .repeats import find_runs
 from .roll import roll
 from .trace import Trace
 
-__all__ = ["fit", "fold"]
+__all__ = ["fit", "fit_both", "fold"]
 
 
 def fold(
@@ -75,6 +75,22 @@ def fit(trace: Trace, fits: Callable[[Trace], bool]) -> Trace:
         if fits(folded):
             break
     return folded
+
+
+def fit_both(
+    a: Trace, b: Trace, join: Callable[[Trace, Trace], Trace], fits: Callable[[Trace], bool]
+) -> Trace:
+    """What `join` makes of two traces, their modules folded to one depth, as little as it takes; else all of them.
+
+    Repetitions stay: one run's last time is no counterpart of the other's.
+    """
+    joined = join(a, b)
+    levels = [depth for trace in (a, b) for depth in depths(trace)]
+    for level in range(max(levels, default=-1), -1, -1):
+        if fits(joined):
+            break
+        joined = join(fold(a, level), fold(b, level))
+    return joined
 
 
 def _too_large(trace: Trace, plan: Plan, fits: Callable[[Trace], bool]) -> bool:

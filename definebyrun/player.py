@@ -58,8 +58,8 @@ def still(trace: Trace, picture: Picture, label: str, folding: str = "") -> str:
 
 
 def _said(trace: Trace, folding: str) -> Markup:
-    """The sentence under a picture that was folded unasked; of a comparison the legend, its marks in their colours."""
-    words = Markup.escape(folding or legend(trace))
+    """The legend of a comparison, its marks in their colours; the sentence under a picture that was folded unasked."""
+    words = Markup.escape(" ".join(part for part in (legend(trace), folding) if part))
     for side in "AB":
         mark = Markup(f': <b class="dbr-only{side}">only {side}</b> did')
         words = words.replace(f": only {side} did", mark)

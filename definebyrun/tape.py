@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from errno import ENAMETOOLONG, ENOENT
+from functools import partial
 from html import escape
 from os import PathLike
 from pathlib import Path
@@ -21,7 +22,7 @@ from .alone import alone
 from .cards import Card, Link, count
 from .compare import compare as compare_traces
 from .dot import to_dot
-from .fold import fit, fold
+from .fold import fit, fit_both, fold
 from .frames import Frame, framed
 from .garbage import full_collections_wait
 from .kept import Kept
@@ -71,9 +72,15 @@ class Tape:
     `record` has ended raises `RuntimeError`.
     """
 
-    def __init__(self, trace: Trace | Recorder, whole: Trace | None = None) -> None:
+    def __init__(
+        self,
+        trace: Trace | Recorder,
+        whole: Trace | None = None,
+        runs: tuple[Trace, Trace] | None = None,
+    ) -> None:
         self._given = trace
         self._whole = whole
+        self._runs = runs  # of a comparison: the two that it was made of, with their modules
         self._shown: Trace | None = None
         self._dealt: tuple[list[Card], list[Link], list[Frame]] | None = None
         self._drawn: Picture | None = None
@@ -100,10 +107,13 @@ class Tape:
         your code calls is one card; with 1 or True those are open and the modules inside them are cards. `repeats`
         rolls up what runs at least three times in a row. Every call starts from the whole run.
 
-        Raises `ValueError` for a path that no module of the run has, and for a negative number of levels.
+        Raises `ValueError` for a path that no module of the run has, and for a negative number of levels; also for a
+        comparison, whose two tapes can be folded before they are compared.
         """
         if self.sides:
-            raise ValueError("a comparison is shown whole: fold is for the tapes of single runs")
+            raise ValueError(
+                "fold the two tapes, then compare them: a comparison itself is not folded"
+            )
         whole = self.trace if self._whole is None else self._whole
         return Tape(fold(whole, modules, repeats), whole)
 
@@ -216,8 +226,15 @@ class Tape:
         """What is drawn: the run, folded when it is large and nobody has said how to show it."""
         if self._shown is None:
             trace = self.trace
-            as_it_is = self._whole is not None or trace.sides
-            self._shown = trace if as_it_is else fit(trace, lambda t: count(t) <= READABLE)
+            if self._whole is not None or (trace.sides and self._runs is None):
+                self._shown = trace
+            elif self._runs is None:
+                self._shown = fit(trace, _fits)
+            elif _fits(trace):
+                self._shown = trace
+            else:
+                join = partial(compare_traces, names=trace.sides)
+                self._shown = fit_both(*self._runs, join, _fits)
         return self._shown
 
     def _said(self) -> str:
@@ -227,15 +244,16 @@ class Tape:
     def _folding(self) -> str:
         """A sentence for a picture that was folded unasked."""
         shown = self._drawable()
-        if shown is self.trace:
+        if shown is self.trace or (shown.sides and not any(op.module for op in shown.ops)):
             return ""
         how = [
             "repetitions are rolled up" if shown.blocks else "",
             "modules are folded" if any(op.module for op in shown.ops) else "",
         ]
+        choose = "fold the two tapes" if shown.sides else ".fold(…)"
         return (
             f"{count(shown)} cards stand for {count(self.trace)}: {' and '.join(part for part in how if part)}. "
-            "Add .unfolded() to the tape to see all of them, .fold(…) to choose."
+            f"Add .unfolded() to the tape to see all of them, {choose} to choose."
         )
 
     def _cards(self) -> tuple[list[Card], list[Link], list[Frame]]:
@@ -282,6 +300,10 @@ _FACE = {"tensors", "ops", "nodes", "edges", "steps", "sources", "leaves", "call
 _FACE |= {"grads", "root", "error", "sides"}
 
 
+def _fits(trace: Trace) -> bool:
+    return count(trace) <= READABLE
+
+
 @contextmanager
 def record() -> Iterator[Tape]:
     """Record what runs in the `with` block, forward and backward; gives the `Tape`, to be read when it has ended.
@@ -322,7 +344,8 @@ def compare(a: Tape, b: Tape, names: tuple[str, str] = ("A", "B")) -> Tape:
     An operation is the same in both when it was called from the same place in the code, in the same module, under the
     same name; values play no part. Where they differ, both are shown: `A 3 · B 5`. The player goes through both runs
     together; where they part it shows first what only A did, then what only B did. `names` says what A and B are, for
-    the legend. Two graphs of `draw` are compared node by node, from the root and the leaves.
+    the legend. Two graphs of `draw` are compared node by node, from the root and the leaves. A large comparison of runs
+    is shown with the modules of both folded.
 
     Raises `TypeError` for anything but two tapes, `ValueError` for a comparison, for a run and a drawn graph, and for
     names that do not tell apart, `RuntimeError` for a tape that is still recording.
@@ -348,7 +371,8 @@ def compare(a: Tape, b: Tape, names: tuple[str, str] = ("A", "B")) -> Tape:
     called = [name for name in names if isinstance(name, str) and name.strip()]
     if len(names) != 2 or len({*called}) != 2:
         raise ValueError("names takes two different words, one for each run")
-    return Tape(compare_traces(a.trace, b.trace, tuple(names)))
+    runs = a.trace, b.trace
+    return Tape(compare_traces(*runs, tuple(names)), runs=runs)
 
 
 def load(path_or_text: str | PathLike[str]) -> Tape:

@@ -730,3 +730,62 @@ def test_wrong_use_gets_one_sentence() -> None:
             dbr.compare(tape, tape, names=words)
     with dbr.record() as going, pytest.raises(RuntimeError, match="still going on"):
         dbr.compare(tape, going)
+
+
+class Deep(nn.Module):
+    """As many blocks as it is asked for, one after the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 2)) for _ in range(25)
+        )
+
+    def forward(self, x: torch.Tensor, depth: int) -> torch.Tensor:
+        for block in self.blocks[:depth]:
+            x = block(x)
+        return x.sum()
+
+
+def test_a_large_comparison_is_shown_with_modules_folded_and_says_so() -> None:
+    net = Deep()
+
+    def run(depth: int) -> dbr.Tape:
+        net.zero_grad()
+        with dbr.record() as tape:
+            net(torch.ones(1, 2), depth).backward()
+        return tape
+
+    deep, shallow = run(25), run(22)
+    both = dbr.compare(deep, shallow)
+    shown = both._drawable()
+    blocks = [op for op in shown.ops if op.module]
+    assert [op.name for op in blocks] == [f"net.blocks.{i}" for i in range(25)]
+    assert [op.side for op in blocks] == [""] * 22 + ["A"] * 3
+    assert "only A" in both.html()
+    said = both._folding()
+    assert said.endswith(
+        "Add .unfolded() to the tape to see all of them, fold the two tapes to choose."
+    )
+    assert said in both.html()
+    assert repr(both).endswith(said)
+    assert len(both.ops) == len(both.unfolded()._drawable().ops) == 25 * 3 + 2
+    assert (
+        dbr.compare(deep.fold(1), shallow.fold(1)).text()
+        == dbr.compare(deep, shallow)._said()[: -len(said) - 1]
+    )
+    with pytest.raises(ValueError, match="fold the two tapes, then compare them"):
+        both.fold(0)
+
+
+def test_a_comparison_without_modules_is_shown_whole() -> None:
+    def run(times: int) -> dbr.Tape:
+        w = torch.tensor(1.0, requires_grad=True)
+        with dbr.record() as tape:
+            for _ in range(times):
+                w = w * 2
+        return tape
+
+    both = dbr.compare(run(70), run(65))
+    assert len(both._cards()[0]) > 70
+    assert both._folding() == ""
