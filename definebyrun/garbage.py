@@ -1,4 +1,4 @@
-"""A recording goes on; the garbage collector's full collections wait until it has ended.
+"""A recording or a drawing goes on; the garbage collector's full collections wait until it has ended.
 
 Nearly all that a recording makes lives to its end, and a full collection goes through all of it again and again: the
 longer the recording, the dearer each operation would be. Young garbage is collected as ever, `gc.collect()` works.

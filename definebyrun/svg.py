@@ -27,6 +27,7 @@ FLOW = 6.7
 """Points that a character takes of a gradient beside its arrow."""
 ROOM = 8
 """Points around a comparison, for the marks on the frames of its outermost cards."""
+_SPECIAL = re.compile("[&<>\"']")
 _LONG = re.compile(r"-?\d+\.\d\d+")
 _WEIGHTS = [
     ((1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3)
@@ -244,7 +245,8 @@ def _dash(card: Card) -> str:
 
 def _text(kind: str, x: float, y: float, words: str, end: bool = False, extra: str = "") -> str:
     anchor = ' text-anchor="end"' if end else ""
-    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}"{anchor}{extra}>{escape(words)}</text>'
+    words = escape(words) if _SPECIAL.search(words) else words
+    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}"{anchor}{extra}>{words}</text>'
 
 
 def _states(kind: str, x: float, y: float, states: list[State], end: bool = False) -> list[str]:

@@ -222,6 +222,7 @@ class Tape:
         except LayoutError as error:
             return self._instead(error)
 
+    @full_collections_wait()
     def _drawable(self) -> Trace:
         """What is drawn: the run, folded when it is large and nobody has said how to show it."""
         if self._shown is None:
@@ -263,6 +264,7 @@ class Tape:
             self._dealt = cards, links, framed(trace, cards, links)
         return self._dealt
 
+    @full_collections_wait()
     def _picture(self) -> Picture:
         if self._drawn is None:
             forced = self._whole is self.trace

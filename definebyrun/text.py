@@ -68,16 +68,26 @@ def brief(value: Value | None, width: int = 22) -> str:
     if bounds is None:
         return f"{shape} {value.dtype}"[:width]
     low, high = bounds
+    if low != low:
+        return _broken(value, shape, width)
+    text = f"{shape} in [{number(low)}, {number(high)}]"
+    if low == high:
+        text = f"{shape}, all {number(low)}"
+    if len(text) > width:
+        text = f"{shape} [{low:.2g}, {high:.2g}]"
+    return text if len(text) <= width else f"{shape} {value.dtype}"[:width]
+
+
+def _broken(value: Value, shape: str, width: int) -> str:
+    """A value in which there is what is no number: that is counted, and the range is that of the rest."""
     whole = value.data or ()
-    numbers = [n for n in whole if n == n] if low != low else []
-    ways = [f"{shape} in [{number(low)}, {number(high)}]", f"{shape} [{low:.2g}, {high:.2g}]"]
-    if numbers:  # those that are none are counted
-        low, high = float(min(numbers)), float(max(numbers))  # type: ignore[type-var]
-        rest = f"{len(whole) - len(numbers)} nan"
-        ways = [f"{shape} in [{number(low)}, {number(high)}], {rest}", f"{shape}, {rest}"]
-    elif low == high or low != low:
-        ways[0] = f"{shape}, all {number(low)}"
-    return next((text for text in ways if len(text) <= width), f"{shape} {value.dtype}"[:width])
+    numbers = [n for n in whole if n == n]
+    if not numbers:
+        return f"{shape}, all nan" if whole else f"{shape} in [nan, nan]"
+    low, high = float(min(numbers)), float(max(numbers))  # type: ignore[type-var]
+    count = f"{len(whole) - len(numbers)} nan"
+    text = f"{shape} in [{number(low)}, {number(high)}], {count}"
+    return text if len(text) <= width else f"{shape}, {count}"[:width]
 
 
 def adds_up(parts: list[Value], value: Value) -> bool:

@@ -50,6 +50,11 @@ FORMAT, VERSION = "definebyrun trace", 2
 """What a saved trace calls itself; the version goes up when older readers would misread a file."""
 
 
+MANY = 400
+"""From so many bytes on the smallest and largest number are sought by NumPy, where it is there."""
+_SIZES = {code: array(code).itemsize for code in "fdqi"}
+
+
 class Numbers(Sequence[Number]):
     """Numbers kept as the bytes of an array until somebody reads them; equal to a tuple of the same numbers.
 
@@ -68,9 +73,9 @@ class Numbers(Sequence[Number]):
     def bounds(self) -> tuple[float, float]:
         """The smallest and largest of them, as `Value.bounds` gives it; there is at least one."""
         if self._bounds is None:
-            if numpy is None:
+            if numpy is None or len(self._raw) < MANY:
                 self._bounds = _bounds(self._read())
-            else:  # much quicker for many
+            else:  # much quicker
                 found = numpy.frombuffer(self._raw, self._code)
                 with numpy.errstate(invalid="ignore"):
                     self._bounds = float(found.min()), float(found.max())
@@ -80,7 +85,7 @@ class Numbers(Sequence[Number]):
         return array(self._code, self._raw)
 
     def __len__(self) -> int:
-        return len(self._raw) // array(self._code).itemsize
+        return len(self._raw) // _SIZES[self._code]
 
     def __iter__(self) -> Iterator[Number]:
         return iter(self._read())
