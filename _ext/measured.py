@@ -10,6 +10,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+from tools import measured
 from tools.measured import PLACE, SHOWN, load
 
 
@@ -20,7 +21,8 @@ class Measured(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         name = self.arguments[0]
-        self.env.note_dependency(str(PLACE))
+        for source in (PLACE, measured.__file__):  # the numbers, and how they are shown
+            self.env.note_dependency(str(source))
         if name not in SHOWN:
             return self.refuse(f"there is no part {name!r}; there are {', '.join(SHOWN)}")
         if not PLACE.is_file():

@@ -263,7 +263,7 @@ def report(data: Facts) -> str:
 # ---- plots ----
 
 LEAST, MOST = 0.1, 60_000.0
-LEFT, WIDTH, LINE = 150.0, 142.0, 19.0
+LEFT, WIDTH, LINE = 178.0, 136.0, 19.0
 TICKS = {1.0: "1 ms", 100.0: "0.1 s", 10000.0: "10 s"}
 
 
@@ -294,7 +294,7 @@ def plot(data: Facts, model: str) -> str:
     alt, name = escape(f"{model}: {said}"), "font-weight:600;text-align:left;color:inherit"
     return (
         f'<figure style="margin:0"><figcaption style="{name}">{escape(model)}</figcaption>'
-        f'<svg viewBox="0 0 400 {height + 18:g}" width="100%" role="img" aria-label="{alt}" font-size="12.5" '
+        f'<svg viewBox="0 0 430 {height + 18:g}" width="100%" role="img" aria-label="{alt}" font-size="12.5" '
         f'style="max-width:30rem;fill:currentColor;font-family:inherit">{"".join(drawn)}</svg></figure>'
     )
 
