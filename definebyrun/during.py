@@ -89,7 +89,7 @@ def uncompiled(engine: Engine) -> Iterator[None]:
     """
     with ExitStack() as stack:
         operators = torch._higher_order_ops.utils
-        for name in CAPTURING:
+        for name in filter(partial(hasattr, operators), CAPTURING):  # older PyTorch lacks some
             before = getattr(operators, name)
             stack.callback(setattr, operators, name, before)
             setattr(operators, name, partial(_captured, engine, before))

@@ -120,7 +120,7 @@ class Names:
                 self.give(thing, name)
             elif kind == MODULE:
                 self.give_module(thing, name)
-            elif thing and len(thing) <= MOST:
+            elif len(thing) <= MOST:
                 containers.append((name, thing))
         for name, thing in containers:
             keyed = thing.items() if isinstance(thing, dict) else enumerate(thing)
