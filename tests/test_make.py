@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tools import book
+
 ROOT = Path(__file__).resolve().parent.parent
 MAKE = shutil.which("gmake") or shutil.which("make")
 pytestmark = pytest.mark.skipif(
@@ -205,3 +207,18 @@ def test_a_page_that_changed_or_is_gone_means_building(clone: Path, change: str)
         page = page.parent
     os.utime(page, (later, later))
     assert "Building the book" in make(clone, "book").stdout
+
+
+@pytest.mark.parametrize("folder", ["_static", "_assets", "_templates", "_ext"])
+def test_a_new_look_means_building_every_page(tmp_path: Path, folder: str) -> None:
+    page = tmp_path / book.PAGE
+    sheet = tmp_path / folder / "inside" / "book.css"
+    for file in (page, sheet):
+        file.parent.mkdir(parents=True)
+        file.touch()
+    os.utime(sheet, (0, page.stat().st_mtime - 5))
+    assert not book.looks_changed(tmp_path)
+    os.utime(sheet, (0, page.stat().st_mtime + 5))
+    assert book.looks_changed(tmp_path)
+    page.unlink()
+    assert not book.looks_changed(tmp_path)  # all is built anyway

@@ -16,14 +16,23 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = Path("_build/html/index.html")
+LOOKS = ("_static", "_assets", "_templates", "_ext")
 COLOUR = re.compile(r"\x1b\[[\d;]*m")
 BUILD = "from jupyter_book.cli.main import main; main()"
 
 
+def looks_changed(root: Path) -> bool:
+    """Whether what every page looks like is newer than the pages; Sphinx by itself only looks at their texts."""
+    page = root / PAGE
+    files = (file for folder in LOOKS for file in (root / folder).rglob("*") if file.is_file())
+    return page.is_file() and any(file.stat().st_mtime > page.stat().st_mtime for file in files)
+
+
 def build(root: Path = ROOT) -> tuple[bool, str]:
     """Build the book below `root`; whether it succeeded, and all that was said."""
+    anew = ["--all"] if looks_changed(root) else []
     done = subprocess.run(
-        [sys.executable, "-c", BUILD, "build", ".", "-W", "--keep-going"],
+        [sys.executable, "-c", BUILD, "build", ".", "-W", "--keep-going", *anew],
         cwd=root,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
