@@ -20,6 +20,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import yaml
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
@@ -115,12 +116,13 @@ def test_a_wheel_is_small(wheels: dict[str, Path]) -> None:
     assert all(path.stat().st_size < 200_000 for path in wheels.values())
 
 
-def test_both_packages_have_one_version() -> None:
-    projects = [
-        tomllib.loads((ROOT / f"{name}pyproject.toml").read_text("utf-8"))
-        for name in ("", "course/")
-    ]
-    assert {project["project"]["version"] for project in projects} == {definebyrun.__version__}
+def test_both_packages_have_one_version_and_one_address() -> None:
+    address = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))["repository"]["url"]
+    for folder in (".", "course"):
+        text = (ROOT / folder / "pyproject.toml").read_text("utf-8")
+        project = tomllib.loads(text)["project"]
+        assert project["version"] == definebyrun.__version__
+        assert project["urls"]["Repository"] == address
 
 
 def test_the_recorder_alone_says_where_the_exercises_are(
