@@ -78,13 +78,16 @@ def fit(trace: Trace, fits: Callable[[Trace], bool]) -> Trace:
 
 
 def fit_both(
-    a: Trace, b: Trace, join: Callable[[Trace, Trace], Trace], fits: Callable[[Trace], bool]
+    joined: Trace,
+    a: Trace,
+    b: Trace,
+    join: Callable[[Trace, Trace], Trace],
+    fits: Callable[[Trace], bool],
 ) -> Trace:
-    """What `join` makes of two traces, their modules folded to one depth, as little as it takes; else all of them.
+    """What `join` has made of two traces, or makes with their modules folded to one depth, as little as it takes.
 
     Repetitions stay: one run's last time is no counterpart of the other's.
     """
-    joined = join(a, b)
     levels = [depth for trace in (a, b) for depth in depths(trace)]
     for level in range(max(levels, default=-1), -1, -1):
         if fits(joined):

@@ -231,11 +231,9 @@ class Tape:
                 self._shown = trace
             elif self._runs is None:
                 self._shown = fit(trace, _fits)
-            elif _fits(trace):
-                self._shown = trace
             else:
                 join = partial(compare_traces, names=trace.sides)
-                self._shown = fit_both(*self._runs, join, _fits)
+                self._shown = fit_both(trace, *self._runs, join, _fits)
         return self._shown
 
     def _said(self) -> str:
@@ -245,7 +243,7 @@ class Tape:
     def _folding(self) -> str:
         """A sentence for a picture that was folded unasked."""
         shown = self._drawable()
-        if shown is self.trace or (shown.sides and not any(op.module for op in shown.ops)):
+        if shown is self.trace:
             return ""
         how = [
             "repetitions are rolled up" if shown.blocks else "",

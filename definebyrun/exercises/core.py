@@ -125,9 +125,8 @@ def is_stub(answer: Any) -> bool:
     if isinstance(answer, dict):
         return any(is_stub(part) for part in answer.values())
     if isinstance(answer, type):
-        parts = [
-            getattr(part, "__func__", part) for part in vars(answer).values()
-        ]  # of static methods too
+        # a static method holds its function
+        parts = [getattr(part, "__func__", part) for part in vars(answer).values()]
         own = [part for part in parts if hasattr(part, "__code__")]
         return bool(own) and all(is_stub(part) for part in own)
     code = getattr(answer, "__code__", None)
