@@ -7,12 +7,13 @@ the colours here are those of the light theme, for whoever renders this DOT with
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cache
 
 import graphviz
 
 from .cards import Card, Link
+from .clumps import Clump
 from .frames import Frame
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "badge_of",
     "card_size",
     "to_dot",
+    "to_lay_out",
 ]
 
 CHAR, ROW, PAD, SMALL = 7.3, 16.0, 10.0, 0.87
@@ -65,23 +67,44 @@ ALONE = {"A": "#0b7a63", "B": "#9a3a78"}
 
 def card_size(card: Card) -> tuple[float, float]:
     """Width and height of a card in points, wide enough for the longest text that any of its states shows."""
-    badge = len(badge_of(card)) + 2 if badge_of(card) else 0
-    mark = max((len(state.text) for state in card.keeps), default=-2) + 2
-    texts = [len(state.text) for row in card.rows() for state in row]
-    longest = max(
-        len(card.title) * 1.04 + badge * SMALL, (len(card.function) + mark) * SMALL, *texts, 9
-    )
-    return round(longest * CHAR + 2 * PAD, 1), (1 + len(card.rows())) * ROW + PAD
+    badge, rows = badge_of(card), card.rows()
+    head = len(card.title) * 1.04 + (len(badge) + 2) * SMALL * bool(badge)
+    mark = 2 + max([len(state.text) for state in card.keeps]) if card.keeps else 0
+    texts = [len(state.text) for row in rows for state in row]
+    longest = max(head, (len(card.function) + mark) * SMALL, *texts, 9)
+    return round(longest * CHAR + 2 * PAD, 1), (1 + len(rows)) * ROW + PAD
 
 
-def to_dot(
-    cards: list[Card], links: list[Link], labels: bool = True, frames: Sequence[Frame] = ()
+def to_dot(cards: list[Card], links: list[Link], frames: Sequence[Frame] = ()) -> str:
+    """The picture as DOT, data flowing from top to bottom."""
+    lines = [_node(card) for card in cards]
+    lines += _frames(frames, {card.id for card in cards}, labels=True)
+    lines += [_edge(link) for link in links]
+    return _head(labels=True) + "".join(lines) + "}\n"
+
+
+def to_lay_out(
+    cards: list[Card],
+    links: list[Link],
+    frames: Sequence[Frame],
+    sizes: dict[str, tuple[float, float]],
+    clumps: dict[str, Clump],
 ) -> str:
-    """The picture as DOT, data flowing from top to bottom; without labels it is only what a layout needs."""
-    lines = [_node(card, labels) for card in cards]
-    lines += _frames(frames, labels)
-    lines += [_edge(link, labels) for link in links]
-    return _head(labels) + "".join(lines) + "}\n"
+    """What a layout needs of the picture, as DOT: no text, and one node for each clump."""
+    within = {link.id: link.tail for clump in clumps.values() for link in clump.links}
+    inside = set(within.values())
+    lines = []
+    for name in (card.id for card in cards if card.id not in inside):
+        width, height = clumps[name].size if name in clumps else sizes[name]
+        lines.append(f"\t{name} [height={height / 72:.3f} id={name} width={width / 72:.3f}]\n")
+    lines += _frames(frames, sizes.keys() - inside, labels=False)
+    for link in links:
+        if link.id not in within:
+            look = f"label={_room(len(AGAIN))} constraint=false " if link.back else ""
+            look += "arrowhead=none headport=n " if link.head in clumps else ""
+            look += "tailport=s " if link.tail in clumps else ""
+            lines.append(f"\t{link.tail} -> {link.head} [{look}id={link.id}]\n")
+    return _head(labels=False) + "".join(lines) + "}\n"
 
 
 @cache
@@ -94,12 +117,10 @@ def _head(labels: bool) -> str:
     return dot.source.removesuffix("}\n")
 
 
-def _node(card: Card, labels: bool) -> str:
+def _node(card: Card) -> str:
     """A line of DOT; written out, because ids and numbers need no quoting and there are many of them."""
     width, height = card_size(card)
     room = f"height={height / 72:.3f} id={card.id}"
-    if not labels:
-        return f"\t{card.id} [{room} width={width / 72:.3f}]\n"
     rows = [card.title, *(row[-1].text for row in card.rows())]
     names = " ".join(["card", card.kind, *_class(card.side)])
     label = graphviz.quoting.quote("".join(graphviz.escape(row) + "\\l" for row in rows))
@@ -111,23 +132,19 @@ def _node(card: Card, labels: bool) -> str:
     )
 
 
-def _edge(link: Link, labels: bool) -> str:
+def _edge(link: Link) -> str:
     colour = ALONE.get(link.side, "" if link.edge is not None else "#77776f")
     names = " ".join(["edge" if link.edge is not None else "data", *_class(link.side)])
     kind = f'class="{names}"' + (f' color="{colour}"' if colour else "")
-    if link.back and labels:
+    if link.back:
         look = f'label="{AGAIN}" {kind} constraint=false fontsize=10 id={link.id} style=dashed'
-    elif link.back:
-        look = f"label={_room(len(AGAIN))} constraint=false id={link.id}"
-    elif labels:
+    else:
         look = f"{kind} id={link.id}" + ("" if link.edge is not None else " style=dashed")
         look += _alone(link.side)
-    else:
-        look = f"id={link.id}"
     return f"\t{link.tail} -> {link.head} [{look}]\n"
 
 
-def _frames(frames: Sequence[Frame], labels: bool) -> list[str]:
+def _frames(frames: Sequence[Frame], there: Collection[str], labels: bool) -> list[str]:
     """Frames as clusters, inner ones first; for a layout a label is only the room that it needs."""
     lines: dict[str | None, list[str]] = {None: []}
     depth: dict[str | None, str] = {None: ""}
@@ -143,7 +160,7 @@ def _frames(frames: Sequence[Frame], labels: bool) -> list[str]:
             f"{inside}subgraph cluster_{frame.id} {{\n",
             f'{inside}\tcolor="{line}" fillcolor="#f6f9fd" fontname=monospace fontsize=11 id={frame.id} '
             f"label={text or _room(len(frame.label))} labeljust=l margin=9 style={style}\n",
-            *(f"{inside}\t{card}\n" for card in frame.cards),
+            *(f"{inside}\t{card}\n" for card in frame.cards if card in there),
         ]
     for frame in reversed(frames):
         lines[frame.outer] += [*lines[frame.id], f"{depth[frame.id]}}}\n"]

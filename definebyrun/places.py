@@ -1,4 +1,4 @@
-"""Graphviz's SVG goes in, places come out: the size of the picture, and for every id of the DOT its shapes.
+"""Graphviz's SVG goes in, places come out: the size of the picture, a box for every card and frame, a line for each link.
 
 Its SVG is regular (a group for each card, link and frame, none within another), and long: reading just these groups
 takes a small part of what making a tree of all elements does.
@@ -8,27 +8,70 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
+from math import hypot
 
-__all__ = ["Places", "Shape", "bounds", "numbers", "places"]
+__all__ = ["Box", "Line", "Places", "Point", "places"]
+
+Point = tuple[float, float]
+Box = tuple[float, float, float, float]
+"""Left, top, width and height."""
 
 _MARKS = str.maketrans("MC,", "   ")
 _VIEW = re.compile(r'viewBox="([^"]*)"')
 _SHIFT = re.compile(r"translate\(([^)]*)\)")
-_GROUP = re.compile(r'<g id="([^"]+)" class="(?:node|edge|cluster)[^"]*">(.*?)</g>', re.DOTALL)
+_GROUP = re.compile(r'<g id="([^"]+)" class="(node|edge|cluster)[^"]*">(.*?)</g>', re.DOTALL)
 _SHAPE = re.compile(r'<(path|polygon)(?: fill="([^"]*)")?[^>]* (?:d|points)="([^"]*)"')
+_FINE = re.compile(r"(?<=\.\d)\d+")
+_WEIGHTS = [
+    ((1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3) for t in (0.25, 0.5, 0.75, 1)
+]
+"""How much each point of a cubic curve counts, at four places along it."""
 
-Shape = tuple[str, str, str]
-"""`path` or `polygon`, its fill, its coordinates as SVG writes them."""
+
+@dataclass(slots=True)
+class Line:
+    """How a link runs: its curves and the head of its arrow, as SVG writes them, and the room of its label."""
+
+    curves: str
+    head: str
+    room: Box | None = None
+
+    def middle(self) -> Point:
+        """The middle of the curves, by length, near enough to put a word beside it.
+
+        >>> Line("M0,0C0,10 0,20 0,30", "").middle()
+        (0.0, 15.0)
+        """
+        found = _numbers(self.curves)
+        points = list(zip(found[::2], found[1::2], strict=True))
+        track = [points[0]]
+        for i in range(0, len(points) - 1, 3):
+            (ax, ay), (bx, by), (cx, cy), (dx, dy) = points[i : i + 4]
+            track += [
+                (a * ax + b * bx + c * cx + d * dx, a * ay + b * by + c * cy + d * dy)
+                for a, b, c, d in _WEIGHTS
+            ]
+        if len(track) == 5:
+            return track[2]
+        steps = [hypot(bx - ax, by - ay) for (ax, ay), (bx, by) in pairwise(track)]
+        way, half = 0.0, sum(steps) / 2
+        for place, step in zip(track, steps, strict=False):
+            if way + step >= half:
+                return place
+            way += step
+        return track[-1]
 
 
 @dataclass(frozen=True)
 class Places:
-    """Width and height of the picture, how far its content is moved, and the shapes by id."""
+    """Width and height of the picture, how far its content is moved; boxes and lines by id."""
 
     width: float
     height: float
     shift: tuple[str, str]
-    shapes: dict[str, list[Shape]]
+    boxes: dict[str, Box]
+    lines: dict[str, Line]
 
 
 def places(svg: str) -> Places:
@@ -38,32 +81,44 @@ def places(svg: str) -> Places:
     ...     '<svg viewBox="0.00 0.00 62.00 44.00"><g id="graph0" class="graph" transform="translate(4 40)">'
     ...     '<g id="n0" class="node"><polygon fill="none" points="54,-36 0,-36 0,0 54,0"/></g></g></svg>'
     ... )
-    >>> found.width, found.shift, found.shapes["n0"]
-    (62.0, ('4', '40'), [('polygon', 'none', '54,-36 0,-36 0,0 54,0')])
+    >>> found.width, found.shift, found.boxes["n0"]
+    (62.0, ('4', '40'), (0.0, -36.0, 54.0, 36.0))
     """
     view, shift = _VIEW.search(svg), _SHIFT.search(svg)
-    *_, width, height = numbers(view[1]) if view else (0.0, 0.0)
+    *_, width, height = _numbers(view[1]) if view else (0.0, 0.0)
     x, y = shift[1].replace(",", " ").split() if shift else ("0", "0")
-    shapes = {name: _SHAPE.findall(inside) for name, inside in _GROUP.findall(svg)}
-    return Places(width, height, (x, y), shapes)
+    boxes: dict[str, Box] = {}
+    lines: dict[str, Line] = {}
+    for name, kind, inside in _GROUP.findall(svg):
+        shapes = _SHAPE.findall(inside)
+        if kind == "edge":
+            lines[name] = _line(shapes)
+        else:
+            boxes[name] = _box(shapes[0][2])
+    return Places(width, height, (x, y), boxes, lines)
 
 
-def numbers(coordinates: str) -> list[float]:
-    """The coordinates of a polygon or of a path of curves.
+def _line(shapes: list[tuple[str, str, str]]) -> Line:
+    """A link from its shapes: a path, the head of an arrow if it has one, the white room of a label."""
+    found = Line("", "")
+    for tag, fill, coordinates in shapes:
+        if tag == "path":
+            found.curves = _FINE.sub("", coordinates)
+        elif fill == "white":
+            found.room = _box(coordinates)
+        else:
+            found.head = _FINE.sub("", coordinates)
+    return found
 
-    >>> numbers("M1.5,-2C3,4 5,6 7,8")
-    [1.5, -2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
-    """
+
+def _numbers(coordinates: str) -> list[float]:
+    """The coordinates of a polygon or of a path of curves."""
     return list(map(float, coordinates.translate(_MARKS).split()))
 
 
-def bounds(shape: Shape) -> tuple[float, float, float, float]:
-    """Left, top, width and height of a shape.
-
-    >>> bounds(("polygon", "none", "54,-36 0,-36 0,0 54,0"))
-    (0.0, -36.0, 54.0, 36.0)
-    """
-    found = numbers(shape[2])
+def _box(coordinates: str) -> Box:
+    """The box around a polygon or a path."""
+    found = _numbers(coordinates)
     xs, ys = found[::2], found[1::2]
     left, top = min(xs), min(ys)
     return left, top, max(xs) - left, max(ys) - top

@@ -10,16 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from html import escape
-from itertools import pairwise
-from math import hypot
 
 from .cards import Card, Link, State
-from .dot import AGAIN, ALONE, FILL, LINE, PAD, ROW, badge_of, to_dot
+from .clumps import clumped
+from .dot import AGAIN, ALONE, FILL, LINE, PAD, ROW, badge_of, card_size, to_lay_out
 from .frames import Frame
 from .layout import to_svg
-from .places import Shape, bounds, numbers, places
+from .places import Box, Line, places
 
 __all__ = ["Picture", "draw"]
 
@@ -28,12 +26,6 @@ FLOW = 6.7
 ROOM = 8
 """Points around a comparison, for the marks on the frames of its outermost cards."""
 _SPECIAL = re.compile("[&<>\"']")
-_LONG = re.compile(r"-?\d+\.\d\d+")
-_WEIGHTS = [
-    ((1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3)
-    for t in (n / 8 for n in range(1, 9))
-]
-"""How much each point of a cubic curve counts, at eight places along it."""
 
 
 @dataclass(frozen=True)
@@ -45,19 +37,37 @@ class Picture:
     height: float
 
 
-def draw(cards: list[Card], links: list[Link], label: str, frames: Sequence[Frame] = ()) -> Picture:
-    """Lay out and draw; `label` is the text alternative. Raises `layout.LayoutError` without an engine."""
-    found = places(to_svg(to_dot(cards, links, labels=False, frames=frames)))
-    width, height, groups = found.width, found.height, found.shapes
-    parts = [_frame(frame, _box(groups[frame.id])) for frame in frames]
-    parts += [part for link in links for part in _link(link, groups[link.id])]
+def draw(
+    cards: list[Card],
+    links: list[Link],
+    label: str,
+    frames: Sequence[Frame] = (),
+    clumps: bool = False,
+) -> Picture:
+    """Lay out and draw; `label` is the text alternative, `clumps` says to lay out leaves with what uses them.
+
+    Raises `layout.LayoutError` without an engine.
+    """
+    sizes = {card.id: card_size(card) for card in cards}
+    own = clumped(cards, links, frames, sizes) if clumps else {}
+    found = places(to_svg(to_lay_out(cards, links, frames, sizes, own)))
+    for clump in own.values():
+        clump.open(found)
+    width, height, boxes, lines = found.width, found.height, found.boxes, found.lines
+    level = {link.id for clump in own.values() for link in clump.level}
+    parts = [_frame(frame, boxes[frame.id]) for frame in frames]
+    for link in links:
+        parts += _link(link, lines[link.id])
     for frame in frames:
-        x, y, _, _ = _box(groups[frame.id])
+        x, y, _, _ = boxes[frame.id]
         roll = " dbr-rolled" if frame.rolled else " dbr-second" if frame.made else ""
         name = _text(f"dbr-k dbr-name{roll}", x + PAD, y + 15, frame.label, extra=_since(frame))
         parts.append(name)
-    parts += [part for card in cards for part in _card(card, _box(groups[card.id]))]
-    parts += [part for link in links for part in _flows(link, groups[link.id], width)]
+    for card in cards:
+        parts += _card(card, boxes[card.id])
+    for link in links:
+        if link.flows:
+            parts += _flows(link, lines[link.id], width, link.id in level)
     room = ROOM if any(card.side for card in cards) else 0
     width, height = width + 2 * room, height + 2 * room
     svg = (
@@ -71,12 +81,7 @@ def draw(cards: list[Card], links: list[Link], label: str, frames: Sequence[Fram
     return Picture(svg, width, height)
 
 
-def _box(shapes: list[Shape]) -> tuple[float, float, float, float]:
-    """Left, top, width and height of a card or frame as Graphviz has placed it."""
-    return bounds(shapes[0])
-
-
-def _frame(frame: Frame, box: tuple[float, float, float, float]) -> str:
+def _frame(frame: Frame, box: Box) -> str:
     x, y, width, height = box
     kind = " dbr-roll" if frame.rolled else " dbr-gen" if frame.made else ""
     dash = ' stroke-dasharray="2 4" stroke-linecap="round"' if frame.made else ""
@@ -91,81 +96,48 @@ def _since(frame: Frame) -> str:
     return f' data-b="{frame.born}"' if frame.made else ""
 
 
-def _link(link: Link, shapes: list[Shape]) -> list[str]:
-    line = _line(shapes)
-    tip = next((points for tag, _, points in shapes if tag == "polygon"), "")
+def _link(link: Link, line: Line) -> list[str]:
     kind, dash = ("edge", "") if link.edge is not None else ("data", ' stroke-dasharray="5 3"')
     colour = "#33527a" if link.edge is not None else "#77776f"
     if link.back:
         dash = ' stroke-dasharray="5 3"'
-    colour, wide = ALONE.get(link.side, colour), "2.2" if link.side else "1.4"
-    x, y = _middle(line) if link.side else (0, 0)
-    look = f' fill="{colour}" font-size="11" font-weight="700"'
-    mark = _text("dbr-m", x - 5, y + 4, link.side, True, look) if link.side else ""
+    mark, wide = "", "1.4"
+    if link.side:
+        (x, y), wide, colour = line.middle(), "2.2", ALONE.get(link.side, colour)
+        look = f' fill="{colour}" font-size="11" font-weight="700"'
+        mark = _text("dbr-m", x - 5, y + 4, link.side, True, look)
     parts = [
         f'<g class="dbr-e dbr-{kind}{_only(link.side)}" data-e="{link.id}" data-b="{link.born}">'
-        f'<path d="{_rounded(line)}" fill="none" stroke="{colour}" stroke-width="{wide}"{dash}/>'
-        f'<polygon points="{_rounded(tip)}" fill="{colour}"/>{mark}</g>'
+        f'<path d="{line.curves}" fill="none" stroke="{colour}" stroke-width="{wide}"{dash}/>'
+        f'<polygon points="{line.head}" fill="{colour}"/>{mark}</g>'
     ]
-    room = next((shape for shape in shapes if shape[1] == "white"), None) if link.back else None
-    if room is not None:
-        x, y, _, height = bounds(room)
+    if link.back and line.room is not None:
+        x, y, _, height = line.room
         parts.append(_text("dbr-k", x + 4, y + height - 2, AGAIN))
     return parts
 
 
-def _line(shapes: list[Shape]) -> str:
-    return next(line for tag, _, line in shapes if tag == "path")
+def _flows(link: Link, line: Line, right: float, level: bool) -> list[str]:
+    """The gradients that go along a link, beside its middle: above the cards, and on the side where there is room.
 
-
-def _flows(link: Link, shapes: list[Shape], right: float) -> list[str]:
-    """The gradients that go along a link, beside its middle: above the cards, and on the side where there is room."""
+    Over a link that runs level they stand above it.
+    """
     parts = []
-    x, y = _middle(_line(shapes)) if link.flows else (0, 0)
+    middle = line.middle()
     for flow in link.flows:
-        lines = flow.text.split("\n")
-        end = x + 7 + FLOW * max(map(len, lines)) > right  # else it would be cut off
-        for row, line in enumerate(lines):
+        rows, (x, y) = flow.text.split("\n"), middle
+        wide = FLOW * max(map(len, rows))
+        if level:
+            x, y = x - 7 - wide / 2, y - 10 - 13 * (len(rows) - 1)
+        end = x + 7 + wide > right  # else it would be cut off
+        for row, text in enumerate(rows):
             when = f' data-f="{flow.since}" data-u="{flow.since + 1}"'
             place = (x - 7 if end else x + 7, y + 4 + 13 * row)
-            parts.append(_text("dbr-g dbr-off", *place, line, end, when))
+            parts.append(_text("dbr-g dbr-off", *place, text, end, when))
     return parts
 
 
-def _rounded(text: str) -> str:
-    return _LONG.sub(_tenth, text)
-
-
-def _tenth(match: re.Match[str]) -> str:
-    return _tenths(match[0])
-
-
-@lru_cache(maxsize=4096)  # cards in a row or column share a coordinate
-def _tenths(number: str) -> str:
-    return f"{float(number):.1f}".removesuffix(".0")
-
-
-def _middle(line: str) -> tuple[float, float]:
-    """The middle of a chain of cubic curves, by length, near enough to put a word beside it."""
-    found = numbers(line)
-    points = list(zip(found[::2], found[1::2], strict=True))
-    track = [points[0]]
-    for i in range(0, len(points) - 1, 3):
-        (ax, ay), (bx, by), (cx, cy), (dx, dy) = points[i : i + 4]
-        track += [
-            (a * ax + b * bx + c * cx + d * dx, a * ay + b * by + c * cy + d * dy)
-            for a, b, c, d in _WEIGHTS
-        ]
-    steps = [hypot(bx - ax, by - ay) for (ax, ay), (bx, by) in pairwise(track)]
-    way, half = 0.0, sum(steps) / 2
-    for place, step in zip(track, steps, strict=False):
-        if way + step >= half:
-            return place
-        way += step
-    return track[-1]
-
-
-def _card(card: Card, box: tuple[float, float, float, float]) -> list[str]:
+def _card(card: Card, box: Box) -> list[str]:
     x, y, width, height = box
     left, right, line = x + PAD, x + width - PAD, y + PAD / 2
     colour, fill = LINE.get(card.kind, "#77776f"), FILL.get(card.kind, "#ffffff")
@@ -208,7 +180,7 @@ def _card(card: Card, box: tuple[float, float, float, float]) -> list[str]:
     return [*parts, "</g>"]
 
 
-def _stack(card: Card, box: tuple[float, float, float, float], colour: str) -> str:
+def _stack(card: Card, box: Box, colour: str) -> str:
     """Two edges of further cards behind a folded one."""
     if not card.folded:
         return ""
@@ -221,7 +193,7 @@ def _only(side: str) -> str:
     return f" dbr-only{side}" if side else ""
 
 
-def _alone(side: str, box: tuple[float, float, float, float], radius: float) -> list[str]:
+def _alone(side: str, box: Box, radius: float) -> list[str]:
     """What only one run did: a bar along the frame, left for A and right for B, and a tab that says so."""
     x, y, width, height = box
     at, inward = (x, 1) if side == "A" else (x + width, -1)

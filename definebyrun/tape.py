@@ -272,7 +272,8 @@ class Tape:
                     f"This graph has {number} cards; above {MOST} only the text is shown."
                 )
             cards, links, frames = self._cards()
-            self._drawn = draw_cards(cards, links, self._label(), frames)
+            many = len(cards) > READABLE
+            self._drawn = draw_cards(cards, links, self._label(), frames, clumps=many)
         return self._drawn
 
     def _label(self) -> str:

@@ -6,6 +6,8 @@ operation, node, edge and gradient that a drawing shows, and nothing of its geom
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from .trace import Edge, Node, Op, Step, Tensor, Trace, Value, total
 
 __all__ = [
@@ -63,19 +65,31 @@ def brief(value: Value | None, width: int = 22) -> str:
         text = _nested(value.tolist())
         if len(text) <= width:
             return text
-    shape = "×".join(map(str, value.shape)) or "scalar"
+    shape = _shape(value.shape)
     bounds = value.bounds()
     if bounds is None:
         return f"{shape} {value.dtype}"[:width]
     low, high = bounds
     if low != low:
         return _broken(value, shape, width)
-    text = f"{shape} in [{number(low)}, {number(high)}]"
+    for text in _ranged(shape, low, high):
+        if len(text) <= width:
+            return text
+    return f"{shape} {value.dtype}"[:width]
+
+
+@lru_cache(maxsize=1024)
+def _shape(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape)) or "scalar"
+
+
+@lru_cache(maxsize=4096)  # a gradient is shown where it leaves and where it arrives
+def _ranged(shape: str, low: float, high: float) -> tuple[str, str]:
+    """A shape and a range, in more and in fewer characters."""
+    full = f"{shape} in [{number(low)}, {number(high)}]"
     if low == high:
-        text = f"{shape}, all {number(low)}"
-    if len(text) > width:
-        text = f"{shape} [{low:.2g}, {high:.2g}]"
-    return text if len(text) <= width else f"{shape} {value.dtype}"[:width]
+        full = f"{shape}, all {number(low)}"
+    return full, f"{shape} [{low + 0.0:.2g}, {high + 0.0:.2g}]"
 
 
 def _broken(value: Value, shape: str, width: int) -> str:

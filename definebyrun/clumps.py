@@ -1,0 +1,200 @@
+"""Cards and links go in, clumps come out: a card together with the leaves that nothing but it uses, laid out as one.
+
+A third of a large graph is parameters and buffers that have one use each. In a layout of single cards they stand
+beside what was computed just before, so modules that ran one after the other come to stand side by side, and the
+picture grows wide. Here they stand to the left and right of the card that uses them, and what is computed runs down
+the middle. Graphviz is given one node for all of them, which takes it a good part of the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .cards import Card, Link
+from .frames import Frame
+from .places import Box, Line, Places, Point
+
+__all__ = ["Clump", "clumped"]
+
+Sizes = dict[str, tuple[float, float]]
+LEAVES = ("leaf", "parameter", "constant")
+APART, DOWN, ACROSS = 14.0, 34.0, 34.0
+"""Points between two leaves, from a leaf down to the card under it, and from a leaf to the card beside it, at least."""
+LETTER = 6.7
+"""Points that a character of a gradient takes, for which there is room above the arrow."""
+HEAD, WING = 7.0, 2.5
+"""The length of an arrow's head, and half its width."""
+
+
+@dataclass(slots=True)
+class Clump:
+    """A card, what stands above it, to its left and to its right, and the links that lead to it and on from it.
+
+    A way is the links that lead from a leaf down to the card. There is one above where nothing else is read; the
+    sides have theirs from top to bottom.
+    """
+
+    card: str
+    above: list[Link]
+    sides: tuple[list[list[Link]], list[list[Link]]]
+    inputs: list[Link]
+    outputs: list[Link]
+    sizes: Sizes
+
+    @property
+    def links(self) -> list[Link]:
+        """The links that lie within."""
+        return [link for way in (self.above, *self.sides[0], *self.sides[1]) for link in way]
+
+    @property
+    def level(self) -> list[Link]:
+        """Those of its links that run from the side to the card."""
+        return [way[-1] for side in self.sides for way in side]
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """Width and height. The card is in the middle, where Graphviz has its ports."""
+        width, height = self.sizes[self.card]
+        reach = max(map(self._reach, self.sides))
+        wide = [self.sizes[link.tail][0] for link in self.above]
+        high = sum(self.sizes[link.tail][1] + DOWN for link in self.above)
+        return max(width + 2 * reach, *wide, 0), max(height, *map(self._height, self.sides)) + high
+
+    def open(self, found: Places) -> None:
+        """Put its cards and links where the node that stood for all of them lies."""
+        left, top, width, height = found.boxes[self.card]
+        middle, bottom = left + width / 2, top + height
+        wide, high = self.sizes[self.card]
+        upper = bottom - high if self.above else top + (height - high) / 2
+        own = found.boxes[self.card] = middle - wide / 2, upper, wide, high
+        for side, right in zip(self.sides, (False, True), strict=True):
+            self._stand(side, own, right, found)
+        self._stack(self.above, [*self._column(self.above, middle, top), own], found)
+        for link in self.inputs:
+            line = found.lines[link.id]
+            line.curves += " " + _down((middle, top), (middle, upper - HEAD)).partition("C")[2]
+            line.head = _head((middle, upper), (0, 1))
+        for link in self.outputs:
+            line = found.lines[link.id]
+            line.curves = (
+                f"{_down((middle, upper + high), (middle, bottom))} {line.curves.partition('C')[2]}"
+            )
+
+    def _stand(self, side: list[list[Link]], own: Box, right: bool, found: Places) -> None:
+        """Put the leaves of one side where they belong, with their links."""
+        if not side:
+            return
+        x, y, wide, high = own
+        toward, edge = (-1, x + wide) if right else (1, x)
+        half = max(self.sizes[link.tail][0] for way in side for link in way) / 2
+        middle = edge - toward * (self._gap(side) + half)
+        at = y + (high - self._height(side)) / 2
+        for place, way in enumerate(side):
+            spots = self._column(way, middle, at)
+            self._stack(way[:-1], spots, found)
+            left, top, width, height = found.boxes[way[-1].tail] = spots[-1]
+            at = top + height + APART
+            start = left if right else left + width, top + height / 2
+            tip = edge, y + high * (place + 1) / (len(side) + 1)
+            line = _over(start, (edge - toward * HEAD, tip[1]))
+            found.lines[way[-1].id] = Line(line, _head(tip, (toward, 0)))
+
+    def _column(self, way: list[Link], middle: float, top: float) -> list[Box]:
+        """Where the cards of a way stand, one below the other."""
+        spots = []
+        for link in way:
+            width, height = self.sizes[link.tail]
+            spots.append((middle - width / 2, top, width, height))
+            top += height + DOWN
+        return spots
+
+    def _stack(self, way: list[Link], spots: list[Box], found: Places) -> None:
+        """Put cards one below the other, with the links from each to the next."""
+        for link, one, two in zip(way, spots, spots[1:], strict=False):
+            middle, end = one[0] + one[2] / 2, two[1]
+            line = _down((middle, one[1] + one[3]), (middle, end - HEAD))
+            found.boxes[link.tail] = one
+            found.lines[link.id] = Line(line, _head((middle, end), (0, 1)))
+
+    def _gap(self, side: list[list[Link]]) -> float:
+        """How far a side is from the card: there is room for what is written above the arrows."""
+        texts = [len(line) for way in side for f in way[-1].flows for line in f.text.split("\n")]
+        return max([ACROSS, *(LETTER * length + 2 * HEAD for length in texts)])
+
+    def _reach(self, side: list[list[Link]]) -> float:
+        """How far a side goes out from the card."""
+        wide = [self.sizes[link.tail][0] for way in side for link in way]
+        return self._gap(side) + max(wide) if wide else 0.0
+
+    def _height(self, side: list[list[Link]]) -> float:
+        """How high a side is, the room between its ways included."""
+        ways = [sum(self.sizes[link.tail][1] + DOWN for link in way) - DOWN for way in side]
+        return sum(ways) + APART * (len(ways) - 1)
+
+
+def clumped(
+    cards: Sequence[Card], links: Sequence[Link], frames: Sequence[Frame], sizes: Sizes
+) -> dict[str, Clump]:
+    """The clumps by card. A card that reads more than one result has none: each of them needs its own way to it."""
+    frame = {name: frame.id for frame in frames for name in frame.cards}
+    kinds = {card.id: card.kind for card in cards}
+    into: dict[str, list[Link]] = {}
+    uses: dict[str, list[Link]] = {}
+    for link in links:
+        into.setdefault(link.head, []).append(link)
+        uses.setdefault(link.tail, []).append(link)
+
+    def way(link: Link) -> list[Link]:
+        """The links from a leaf down to the card that this one leads to; none where anything else hangs on the way."""
+        found = [link]
+        while True:
+            here = found[0].tail
+            if len(uses[here]) > 1 or found[0].back or frame.get(here) != frame.get(link.head):
+                return []
+            before = into.get(here, ())
+            if not before:
+                return found if kinds[here] in LEAVES else []
+            if len(before) > 1 or kinds[here] != "inner":
+                return []
+            found.insert(0, before[0])
+
+    found: dict[str, Clump] = {}
+    taken: set[str] = set()
+    for card in sorted(cards, key=lambda card: card.kind == "inner"):  # these belong to others
+        if card.kind in LEAVES or card.id in taken:
+            continue
+        ways, inputs = [], []
+        for link in into.get(card.id, ()):
+            inside = way(link)
+            (ways if inside else inputs).append(inside or link)
+        if ways and len(inputs) < 2 and not any(link.back for link in inputs):
+            above = ways.pop() if len(ways) == 1 and not inputs else []
+            half = (len(ways) + 1) // 2
+            outputs = [link for link in uses.get(card.id, ()) if not link.back]
+            clump = Clump(card.id, above, (ways[:half], ways[half:]), inputs, outputs, sizes)
+            found[card.id] = clump
+            taken.update(link.tail for link in clump.links)
+    return found
+
+
+def _down(start: Point, end: Point) -> str:
+    """A curve that leaves and arrives straight down."""
+    (ax, ay), (bx, by) = start, end
+    half = (ay + by) / 2
+    return f"M{ax:.1f},{ay:.1f}C{ax:.1f},{half:.1f} {bx:.1f},{half:.1f} {bx:.1f},{by:.1f}"
+
+
+def _over(start: Point, end: Point) -> str:
+    """A curve that leaves and arrives level."""
+    (ax, ay), (bx, by) = start, end
+    half = (ax + bx) / 2
+    return f"M{ax:.1f},{ay:.1f}C{half:.1f},{ay:.1f} {half:.1f},{by:.1f} {bx:.1f},{by:.1f}"
+
+
+def _head(tip: Point, way: tuple[int, int]) -> str:
+    """The head of an arrow that points right (1, 0), left (-1, 0) or down (0, 1)."""
+    (x, y), (dx, dy) = tip, way
+    bx, by = x - HEAD * dx, y - HEAD * dy
+    wx, wy = WING * dy, WING * abs(dx)
+    return f"{bx - wx:.1f},{by - wy:.1f} {x:.1f},{y:.1f} {bx + wx:.1f},{by + wy:.1f}"
