@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from .bundles import Plan
 from .chains import roll_nodes
 from .merge import merge
-from .modules import chosen, depths, planned
-from .outline import outline
+from .modules import calls_of, chosen, depths, planned
 from .repeats import find_runs
 from .roll import roll
 from .trace import Trace
@@ -55,26 +53,38 @@ def _rolled(trace: Trace) -> Trace:
     return trace
 
 
-def fit(trace: Trace, fits: Callable[[Trace], bool]) -> Trace:
-    """The trace folded as little as it takes: repetitions first, then modules, the deepest first; else all of it.
+def fit(trace: Trace, count: Callable[[Trace], int], most: int) -> Trace:
+    """The trace folded as little as it takes to count at most so many: repetitions first, then modules, deepest first.
 
-    `fits` may ask for what there is, not for what happened to it: it is shown outlines too.
+    Where nothing repeats, a level that leaves more than that is seen without merging.
     """
-    if fits(trace):
+    if count(trace) <= most:
         return trace
     folded = _rolled(trace)
-    if folded is not trace and fits(folded):
+    repeats = folded is not trace
+    if repeats and count(folded) <= most:
         return folded
     depth = depths(trace)
     used = (depth[op.call] for op in trace.ops if op.call is not None)
     for level in range(max(used, default=-1), -1, -1):
-        plan = planned(trace, chosen(trace, level))
-        if level and _too_large(trace, plan, fits):
-            continue  # which is seen without merging
-        folded = _rolled(merge(trace, plan))
-        if fits(folded):
+        into = chosen(trace, level)
+        if level and not repeats and _at_least(trace, into) > most:
+            continue
+        folded = _rolled(merge(trace, planned(trace, into)))
+        if count(folded) <= most:
             break
     return folded
+
+
+def _at_least(trace: Trace, into: list[int | None]) -> int:
+    """How many cards are left at least: one for each folded call that has nodes, one for each other operation."""
+    calls = calls_of(trace)
+    left: set[tuple[str, int]] = set()
+    for op in {node.op for node in trace.nodes if node.op is not None}:
+        call = calls[op]
+        whole = None if call is None else into[call]
+        left.add(("op", op) if whole is None else ("call", whole))
+    return len(left)
 
 
 def fit_both(
@@ -94,9 +104,3 @@ def fit_both(
             break
         joined = join(fold(a, level), fold(b, level))
     return joined
-
-
-def _too_large(trace: Trace, plan: Plan, fits: Callable[[Trace], bool]) -> bool:
-    """Whether a plan leaves too much to fit, and nothing in it repeats that could still be rolled up."""
-    sketch = outline(trace, plan)
-    return not (fits(sketch) or find_runs(sketch) or find_runs(sketch, alike=True))

@@ -14,7 +14,7 @@ from .repeats import common_call
 from .spans import Spans, around
 from .trace import Op, Trace
 
-__all__ = ["chosen", "depths", "planned"]
+__all__ = ["calls_of", "chosen", "depths", "planned"]
 
 
 def depths(trace: Trace) -> list[int]:
@@ -47,7 +47,7 @@ def chosen(trace: Trace, modules: bool | int | str | Iterable[str]) -> list[int 
     return into
 
 
-def _calls_of(trace: Trace) -> list[int | None]:
+def calls_of(trace: Trace) -> list[int | None]:
     """By operation: the call that it ran in. One that was found, not seen, ran where its neighbours did."""
     calls = [op.call for op in trace.ops]
     after: list[int | None] = [None] * len(calls)
@@ -65,7 +65,7 @@ def _calls_of(trace: Trace) -> list[int | None]:
 def planned(trace: Trace, into: list[int | None]) -> Plan:
     """The plan that folds every operation of a call into the call that `into` gives for it, by call."""
     groups: dict[int, list[int]] = {}
-    for index, call in enumerate(_calls_of(trace)):
+    for index, call in enumerate(calls_of(trace)):
         whole = None if call is None else into[call]
         if whole is not None:
             groups.setdefault(whole, []).append(index)

@@ -1,4 +1,4 @@
-"""Graphviz's SVG goes in, places come out: the size of the picture, a box for every card and frame, a line for each link.
+"""Graphviz's SVG goes in, places come out: the size of the picture, a box for each card and frame, a line for a link.
 
 Its SVG is regular (a group for each card, link and frame, none within another), and long: reading just these groups
 takes a small part of what making a tree of all elements does.

@@ -230,7 +230,7 @@ class Tape:
             if self._whole is not None or (trace.sides and self._runs is None):
                 self._shown = trace
             elif self._runs is None:
-                self._shown = fit(trace, _fits)
+                self._shown = fit(trace, count, READABLE)
             else:
                 join = partial(compare_traces, names=trace.sides)
                 self._shown = fit_both(trace, *self._runs, join, _fits)

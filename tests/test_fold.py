@@ -23,10 +23,7 @@ from definebyrun.dot import to_dot
 from definebyrun.fold import fit, fold
 from definebyrun.frames import framed
 from definebyrun.memory import kept_after_steps
-from definebyrun.merge import merge
-from definebyrun.modules import chosen, depths, planned
-from definebyrun.outline import outline
-from definebyrun.repeats import find_runs
+from definebyrun.modules import depths
 from definebyrun.text import canonical
 from definebyrun.trace import Trace
 from definebyrun.words import sentence
@@ -231,16 +228,6 @@ def tape(request: pytest.FixtureRequest) -> dbr.Tape:
 
 
 # ---- nothing is lost ----
-
-
-@pytest.mark.parametrize("level", range(4))
-def test_an_outline_counts_and_repeats_as_the_merged_trace_does(tape: dbr.Tape, level: int) -> None:
-    for trace in (tape.trace, fold(tape.trace, repeats=True)):
-        plan = planned(trace, chosen(trace, level))
-        sketch, merged = outline(trace, plan), merge(trace, plan)
-        assert count(sketch) == count(merged)
-        for alike in (False, True):
-            assert find_runs(sketch, alike) == find_runs(merged, alike)
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
@@ -574,19 +561,19 @@ def test_a_large_graph_folds_by_itself_says_so_and_can_be_had_whole() -> None:
 
 def test_it_folds_no_more_than_it_must() -> None:
     trace = stacked().trace
-    sizes = [count(fit(trace, lambda t, most=most: count(t) <= most)) for most in (99, 13, 7, 1)]
+    sizes = [count(fit(trace, count, most)) for most in (99, 13, 7, 1)]
     assert sizes == [16, 13, 5, 2]
 
 
 @pytest.mark.parametrize("most", [1, 5, 9, 14, 20, 30])
-def test_what_is_left_out_by_its_outline_would_not_have_fitted(tape: dbr.Tape, most: int) -> None:
+def test_what_is_left_out_by_its_plan_would_not_have_fitted(tape: dbr.Tape, most: int) -> None:
     def fits(trace: Trace) -> bool:
         return count(trace) <= most
 
     ways = [fold(tape.trace), fold(tape.trace, repeats=True)]
     depth = max(depths(tape.trace), default=-1)
     ways += [fold(tape.trace, level, repeats=True) for level in range(depth, -1, -1)]
-    assert fit(tape.trace, fits) == next(filter(fits, ways), ways[-1])
+    assert fit(tape.trace, count, most) == next(filter(fits, ways), ways[-1])
 
 
 def test_modules_are_framed_where_that_helps() -> None:
