@@ -264,7 +264,7 @@ def _title(names: str, name: str, step: int, module: bool) -> str:
     """What a card is called: the end of a module's path says more than its beginning."""
     title = f"{names} = {name}" if names else f"{name}#{step}"
     if not module or len(title) <= WIDTH:
-        return title
+        return f"{name}#{step}" if ", " in names and len(title) > WIDTH else title
     path = names or name
     if names and len(names) + len(name.rpartition(".")[2]) + 4 <= WIDTH:
         return f"{names} = …{name[len(names) + 4 - WIDTH :]}"

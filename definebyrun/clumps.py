@@ -8,14 +8,14 @@ the middle. Graphviz is given one node for all of them, which takes it a good pa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from .cards import Card, Link
 from .frames import Frame
 from .places import Box, Line, Places, Point
 
-__all__ = ["Clump", "clumped"]
+__all__ = ["Clump", "clumped", "spaced"]
 
 Sizes = dict[str, tuple[float, float]]
 LEAVES = ("leaf", "parameter", "constant")
@@ -176,6 +176,31 @@ def clumped(
             found[card.id] = clump
             taken.update(link.tail for link in clump.links)
     return found
+
+
+def spaced(
+    cards: Sequence[Card],
+    links: Sequence[Link],
+    frames: Sequence[Frame],
+    clumps: Collection[str],
+) -> set[str]:
+    """The links that enter a frame where leaves stand above the card that they lead to, and that are in no clump.
+
+    What they come from belongs above these leaves: beside them it would push the frame to the side.
+    """
+    frame = {name: each.id for each in frames for name in each.cards}
+    outer = {each.id: each.outer for each in frames}
+    leaves = {card.id for card in cards if card.kind in LEAVES}
+    topped = {k.head for k in links if k.tail in leaves and frame.get(k.tail) == frame.get(k.head)}
+
+    def enters(link: Link) -> bool:
+        around = frame.get(link.tail)
+        while around is not None and around != frame.get(link.head):
+            around = outer[around]
+        return around is None and link.head in frame
+
+    heads = topped - set(clumps)
+    return {link.id for link in links if link.head in heads and not link.back and enters(link)}
 
 
 def _down(start: Point, end: Point) -> str:

@@ -89,8 +89,9 @@ def to_lay_out(
     frames: Sequence[Frame],
     sizes: dict[str, tuple[float, float]],
     clumps: dict[str, Clump],
+    spaced: Collection[str] = (),
 ) -> str:
-    """What a layout needs of the picture, as DOT: no text, and one node for each clump."""
+    """What a layout needs of the picture, as DOT: no text, one node for each clump, a row more for `spaced` links."""
     within = {link.id: link.tail for clump in clumps.values() for link in clump.links}
     inside = set(within.values())
     lines = []
@@ -103,6 +104,7 @@ def to_lay_out(
             look = f"label={_room(len(AGAIN))} constraint=false " if link.back else ""
             look += "arrowhead=none headport=n " if link.head in clumps else ""
             look += "tailport=s " if link.tail in clumps else ""
+            look += "minlen=2 " if link.id in spaced else ""
             lines.append(f"\t{link.tail} -> {link.head} [{look}id={link.id}]\n")
     return _head(labels=False) + "".join(lines) + "}\n"
 

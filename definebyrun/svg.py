@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from html import escape
 
 from .cards import Card, Link, State
-from .clumps import clumped
+from .clumps import clumped, spaced
 from .dot import AGAIN, ALONE, FILL, LINE, PAD, ROW, badge_of, card_size, to_lay_out
 from .frames import Frame
 from .layout import to_svg
@@ -42,15 +42,16 @@ def draw(
     links: list[Link],
     label: str,
     frames: Sequence[Frame] = (),
-    clumps: bool = False,
+    large: bool = False,
 ) -> Picture:
-    """Lay out and draw; `label` is the text alternative, `clumps` says to lay out leaves with what uses them.
+    """Lay out and draw; `label` is the text alternative, and a large graph has its leaves beside what uses them.
 
     Raises `layout.LayoutError` without an engine.
     """
     sizes = {card.id: card_size(card) for card in cards}
-    own = clumped(cards, links, frames, sizes) if clumps else {}
-    found = places(to_svg(to_lay_out(cards, links, frames, sizes, own)))
+    own = clumped(cards, links, frames, sizes) if large else {}
+    rows = spaced(cards, links, frames, own) if large else set()
+    found = places(to_svg(to_lay_out(cards, links, frames, sizes, own, rows)))
     for clump in own.values():
         clump.open(found)
     width, height, boxes, lines = found.width, found.height, found.boxes, found.lines

@@ -272,8 +272,8 @@ class Tape:
                     f"This graph has {number} cards; above {MOST} only the text is shown."
                 )
             cards, links, frames = self._cards()
-            many = len(cards) > READABLE
-            self._drawn = draw_cards(cards, links, self._label(), frames, clumps=many)
+            large = len(cards) > READABLE
+            self._drawn = draw_cards(cards, links, self._label(), frames, large)
         return self._drawn
 
     def _label(self) -> str:
