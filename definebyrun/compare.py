@@ -68,10 +68,16 @@ class _Move:
             for s in node.saved
         )
         op, leaf = _maybe(self.ops, node.op), _maybe(self.tensors, node.leaf)
-        made = node.made if self.steps is None or node.made is None else self.steps[node.made]
-        within = _maybe(self.nodes, node.within)
-        index = self.nodes[node.index]
-        return altered(node, index=index, op=op, leaf=leaf, saved=saved, within=within, made=made)
+        return altered(
+            node,
+            index=self.nodes[node.index],
+            op=op,
+            leaf=leaf,
+            saved=saved,
+            within=_maybe(self.nodes, node.within),
+            made=node.made if self.steps is None else _maybe(self.steps, node.made),
+            until=node.until if self.steps is None else _maybe(self.steps, node.until),
+        )
 
     def edge(self, edge: Edge) -> Edge:
         source, target = self.nodes[edge.source], self.nodes[edge.target]

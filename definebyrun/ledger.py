@@ -7,7 +7,7 @@ are new and to whom they belong, what they keep. The ledger watches nothing; it 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from threading import get_ident
 from typing import Any
@@ -17,7 +17,6 @@ import torch
 from .calls import UNFILLED, place_of, saved_by, storage_of, version_of
 from .during import running_node
 from .frozen import altered
-from .memory import kept_with_twins
 from .naming import Names
 from .packed import packed_by
 from .snapshot import dtype_of
@@ -80,6 +79,7 @@ class Live:
     within: int | None = None
     made: int | None = None
     value: Value | None = None
+    until: int | None = None
 
 
 @dataclass(slots=True)
@@ -507,6 +507,7 @@ class Ledger:
                 if first.node is None and first.kind == version.kind:
                     first.node = version.node
         born = self._generations()
+        self._end_twins()
         tensors = tuple([self._frozen_tensor(i, t) for i, t in enumerate(self._versions)])
         self._versions.clear()  # what is frozen is let go: both at once would be twice the objects
         nodes = tuple([self._frozen_node(i, n, born) for i, n in enumerate(self.nodes)])
@@ -514,7 +515,7 @@ class Ledger:
         ops = tuple([_frozen_op(i, op, sources, born) for i, op in enumerate(self.ops)])
         self.ops.clear()
         grads = self.edge_grads
-        trace = Trace(
+        return Trace(
             tensors=tensors,
             ops=ops,
             nodes=nodes,
@@ -525,15 +526,23 @@ class Ledger:
             calls=tuple(self.calls),
             error=error,
         )
+
+    def _end_twins(self) -> None:
+        """Say of what was computed again which step ended it: the next in which the node runs for which that was."""
         if not self._twins:
-            return trace
-        kept = kept_with_twins(trace, self._twins)
-        steps = zip(trace.steps, kept, strict=True)
-        return replace(trace, steps=tuple(replace(step, kept=n) for step, n in steps))
+            return
+        made = {step.op: step.index for step in self.steps if step.op is not None}
+        for step in self.steps:
+            for number in self._twins.get(-1 if step.node is None else step.node, ()):
+                twin = self.nodes[number]
+                if twin.until is None and made.get(twin.op, -1) < step.index:
+                    twin.until = step.index
 
     def _frozen_node(self, index: int, node: Live, born: dict[int | None, int]) -> Node:
         saved = tuple([Saved(*kept) for kept in node.saved])
         plain = Node(index, node.name, node.op, node.order, node.grad, node.leaf, saved)
+        if node.until is not None:
+            plain = altered(plain, until=node.until)
         if not born or node.leaf is not None:
             return plain
         op = None if node.op is None else self.ops[node.op]

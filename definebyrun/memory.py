@@ -11,16 +11,14 @@ keep is not read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 from .trace import Trace, beside
 
-__all__ = ["freed_at", "kept_after_steps", "kept_with_twins"]
+__all__ = ["freed_at", "kept_after_steps"]
 
 
 def freed_at(trace: Trace) -> dict[int, int]:
     """The step, counted from 1, in which each node lets go of what it saved; nodes that never do are not there."""
-    first: dict[int, int] = {}
+    first = {node.index: node.until + 1 for node in trace.nodes if node.until is not None}
     for step in trace.steps:
         if step.freed and step.node is not None:
             first.setdefault(step.node, step.index + 1)
@@ -32,18 +30,15 @@ def kept_after_steps(trace: Trace) -> tuple[int, ...]:
 
     A folded trace brings the numbers of the whole run with it: one of its steps stands for many.
     """
-    return beside(trace, kept_with_twins)
+    return beside(trace, _kept_after_steps)
 
 
-def kept_with_twins(
-    trace: Trace, twins: Mapping[int, Sequence[int]] | None = None
-) -> tuple[int, ...]:
-    """The same for a run with checkpoints: `twins` are what was computed again, by the node for which that was.
-
-    What a twin keeps goes when its node runs, whether that node lets go of its own or not.
-    """
-    twins = twins or {}
+def _kept_after_steps(trace: Trace) -> tuple[int, ...]:
     users: dict[int, set[int]] = {}
+    ending: dict[int, list[int]] = {}  # by step: the nodes of recomputations that end with it
+    for node in trace.nodes:
+        if node.until is not None:
+            ending.setdefault(node.until, []).append(node.index)
     kept: list[int] = []
     now = 0
 
@@ -74,7 +69,7 @@ def kept_with_twins(
             now += sum(map(keep, own))
         elif step.node is not None:
             now -= free(step.node) if step.freed else 0
-            now -= sum(free(twin) for twin in twins.get(step.node, ()))
+            now -= sum(map(free, ending.get(step.index, ())))
         now += sum(map(keep, trace.nodes_made_in(step.index)))
         kept.append(now if step.kept is None else step.kept)
     return tuple(kept)

@@ -265,6 +265,7 @@ class Merger(Bundling):
                 run=None if node.run is None else self.plan.runs.get(node.run, node.run),
                 within=self._new_node(node.within),
                 made=None if node.made is None else self._step_of.get(node.made),
+                until=self._until(olds),
                 op=None if op is None else self.new_op[op],
                 order=orders.get(old),
                 grad=grads[old] if old in grads else self.trace.nodes[self.shown[old]].grad,
@@ -289,6 +290,12 @@ class Merger(Bundling):
         op = self.plan.op[op]
         times = self.plan.ops.get(op, self.trace.ops[op]).times
         return sum([each.holds * each.times for each in nodes]) // times, times
+
+    def _until(self, nodes: list[int]) -> int | None:
+        """The step that ends the last of merged nodes, when each is ended that has saved something."""
+        ends = [self.trace.nodes[i].until for i in nodes if self.trace.nodes[i].saved]
+        known = [end for end in ends if end is not None]
+        return self._step_of.get(max(known)) if known and len(known) == len(ends) else None
 
     def _saved(self, shown: int, nodes: list[int]) -> tuple[Saved, ...]:
         """What merged nodes keep, each storage once; a single node's list as it is."""

@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 Number = bool | int | float | complex
-FORMAT, VERSION = "definebyrun trace", 2
+FORMAT, VERSION = "definebyrun trace", 3
 """What a saved trace calls itself; the version goes up when older readers would misread a file."""
 
 
@@ -289,6 +289,9 @@ class Node:
     `value` the tensor that hangs from them: its numbers where it was at hand, else its shape. `op` is then the call of
     `grad` that ran the pass, None for `backward`.
 
+    `until` is of a node that a checkpoint's recomputation made: the step that ran the node for which that was, after
+    which nothing of what it saved is kept.
+
     In a folded trace it stands for `holds * times` nodes (those of leaves not counted) and for `edges` edges
     between them; `saved` is then what all of them keep, each storage once; `block` the repeated block
     of a node that has no operation.
@@ -312,6 +315,7 @@ class Node:
     made: int | None = None
     value: Value | None = None
     block: int | None = None
+    until: int | None = None
 
 
 @frozen
@@ -618,6 +622,7 @@ def _references(trace: Trace) -> Iterator[tuple[str, int]]:
         single += [("ops", node.op), ("tensors", node.leaf)]
         single += [("tensors", saved.tensor) for saved in node.saved]
         single += [("nodes", node.within), ("steps", node.made), ("blocks", node.block)]
+        single.append(("steps", node.until))
     for edge in _both(trace.edges):
         single += [("nodes", edge.source), ("nodes", edge.target)]
     for step in _both(trace.steps):

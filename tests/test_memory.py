@@ -17,8 +17,12 @@ from torch.utils.checkpoint import checkpoint, checkpoint_sequential
 
 import definebyrun as dbr
 from definebyrun import plots
+from definebyrun.cards import deal
+from definebyrun.compare import apart, compare
+from definebyrun.fold import fold
 from definebyrun.kept import Kept
-from definebyrun.trace import Step
+from definebyrun.memory import freed_at
+from definebyrun.trace import Step, Trace
 
 ROOT = Path(__file__).parent.parent
 
@@ -227,6 +231,43 @@ def test_a_checkpoint_keeps_its_input_and_what_it_computes_again_until_that_is_u
         32,
         0,
     ]  # Tanh, Addmm, Tanh, Addmm: each takes what was made for it along
+
+
+def test_what_was_computed_again_says_when_it_is_freed() -> None:
+    f = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4), nn.Tanh())
+    with dbr.record() as tape:
+        checkpoint(f, torch.randn(2, 4), use_reentrant=False).sum().backward()
+    whole = tape.trace
+    again = [node for node in whole.nodes if node.until is not None]
+    assert [node.name for node in again if node.saved] == [
+        "AddmmBackward0",
+        "TanhBackward0",
+        "AddmmBackward0",
+    ]
+    for node in again:
+        own = whole.steps[node.until or 0]
+        assert own.node is not None
+        assert whole.nodes[own.node].name == node.name
+        assert whole.step_of(node.op or 0).index < own.index
+    for trace in (whole, fold(whole, 0), fold(whole, repeats=True), compare(whole, whole)):
+        after = freed_at(trace)
+        for card in deal(trace)[0]:
+            if card.keeps and trace.steps:
+                assert card.keeps[-1].text == "freed"
+                assert card.keeps[-1].since == after[card.node or 0] <= len(trace.steps)
+    assert Trace.from_json(tape.json()) == whole
+    assert apart(compare(whole, whole), "A").trace.nodes == whole.nodes
+
+
+def test_a_second_backward_computes_again_and_frees_that_too() -> None:
+    x = torch.ones(2, 2, requires_grad=True)
+    with dbr.record() as tape:
+        y = checkpoint(lambda t: t.sin().tanh().cos(), x, use_reentrant=False).sum()
+        y.backward(retain_graph=True)
+        y.backward()
+    runs = [tape.steps[node.until].run for node in tape.nodes if node.until is not None]
+    assert runs == [0, 0, 1, 1]  # sin and tanh, twice; cos keeps what tanh gives
+    assert tape.memory()[-1] == 0
 
 
 def node_name(tape: dbr.Tape, step: Step) -> str:

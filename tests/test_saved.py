@@ -110,7 +110,7 @@ def test_a_file_is_read_by_its_path(tmp_path: Path) -> None:
 
 
 def test_the_first_words_of_a_file_say_what_it_is() -> None:
-    assert Trace().json().startswith('{"format": "definebyrun trace", "version": 2, "tensors": []')
+    assert Trace().json().startswith('{"format": "definebyrun trace", "version": 3, "tensors": []')
 
 
 GOOD = json.loads(dbr.draw(torch.ones(1, requires_grad=True) * 2).json())
@@ -129,7 +129,7 @@ def changed(**parts: Any) -> str:
         ("{}", "no definebyrun trace"),
         ("[]", "no definebyrun trace"),
         (changed(version="1"), "it has no version number"),
-        (changed(version=3), "has version 3, and this package reads up to 2: install a newer"),
+        (changed(version=4), "has version 4, and this package reads up to 3: install a newer"),
         (changed(tensors=None), "definebyrun trace.tensors cannot be 'None'"),
         (changed(root="first"), "root cannot be 'first'"),
         (changed(colour="red"), "a part 'colour' that is not known"),
