@@ -112,7 +112,7 @@ def _rows(a: list[State], b: list[State]) -> tuple[list[State], list[State]]:
 
 def _keeps(a: str, b: str) -> str:
     """What a node keeps in both runs; no `B` in front of the second, which would read as bytes."""
-    return a if a == b else f"{a} · {b.removeprefix('keeps ')}"
+    return a if a == b else f"{a} · {b.removeprefix('keeps ').removeprefix('all keep ')}"
 
 
 def _over_time(a: list[State], b: list[State], words_of: Callable[[str, str], str]) -> list[State]:

@@ -13,7 +13,7 @@ from typing import Any
 from .align import Alignment, align
 from .frozen import altered
 from .same import Pairs, same_pieces
-from .trace import Edge, Grad, Node, Op, Source, Step, Tensor, Trace
+from .trace import Block, Edge, Grad, Node, Op, Source, Step, Tensor, Trace
 
 __all__ = ["Run", "apart", "compare", "weave"]
 
@@ -28,6 +28,7 @@ class _Move:
     ops: Numbers
     nodes: Numbers
     edges: Numbers
+    blocks: Numbers
     steps: Numbers | None = None
     pieces: dict[int, tuple[int, int]] = field(default_factory=dict)
     storages: Mapping[int, int] = field(default_factory=dict)
@@ -40,7 +41,7 @@ class _Move:
             node=_maybe(self.nodes, tensor.node),
             origin=_maybe(self.tensors, tensor.origin),
             since=self.since(tensor.since),
-            block=None,
+            block=_maybe(self.blocks, tensor.block),
         )
 
     def op(self, op: Op) -> Op:
@@ -55,7 +56,7 @@ class _Move:
             args=tuple(a if isinstance(a, str) else self.tensors[a] for a in op.args),
             within=_maybe(self.nodes, op.within),
             call=None,
-            block=None,
+            block=_maybe(self.blocks, op.block),
         )
 
     def node(self, node: Node) -> Node:
@@ -77,11 +78,16 @@ class _Move:
             within=_maybe(self.nodes, node.within),
             made=node.made if self.steps is None else _maybe(self.steps, node.made),
             until=node.until if self.steps is None else _maybe(self.steps, node.until),
+            block=_maybe(self.blocks, node.block),
         )
 
     def edge(self, edge: Edge) -> Edge:
         source, target = self.nodes[edge.source], self.nodes[edge.target]
         return altered(edge, index=self.edges[edge.index], source=source, target=target)
+
+    def block(self, block: Block) -> Block:
+        outer = _maybe(self.blocks, block.outer)
+        return altered(block, index=self.blocks[block.index], outer=outer, call=None)
 
     def step(self, step: Step) -> Step:
         return altered(
@@ -126,6 +132,7 @@ def compare(a: Trace, b: Trace, names: tuple[str, str] = ("A", "B")) -> Trace:
         kind: weave(len(getattr(a, kind)), len(getattr(b, kind)), getattr(same, kind))
         for kind in kinds
     }
+    orders["blocks"] = weave(len(a.blocks), len(b.blocks), _same_blocks(a, b, same))
     orders["ops"] = _order_of_ops(a, b, orders["steps"])
     orders["edges"] = _order_of_edges(a, b, orders["edges"], orders["nodes"])
     sources, pieces = _sources(a, b)
@@ -148,12 +155,24 @@ def compare(a: Trace, b: Trace, names: tuple[str, str] = ("A", "B")) -> Trace:
         nodes=merge("nodes", "node"),
         edges=merge("edges", "edge"),
         steps=merge("steps", "step"),
+        blocks=merge("blocks", "block"),
         sources=sources,
         root=_maybe(lead.tensors, root),
         error=_errors(a.error, b.error),
         sides=names,
         grads=_grads(list(map(move_a.grad, a.grads)), list(map(move_b.grad, b.grads))),
     )
+
+
+def _same_blocks(a: Trace, b: Trace, same: Alignment) -> Pairs:
+    """The repeated blocks in which the same operations stand, the innermost with the innermost."""
+    found = Pairs()
+    for i, j in same.ops.to_b.items():
+        one, other = a.ops[i].block, b.ops[j].block
+        while one is not None and other is not None:
+            found.add(one, other)
+            one, other = a.blocks[one].outer, b.blocks[other].outer
+    return found
 
 
 def _grads(a: list[Grad], b: list[Grad]) -> tuple[Grad, ...]:
@@ -299,10 +318,11 @@ def apart(trace: Trace, side: str) -> Run:
             mine = [part if part.other is None else part.other for part in mine]
         return [altered(part, side="", other=None) for part in mine]
 
-    kinds = ("tensors", "ops", "nodes", "edges")
+    kinds = ("tensors", "ops", "nodes", "edges", "blocks")
     parts = {kind: seen(getattr(trace, kind)) for kind in kinds}
     old = {kind: tuple(part.index for part in parts[kind]) for kind in kinds}
     move = _Move(**{kind: {n: i for i, n in enumerate(old[kind])} for kind in kinds})
+    del old["blocks"]
     root = trace.root if trace.root in move.tensors else None
     return Run(
         Trace(
@@ -312,6 +332,7 @@ def apart(trace: Trace, side: str) -> Run:
             edges=tuple(map(move.edge, parts["edges"])),
             steps=tuple(map(move.step, seen(trace.steps))),
             sources=trace.sources,
+            blocks=tuple(map(move.block, parts["blocks"])),
             root=_maybe(move.tensors, root),
             grads=tuple(
                 altered(move.grad(change), side="")

@@ -92,15 +92,21 @@ def fit_both(
     a: Trace,
     b: Trace,
     join: Callable[[Trace, Trace], Trace],
-    fits: Callable[[Trace], bool],
+    count: Callable[[Trace], int],
+    most: int,
 ) -> Trace:
-    """What `join` has made of two traces, or makes with their modules folded to one depth, as little as it takes.
+    """What `join` has made of two traces, or makes of both folded alike, as little as it takes to fit into `most`.
 
-    Repetitions stay: one run's last time is no counterpart of the other's.
+    First modules are folded, the deepest first: then each card still meets its own counterpart. Only where that is not
+    enough, repetitions are rolled up: the last time in one run need not be the last in the other.
     """
     levels = [depth for trace in (a, b) for depth in depths(trace)]
-    for level in range(max(levels, default=-1), -1, -1):
-        if fits(joined):
+    deepest_first = range(max(levels, default=-1), -1, -1)
+    ways = [(level, repeats) for repeats in (False, True) for level in (False, *deepest_first)]
+    for level, repeats in ways[1:]:
+        if count(joined) <= most:
             break
-        joined = join(fold(a, level), fold(b, level))
+        one, other = fold(a, level, repeats), fold(b, level, repeats)
+        if one is not a or other is not b:
+            joined = join(one, other)
     return joined

@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .cards import Card, Link
+from .meet import meet
 from .text import made_by
-from .trace import Op, Tensor, Trace
+from .trace import Block, Op, Tensor, Trace
 
 __all__ = ["Frame", "framed"]
 
@@ -81,7 +82,8 @@ class _Paths:
 
     def of(self, op: Op) -> tuple[Key, ...]:
         path: list[Key] = [("call", call) for call in self._calls(op)]
-        for place, block in enumerate(() if op.block is None else self._blocks[op.block]):
+        repeated = op.other.block if op.block is None and op.other is not None else op.block
+        for place, block in enumerate(() if repeated is None else self._blocks[repeated]):
             path.insert(self._depth[block] + place, ("block", block))
         return tuple(path)
 
@@ -110,7 +112,10 @@ class _Paths:
             call = self.trace.calls[key[1]]
             return f"{call.path} ({call.kind})" if call.path else call.kind
         block = self.trace.blocks[key[1]]
-        return f"{block.label} × {block.times:,}, the last one shown".strip()
+        said = (
+            _repeats(block) if block.other is None else meet(_repeats(block), _repeats(block.other))
+        )
+        return f"{said}, the last one shown" + (f", only {block.side}" if block.side else "")
 
     def _around(self, block: int | None) -> list[int]:
         chain: list[int] = []
@@ -123,6 +128,10 @@ class _Paths:
         if op.call is None:
             return ()
         return self._chains[op.call][:-1] if op.module else self._chains[op.call]
+
+
+def _repeats(block: Block) -> str:
+    return f"{block.label} × {block.times:,}".strip()
 
 
 def _shared(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:

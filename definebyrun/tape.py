@@ -233,7 +233,7 @@ class Tape:
                 self._shown = fit(trace, count, READABLE)
             else:
                 join = partial(compare_traces, names=trace.sides)
-                self._shown = fit_both(trace, *self._runs, join, _fits)
+                self._shown = fit_both(trace, *self._runs, join, count, READABLE)
         return self._shown
 
     def _said(self) -> str:
@@ -301,10 +301,6 @@ _FACE = {"tensors", "ops", "nodes", "edges", "steps", "sources", "leaves", "call
 _FACE |= {"grads", "root", "error", "sides"}
 
 
-def _fits(trace: Trace) -> bool:
-    return count(trace) <= READABLE
-
-
 @contextmanager
 def record() -> Iterator[Tape]:
     """Record what runs in the `with` block, forward and backward; gives the `Tape`, to be read when it has ended.
@@ -346,7 +342,7 @@ def compare(a: Tape, b: Tape, names: tuple[str, str] = ("A", "B")) -> Tape:
     same name; values play no part. Where they differ, both are shown: `A 3 · B 5`. The player goes through both runs
     together; where they part it shows first what only A did, then what only B did. `names` says what A and B are, for
     the legend. Two graphs of `draw` are compared node by node, from the root and the leaves. A large comparison of runs
-    is shown with the modules of both folded.
+    is shown with the modules of both folded; where that is not enough, with repetitions rolled up.
 
     Raises `TypeError` for anything but two tapes, `ValueError` for a comparison, for a run and a drawn graph, and for
     names that do not tell apart, `RuntimeError` for a tape that is still recording.

@@ -3,9 +3,9 @@
 A `Trace` lists tensors, forward operations, backward nodes, the edges between them and the steps in the order
 in which they ran. Everything refers to everything else by index, so a trace can be compared, saved and read.
 
-Two traces compared are one trace with two names in `sides`. There `side` says of a tensor, operation, node, edge or
-step which run it belongs to, "A" or "B"; it is empty for what both runs did, and then `other` is the same part as B
-had it, where that differs from A.
+Two traces compared are one trace with two names in `sides`. There `side` says of a tensor, operation, node, edge,
+block or step which run it belongs to, "A" or "B"; it is empty for what both runs did, and then `other` is the same part
+as B had it, where that differs from A.
 """
 
 from __future__ import annotations
@@ -392,6 +392,8 @@ class Block:
     label: str = ""
     outer: int | None = None
     call: int | None = None
+    side: str = ""
+    other: Block | None = None
 
 
 @frozen
@@ -631,7 +633,7 @@ def _references(trace: Trace) -> Iterator[tuple[str, int]]:
         single += [("sources", piece) for piece, _ in step.stack]
     single += [("tensors", change.tensor) for change in trace.grads]
     single += [("calls", call.outer) for call in trace.calls]
-    single += [("blocks", block.outer) for block in trace.blocks]
+    single += [("blocks", block.outer) for block in _both(trace.blocks)]
     return ((what, number) for what, number in single if number is not None)
 
 

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import definebyrun as dbr
+from definebyrun.cards import count
 from definebyrun.compare import apart
 from definebyrun.meet import meet
 from definebyrun.same import common
@@ -778,14 +779,69 @@ def test_a_large_comparison_is_shown_with_modules_folded_and_says_so() -> None:
         both.fold(0)
 
 
-def test_a_comparison_without_modules_is_shown_whole() -> None:
-    def run(times: int) -> dbr.Tape:
-        w = torch.tensor(1.0, requires_grad=True)
+def looped(times: int, inner: int = 1) -> dbr.Tape:
+    w = torch.tensor([0.5, 0.25], requires_grad=True)
+    with dbr.record() as tape:
+        h = torch.tensor([1.0, 2.0])
+        for _ in range(times):
+            for _ in range(inner):
+                h = h * w
+            h = torch.tanh(h)
+        h.sum().backward()
+    return tape
+
+
+def test_two_long_loops_are_rolled_up_into_one_that_says_how_often_each_ran() -> None:
+    both = dbr.compare(looped(20), looped(30))
+    shown = both._drawable()
+    assert [(op.name, op.times) for op in shown.ops if not op.factory] == [
+        ("mul", 20),
+        ("tanh", 20),
+        ("sum", 1),
+    ]
+    assert [op.other.times for op in shown.ops if op.times > 1 and op.other] == [30, 30]
+    (block,) = shown.blocks
+    assert (block.times, block.other and block.other.times, block.side) == (20, 30, "")
+    (frame,) = both._cards()[2]
+    assert frame.label == "× A 20 · B 30, the last one shown"
+    assert "next time" in both.svg()
+    assert "5 cards stand for 92: repetitions are rolled up." in both._folding()
+    assert "the last of 20 times) · B" in repr(both)
+    assert len(both.ops) == 62
+
+
+def test_a_long_loop_beside_a_short_one_says_whose_repetitions_it_stands_for() -> None:
+    for times, side in (((30, 2), "A"), ((2, 30), "B")):
+        both = dbr.compare(*map(looped, times))
+        (block,) = both._drawable().blocks
+        assert (block.side, block.times) == (side, 30)
+        (frame,) = both._cards()[2]
+        assert frame.label == f"× 30, the last one shown, only {side}"
+
+
+def test_rolled_up_runs_are_told_apart_again_with_their_blocks() -> None:
+    one, two = looped(20, 4).fold(repeats=True), looped(30, 5).fold(repeats=True)
+    both = dbr.compare(one, two)
+    assert [block.times for block in one.blocks] != [block.times for block in two.blocks]
+    for side, run in (("A", one), ("B", two)):
+        seen = apart(both.trace, side).trace
+        assert [(b.times, b.outer) for b in seen.blocks] == [(b.times, b.outer) for b in run.blocks]
+        assert [op.block for op in seen.ops] == [op.block for op in run.ops]
+        assert [leaf.block for leaf in seen.leaves] == [leaf.block for leaf in run.leaves]
+    assert Trace.from_json(both.json()) == both.trace
+
+
+def test_a_comparison_in_which_nothing_repeats_is_shown_whole() -> None:
+    def run(last: int) -> dbr.Tape:
+        w = torch.tensor(0.5, requires_grad=True)
         with dbr.record() as tape:
-            for _ in range(times):
-                w = w * 2
+            h = w
+            for turn in range(last):
+                h = (h.sin() if turn % 3 else h.cos()) if turn % 2 else (h * w if turn % 5 else -h)
+            h.backward()
         return tape
 
-    both = dbr.compare(run(70), run(65))
-    assert len(both._cards()[0]) > 70
+    both = dbr.compare(run(62), run(60))
+    assert count(both.trace) > 60
+    assert both._drawable() is both.trace
     assert both._folding() == ""
