@@ -144,6 +144,8 @@ class Names:
             return
         self._modules.add(id(module))
         for path, part in module.named_modules():
-            self.give(part, f"{name}.{path}" if path else name)
-        for path, tensor in [*module.named_parameters(), *module.named_buffers()]:
-            self.give(tensor, f"{name}.{path}")
+            inside = f"{name}.{path}" if path else name
+            self.give(part, inside)
+            for own, tensor in (*part._parameters.items(), *part._buffers.items()):
+                if tensor is not None:
+                    self.give(tensor, f"{inside}.{own}")

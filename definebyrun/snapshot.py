@@ -7,13 +7,12 @@ read out: meta tensors, wrapped tensors inside `torch.func` transforms.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
 from functools import cache
 
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
-from .trace import Number, Numbers, Value
+from .trace import Numbers, Value
 
 __all__ = ["KEEP", "dtype_of", "snapshot", "unseen_snapshot"]
 
@@ -71,13 +70,13 @@ def _shape(tensor: torch.Tensor) -> tuple[int, ...]:
 
 
 def _content(tensor: torch.Tensor, shape: tuple[int, ...], dtype: str, count: int) -> Value:
+    if FEW < count <= KEEP and type(tensor) in PLAIN:
+        copied = _bytes(tensor)
+        if copied is not None:
+            return Value(shape, dtype, copied)
     plain = tensor.detach() if tensor.requires_grad else tensor
     if count <= KEEP:
-        data: Sequence[Number] | None = None
-        if count > FEW and type(tensor) in PLAIN:
-            data = _bytes(plain)
-        if data is None:
-            data = tuple(plain.tolist() if len(shape) == 1 else plain.reshape(-1).tolist())
+        data = tuple(plain.tolist() if len(shape) == 1 else plain.reshape(-1).tolist())
         return Value(shape, dtype, data)
     if plain.is_complex():
         return Value(shape, dtype)
@@ -116,6 +115,6 @@ def _bytes(plain: torch.Tensor) -> Numbers | None:
     code = CODES.get(plain.dtype)
     if code is None or plain.is_neg():
         return None
-    near = plain if plain.is_cpu and plain.is_contiguous() else plain.cpu().contiguous()
+    near = plain if plain.is_cpu and plain.is_contiguous() else plain.detach().cpu().contiguous()
     place = near.data_ptr()
     return Numbers(code, ctypes.string_at(place, near.nbytes)) if place else None
