@@ -7,7 +7,8 @@ from typing import Any
 
 from .layout import LayoutError
 from .tape import Tape, compare, draw, load, record
-from .trace import Block, Call, Edge, Grad, Node, Op, Step, Tensor, Trace, Value
+from .trace import Block, Call, Edge, Grad, Node, Op, Step, Tensor, Trace
+from .values import Value
 
 __version__ = "0.1.0"
 __all__ = [

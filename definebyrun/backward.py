@@ -12,9 +12,11 @@ from typing import Any
 import torch
 
 from .calls import place_of, version_of
-from .ledger import Ledger, Stack
+from .entries import Stack
+from .ledger import Ledger
 from .snapshot import unseen_snapshot as snapshot
-from .trace import Step, Value
+from .trace import Step
+from .values import Value
 
 __all__ = ["Watcher"]
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Hashable
 from dataclasses import replace
 from typing import TypeVar
 
-from . import cards as single
 from .cards import ENDS, SHARED, Card, Link, State
 from .compare import Run, weave
+from .deal import deal
 from .meet import NOTHING, meet
 from .same import Pairs, in_turn
 from .trace import Trace
@@ -23,7 +23,7 @@ FITS = 30
 
 
 def deal_both(trace: Trace, runs: tuple[Run, Run]) -> tuple[list[Card], list[Link]]:
-    """All cards and links of a comparison and of its two runs; see `cards.deal`."""
+    """All cards and links of a comparison and of its two runs; see `deal.deal`."""
     (cards_a, links_a), (cards_b, links_b) = map(_renamed, runs)
     cards = [_one_card(*pair) for pair in side_by_side(cards_a, cards_b, lambda card: card.id)]
     links = [_one_link(*pair) for pair in side_by_side(links_a, links_b, _way)]
@@ -40,7 +40,7 @@ def deal_both(trace: Trace, runs: tuple[Run, Run]) -> tuple[list[Card], list[Lin
 
 def _renamed(run: Run) -> tuple[list[Card], list[Link]]:
     """The cards and links of one run, with the numbers of the comparison."""
-    cards, links = single.deal(run.trace, shared=math.inf)
+    cards, links = deal(run.trace, shared=math.inf)
     numbers = {"n": run.nodes, "o": run.ops, "t": run.tensors}
     names = {card.id: f"{card.id[0]}{numbers[card.id[0]][int(card.id[1:])]}" for card in cards}
     for card in cards:
@@ -147,7 +147,7 @@ def _one_link(a: Link | None, b: Link | None) -> Link:
 def _with_chips(
     trace: Trace, cards: list[Card], links: list[Link]
 ) -> tuple[list[Card], list[Link]]:
-    """A leaf with many uses is copied into a chip for each, as `cards.deal` does it for one run."""
+    """A leaf with many uses is copied into a chip for each, as `deal.deal` does it for one run."""
     leaves = {c.id: c for c in cards if c.node is not None and trace.nodes[c.node].leaf is not None}
     uses = Counter(link.tail for link in links if link.edge is not None and link.tail in leaves)
     chips, seen = [], Counter[str]()

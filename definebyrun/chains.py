@@ -11,7 +11,8 @@ from dataclasses import replace
 
 from .repeats import find_runs
 from .roll import roll
-from .trace import Node, Op, Step, Tensor, Trace, Value
+from .trace import Node, Op, Step, Tensor, Trace
+from .values import Value
 
 __all__ = ["roll_nodes"]
 

@@ -306,7 +306,7 @@ class Run:
 def apart(trace: Trace, side: str) -> Run:
     """One run of a comparison, `side` being "A" or "B".
 
-    >>> from .trace import Value
+    >>> from .values import Value
     >>> runs = [Trace(tensors=(Tensor(0, "x", "constant", Value((), "int64", (n,))),)) for n in (1, 2)]
     >>> apart(compare(*runs), "B").trace.tensors == runs[1].tensors
     True

@@ -29,7 +29,8 @@ def fold(
 
     Raises `ValueError` for a path that no module of the run has, and for a negative number of levels.
 
-    >>> from definebyrun.trace import Op, Step, Tensor, Value
+    >>> from definebyrun.trace import Op, Step, Tensor
+    >>> from definebyrun.values import Value
     >>> one = Value((), "int64")
     >>> tensors = [Tensor(0, "y", "constant", one), *(Tensor(i + 1, "y", "result", one, i) for i in range(5))]
     >>> ops = [Op(i, "mul", 3, "y = y * 2", "", (i,), (i + 1,), args=(i, "2")) for i in range(5)]

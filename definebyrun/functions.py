@@ -14,7 +14,8 @@ from typing import Any
 import torch
 
 from .calls import tensors_in
-from .ledger import Forward, Ledger, Stack
+from .entries import Forward, Stack
+from .ledger import Ledger
 from .trace import Call
 
 __all__ = ["Functions"]

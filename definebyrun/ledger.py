@@ -7,94 +7,29 @@ are new and to whom they belong, what they keep. The ledger watches nothing; it 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import islice
 from threading import get_ident
 from typing import Any
 
 import torch
 
+from .again import Recomputed
 from .calls import UNFILLED, place_of, saved_by, storage_of, version_of
 from .during import running_node
-from .frozen import altered
+from .entries import Entry, Forward, Live, Version
 from .naming import Names
 from .packed import packed_by
 from .snapshot import dtype_of
 from .snapshot import unseen_snapshot as snapshot
 from .source import Sources
-from .trace import Call, Edge, Grad, Node, Op, Saved, Step, Tensor, Trace, Value
+from .trace import Call, Edge, Grad, Step, Trace
+from .values import Value
 from .walk import ACCUMULATE, Graph, is_leaf, kind_of, leaf_of, node_of
 
-__all__ = ["Entry", "Forward", "Ledger", "Live", "Stack"]
+__all__ = ["Ledger"]
 
-Stack = tuple[tuple[int, int], ...]
 Way = tuple[Any, int]
 Watch = Callable[[Any, int, torch.Tensor | None], None]
-
-
-@dataclass(slots=True)
-class Entry:
-    """An operation while it is being recorded; `trace.Op` is its frozen form.
-
-    Tuples of numbers, not lists: the garbage collector lets go of them, and goes through what it keeps many times.
-    """
-
-    name: str
-    inputs: tuple[int, ...]
-    stack: Stack = ()
-    scope: str = ""
-    call: int | None = None
-    outputs: tuple[int, ...] = ()
-    inplace: bool = False
-    grad_enabled: bool = True
-    opaque: bool = False
-    factory: bool = False
-    args: tuple[int | str, ...] = ()
-    within: int | None = None
-    during: str = ""
-    run: int | None = None
-
-
-@dataclass(slots=True)
-class Forward:
-    """The forward of a custom `Function`, seen from inside; its result is still to be found."""
-
-    call: int
-    name: str
-    inputs: list[int]
-    stack: Stack
-
-
-@dataclass(slots=True)
-class Live:
-    """A node while it is being recorded; `trace.Node` is its frozen form."""
-
-    name: str
-    op: int | None
-    leaf: int | None = None
-    order: int | None = None
-    grad: Value | None = None
-    saved: tuple[tuple[str, int, int, int | None], ...] = ()  # what `Saved` will hold
-    run: int | None = None
-    within: int | None = None
-    made: int | None = None
-    value: Value | None = None
-    until: int | None = None
-
-
-@dataclass(slots=True)
-class _Version:
-    """A version of a tensor while it is being recorded; `trace.Tensor` is its frozen form."""
-
-    object: torch.Tensor
-    kind: str
-    value: Value
-    op: int | None
-    node: int | None
-    output_nr: int
-    origin: int | None
-    since: int
-    used: bool = False
 
 
 class Ledger:
@@ -114,7 +49,7 @@ class Ledger:
         # Nodes that a backward pass has made, until the call of `grad` that ran it is entered.
         self.unclaimed: list[int] = []
         self.edge_grads: dict[int, Value] = {}
-        self._versions: list[_Version] = []
+        self._versions: list[Version] = []
         self._current: dict[int, int] = {}  # by id of a tensor: its newest version here
         self._counter: dict[int, int] = {}  # by id of a tensor: PyTorch's version counter then
         self._stale: set[int] = set()  # ids of tensors whose memory was changed through another
@@ -130,10 +65,7 @@ class Ledger:
         self._unread: list[tuple[int, Any]] = []
         self._held: list[Any] = []
         self._thread = get_ident()
-        self._inside: dict[Any, list[int]] = {}  # by checkpoint: its nodes that keep something
-        self._checkpoint: dict[int, Any] = {}  # by node: the checkpoint in which it was made
-        self._twins: dict[int, list[int]] = {}  # by node: what was computed again for it
-        self._again: dict[tuple[int, int], int] = {}  # by checkpoint and run: how many were
+        self._recomputed = Recomputed()
         with torch._C.DisableTorchFunction(), torch.inference_mode(False), torch.enable_grad():
             self._first = (torch.zeros((), requires_grad=True) + 0).grad_fn._sequence_nr()
 
@@ -320,7 +252,7 @@ class Ledger:
         empty = storage is not None and self._unfilled and storage._cdata in self._unfilled
         value = Value(tuple(tensor.shape), dtype_of(tensor)) if empty else snapshot(tensor)
         since = len(self.steps) if key in self._read_grads else 0
-        self._versions.append(_Version(tensor, kind, value, op, node, output_nr, origin, since))
+        self._versions.append(Version(tensor, kind, value, op, node, output_nr, origin, since))
         self._current[key], self._counter[key] = index, version_of(tensor)
         self._stale.discard(key)
         if storage is not None:
@@ -400,23 +332,11 @@ class Ledger:
                     kept.append((name, ordinal, storage.nbytes(), known))
             self.nodes[number].saved = tuple(kept)
             if checkpoint is not None:
-                self._checkpoint[number] = checkpoint
-                self._inside.setdefault(checkpoint, []).append(number)
+                self._recomputed.put_away(number, checkpoint)
             if hooked and found and self.nodes[number].made is None:
-                self._pair(number)
-
-    def _pair(self, number: int) -> None:
-        """A node of a recomputation lives for one of the checkpoint's own, the next in order, and goes with it."""
-        running = running_node()
-        original = None if running is None else self.graph.index.get(running)
-        checkpoint = self._checkpoint.get(-1 if original is None else original)
-        if original is None or checkpoint is None:
-            return
-        run = (id(checkpoint), torch._C._current_graph_task_id())
-        place = self._again[run] = self._again.get(run, -1) + 1
-        inside = self._inside[checkpoint]
-        twin = inside[place] if place < len(inside) else original
-        self._twins.setdefault(twin, []).append(number)
+                running = running_node()
+                own = None if running is None else self.graph.index.get(running)
+                self._recomputed.pair(number, own)
 
     # ---- nodes that a backward pass makes ----
 
@@ -507,12 +427,19 @@ class Ledger:
                 if first.node is None and first.kind == version.kind:
                     first.node = version.node
         born = self._generations()
-        self._end_twins()
-        tensors = tuple([self._frozen_tensor(i, t) for i, t in enumerate(self._versions)])
+        self._recomputed.end(self.nodes, self.steps)
+        tensors = tuple(
+            [t.frozen(i, self.names.of(t.object)) for i, t in enumerate(self._versions)]
+        )
         self._versions.clear()  # what is frozen is let go: both at once would be twice the objects
-        nodes = tuple([self._frozen_node(i, n, born) for i, n in enumerate(self.nodes)])
+        nodes = tuple(
+            [
+                n.frozen(i, None if n.op is None else self.ops[n.op], born)
+                for i, n in enumerate(self.nodes)
+            ]
+        )
         self.nodes.clear()
-        ops = tuple([_frozen_op(i, op, sources, born) for i, op in enumerate(self.ops)])
+        ops = tuple([op.frozen(i, sources, born) for i, op in enumerate(self.ops)])
         self.ops.clear()
         grads = self.edge_grads
         return Trace(
@@ -527,51 +454,6 @@ class Ledger:
             error=error,
         )
 
-    def _end_twins(self) -> None:
-        """Say of what was computed again which step ended it: the next in which the node runs for which that was."""
-        if not self._twins:
-            return
-        made = {step.op: step.index for step in self.steps if step.op is not None}
-        for step in self.steps:
-            for number in self._twins.get(-1 if step.node is None else step.node, ()):
-                twin = self.nodes[number]
-                if twin.until is None and made.get(twin.op, -1) < step.index:
-                    twin.until = step.index
-
-    def _frozen_node(self, index: int, node: Live, born: dict[int | None, int]) -> Node:
-        saved = tuple([Saved(*kept) for kept in node.saved])
-        plain = Node(index, node.name, node.op, node.order, node.grad, node.leaf, saved)
-        if node.until is not None:
-            plain = altered(plain, until=node.until)
-        if not born or node.leaf is not None:
-            return plain
-        op = None if node.op is None else self.ops[node.op]
-        run, within = node.run, node.within
-        if run is None and op is not None:
-            run, within = op.run, op.within
-        return altered(
-            plain,
-            generation=born.get(run, 1),
-            run=run,
-            within=within if run is not None else None,
-            made=node.made,
-            value=node.value,
-        )
-
-    def _frozen_tensor(self, index: int, version: _Version) -> Tensor:
-        name = self.names.of(version.object)
-        return Tensor(
-            index,
-            name,
-            version.kind,
-            version.value,
-            version.op,
-            version.node,
-            version.output_nr,
-            version.origin,
-            version.since,
-        )
-
 
 def _shape_of(node: Any) -> Value | None:
     """What hangs from a node, as far as the node knows it: PyTorch keeps the shape and dtype of its first output."""
@@ -580,27 +462,3 @@ def _shape_of(node: Any) -> Value | None:
         return Value(tuple(map(int, about.shape)), str(about.dtype).removeprefix("torch."))
     except (AttributeError, IndexError, TypeError, RuntimeError):  # nested tensors have no shape
         return None
-
-
-def _frozen_op(index: int, op: Entry, sources: Sources, born: dict[int | None, int]) -> Op:
-    place = op.stack[0] if op.stack else None
-    return Op(
-        index=index,
-        name=op.name,
-        line=None if place is None else place[1],
-        code=sources.text(place),
-        scope=op.scope,
-        inputs=op.inputs,
-        outputs=op.outputs,
-        inplace=op.inplace,
-        grad_enabled=op.grad_enabled,
-        opaque=op.opaque,
-        factory=op.factory,
-        stack=op.stack,
-        args=op.args or op.inputs,
-        within=op.within,
-        during=op.during,
-        call=op.call,
-        generation=born.get(op.run, 1),
-        run=op.run,
-    )

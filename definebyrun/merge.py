@@ -13,7 +13,8 @@ from collections.abc import Iterable
 from .bundles import Bundle, Bundling, Plan
 from .frozen import altered
 from .memory import kept_after_steps
-from .trace import Edge, Grad, Node, Op, Saved, Step, Tensor, Trace, Value, total
+from .trace import Edge, Grad, Node, Op, Saved, Step, Tensor, Trace
+from .values import Value, total
 
 __all__ = ["Merger", "merge"]
 

@@ -14,7 +14,7 @@ import torch
 
 from .callers import CALLED
 from .calls import version_of
-from .ledger import Entry
+from .entries import Entry
 from .naming import is_library
 
 __all__ = ["Optimizing"]

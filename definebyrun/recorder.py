@@ -33,8 +33,8 @@ from .calls import (
     written_by,
 )
 from .during import Engine, running_node, uncompiled, what_runs
+from .entries import Entry, Stack
 from .functions import Functions
-from .ledger import Entry, Stack
 from .naming import user_frames
 from .optimizing import Optimizing
 from .source import Sources

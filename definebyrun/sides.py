@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from . import cards, table, text, words
+from . import deal as single
+from . import table, text, words
 from .both_cards import deal_both, side_by_side
 from .cards import Card, Link
 from .compare import Run, apart
@@ -28,8 +29,8 @@ def _runs(trace: Trace) -> tuple[Run, Run]:
 
 
 def deal(trace: Trace) -> tuple[list[Card], list[Link]]:
-    """All cards and links of a trace; see `cards.deal`."""
-    return deal_both(trace, _runs(trace)) if trace.sides else cards.deal(trace)
+    """All cards and links of a trace; see `deal.deal`."""
+    return deal_both(trace, _runs(trace)) if trace.sides else single.deal(trace)
 
 
 # ---- text ----

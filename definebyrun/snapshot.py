@@ -12,7 +12,7 @@ from functools import cache
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
-from .trace import Numbers, Value
+from .values import Numbers, Value
 
 __all__ = ["KEEP", "dtype_of", "snapshot", "unseen_snapshot"]
 

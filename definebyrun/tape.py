@@ -19,8 +19,9 @@ from typing import Any
 import torch
 
 from .alone import alone
-from .cards import Card, Link, count
+from .cards import Card, Link
 from .compare import compare as compare_traces
+from .deal import count
 from .dot import to_dot
 from .fold import fit, fit_both, fold
 from .frames import Frame, framed

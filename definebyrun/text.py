@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from .trace import Edge, Node, Op, Step, Tensor, Trace, Value, total
+from .trace import Edge, Node, Op, Step, Tensor, Trace
+from .values import Value, total
 
 __all__ = [
     "Facts",

@@ -11,7 +11,8 @@ from itertools import takewhile
 from math import prod
 
 from .text import adds, adds_up, brief, during, node_label, read_label, short, size, tensor_label
-from .trace import Edge, Node, Op, Step, Trace, Value, total
+from .trace import Edge, Node, Op, Step, Trace
+from .values import Value, total
 
 __all__ = ["sentence"]
 

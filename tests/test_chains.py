@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import definebyrun as dbr
-from definebyrun.cards import count, deal
+from definebyrun.deal import count, deal
 from definebyrun.tape import READABLE
 
 

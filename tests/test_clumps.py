@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 import definebyrun as dbr
-from definebyrun.cards import Card, Link, deal
+from definebyrun.cards import Card, Link
 from definebyrun.clumps import clumped
+from definebyrun.deal import deal
 from definebyrun.dot import card_size
 from definebyrun.frames import Frame, framed
 from definebyrun.places import Box, Point

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 import definebyrun as dbr
-from definebyrun.cards import count
 from definebyrun.compare import apart
+from definebyrun.deal import count
 from definebyrun.meet import meet
 from definebyrun.same import common
 from definebyrun.sides import deal, kept, legend, sentences, sizes

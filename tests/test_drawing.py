@@ -18,7 +18,8 @@ import torch
 from torch import nn
 
 import definebyrun as dbr
-from definebyrun.cards import SHARED, deal
+from definebyrun.cards import SHARED
+from definebyrun.deal import deal
 from definebyrun.dot import card_size
 from definebyrun.layout import LayoutError, to_svg
 from definebyrun.memory import kept_after_steps

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import definebyrun as dbr
-from definebyrun.cards import count, deal
+from definebyrun.deal import count, deal
 from definebyrun.dot import to_dot
 from definebyrun.fold import fit, fold
 from definebyrun.frames import framed

@@ -19,7 +19,7 @@ from torch.autograd import Function
 from torch.utils.checkpoint import checkpoint
 
 import definebyrun as dbr
-from definebyrun.cards import count, deal
+from definebyrun.deal import count, deal
 from definebyrun.memory import kept_after_steps
 from definebyrun.words import sentence
 

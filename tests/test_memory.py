@@ -17,8 +17,8 @@ from torch.utils.checkpoint import checkpoint, checkpoint_sequential
 
 import definebyrun as dbr
 from definebyrun import plots
-from definebyrun.cards import deal
 from definebyrun.compare import apart, compare
+from definebyrun.deal import deal
 from definebyrun.fold import fold
 from definebyrun.kept import Kept
 from definebyrun.memory import freed_at

@@ -15,7 +15,8 @@ import numpy as np
 
 from ..source import Sources
 from ..tape import Tape
-from ..trace import Edge, Node, Op, Saved, Step, Tensor, Trace, Value
+from ..trace import Edge, Node, Op, Saved, Step, Tensor, Trace
+from ..values import Value
 from ..walk import Graph
 
 __all__ = ["Recording"]
