@@ -62,6 +62,14 @@ class Line:
             way += step
         return track[-1]
 
+    def top(self) -> float:
+        """Where the highest point of the curves is, of those that SVG names.
+
+        >>> Line("M0,5C0,10 0,20 0,30", "").top()
+        5.0
+        """
+        return min(_numbers(self.curves)[1::2])
+
 
 @dataclass(frozen=True)
 class Places:

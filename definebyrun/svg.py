@@ -129,7 +129,7 @@ def _flows(link: Link, line: Line, right: float, level: bool) -> list[str]:
         rows, (x, y) = flow.text.split("\n"), middle
         wide = FLOW * max(map(len, rows))
         if level:
-            x, y = x - 7 - wide / 2, y - 10 - 13 * (len(rows) - 1)
+            x, y = x - 7 - wide / 2, line.top() - 10 - 13 * (len(rows) - 1)
         end = x + 7 + wide > right  # else it would be cut off
         for row, text in enumerate(rows):
             when = f' data-f="{flow.since}" data-u="{flow.since + 1}"'

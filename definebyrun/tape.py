@@ -48,8 +48,11 @@ MOST = 600
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{label}</title></head><body>{body}</body></html>"""
-"""What makes a page of the player's fragment when it is saved."""
+<meta name="color-scheme" content="light dark"><title>{label}</title><script>
+const dark = matchMedia("(prefers-color-scheme: dark)");
+(dark.onchange = () => document.documentElement.dataset.theme = dark.matches ? "dark" : "light")();
+</script></head><body>{body}</body></html>"""
+"""What makes a page of the player's fragment when it is saved: dark where the reader's system is."""
 
 
 class Player:
@@ -167,7 +170,9 @@ class Tape:
         forms = {
             ".svg": lambda: alone(self._picture()),
             ".png": self.png,
-            ".html": lambda: PAGE.format(label=escape(self._label()), body=self.html()),
+            ".html": lambda: PAGE.replace("{label}", escape(self._label())).replace(
+                "{body}", self.html()
+            ),
             ".dot": self.dot,
             ".json": self.json,
             ".txt": self.text,

@@ -14,8 +14,10 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import pytest
+import torch
 from axe_playwright_python.sync_playwright import Axe
 from built_book import NOTEBOOKS, PAGES, build, serve
 from playwright.sync_api import (
@@ -27,6 +29,8 @@ from playwright.sync_api import (
     expect,
     sync_playwright,
 )
+
+import definebyrun as dbr
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = [
@@ -573,3 +577,23 @@ def test_the_theme_is_switched_by_its_button_and_remembered(show: Opener) -> Non
     expect(theme).to_have_attribute("data-theme", "dark")
     page.reload()
     expect(theme).to_have_attribute("data-theme", "dark")
+
+
+@pytest.mark.parametrize(("scheme", "dark"), [("light", False), ("dark", True)])
+def test_a_saved_page_is_as_dark_as_the_system(
+    browser: Browser, tmp_path: Path, scheme: Literal["light", "dark"], dark: bool
+) -> None:
+    w = torch.tensor(2.0, requires_grad=True)
+    with dbr.record() as tape:
+        (w * w).backward()
+    tape.save(tmp_path / "square.html")
+    context = browser.new_context(color_scheme=scheme)
+    page = context.new_page()
+    page.goto((tmp_path / "square.html").as_uri())
+    paper, ink = (
+        page.locator(".dbr").evaluate(f"box => getComputedStyle(box).{which}")
+        for which in ("backgroundColor", "color")
+    )
+    bright = [sum(map(int, re.findall(r"\d+", colour)[:3])) for colour in (paper, ink)]
+    assert (bright[0] < bright[1]) == dark
+    context.close()

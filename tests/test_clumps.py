@@ -194,7 +194,7 @@ def test_a_gradient_beside_a_card_has_its_room_above_the_arrow(drawn: Drawn) -> 
             own = [
                 (x, letters)
                 for x, y, letters in places
-                if left <= x <= right and abs(y + 6 - (ay + by) / 2) < 1
+                if left <= x <= right and abs(y + 6 - min(ay, by)) < 1
             ]
             assert len(own) >= len(link.flows)
             assert all(x + 6.7 * letters <= right + 8 for x, letters in own)
