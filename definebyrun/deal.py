@@ -15,6 +15,9 @@ from .trace import Node, Op, Tensor, Trace
 
 __all__ = ["count", "deal"]
 
+LEAST = 6
+"""Of a name that is cut, at least so many characters are shown."""
+
 
 def deal(trace: Trace, shared: float = SHARED) -> tuple[list[Card], list[Link]]:
     """All cards and links of a trace, in a fixed order; a leaf with more uses than `shared` gets chips."""
@@ -155,10 +158,16 @@ def _made_cards(trace: Trace, back: Backward) -> list[Card]:
 
 
 def _title(names: str, name: str, step: int, module: bool) -> str:
-    """What a card is called: the end of a module's path says more than its beginning."""
+    """What a card is called. What was done stays; of a long path the end does, which says more than its beginning."""
     title = f"{names} = {name}" if names else f"{name}#{step}"
-    if not module or len(title) <= WIDTH:
-        return f"{name}#{step}" if ", " in names and len(title) > WIDTH else title
+    if len(title) <= WIDTH:
+        return title
+    if not module:
+        room = WIDTH - len(f"… = {name}")
+        if ", " in names:
+            return f"{name}#{step}"
+        cut = f"…{names[-room:]}" if "." in names else f"{names[:room]}…"
+        return f"{cut} = {name}" if names and room >= LEAST else title
     path = names or name
     if names and len(names) + len(name.rpartition(".")[2]) + 4 <= WIDTH:
         return f"{names} = …{name[len(names) + 4 - WIDTH :]}"

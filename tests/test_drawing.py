@@ -495,3 +495,15 @@ def test_a_layout_that_fails_says_so_in_one_sentence(monkeypatch) -> None:
     monkeypatch.setattr(pygraphviz.AGraph, "draw", fail)
     with pytest.raises(LayoutError, match="could not lay out this graph: Graphviz raised"):
         to_svg("digraph {}")
+
+
+def test_a_long_name_is_cut_and_what_was_done_is_not() -> None:
+    norm = nn.BatchNorm1d(2)
+    weights = [torch.ones(2, requires_grad=True) for _ in range(4)]
+    optimizer = torch.optim.SGD(weights, lr=0.1)
+    with dbr.record() as tape:
+        attention_of_the_first_head = norm(torch.ones(3, 2)).softmax(0)
+        (attention_of_the_first_head * torch.stack(weights).sum(0)).sum().backward()
+        optimizer.step()
+    titles = {card.title for card in deal(tape.trace)[0]}
+    assert titles >= {"…_batches_tracked = add_", "attention_of_… = softmax", "SGD.step#21"}
