@@ -143,6 +143,8 @@ def tensors_in(things: Any) -> list[torch.Tensor]:
     >>> [t.shape[0] for t in tensors_in(([a, {"key": b}], 3))]
     [1, 2]
     """
+    if type(things) in _TENSORS:  # most often
+        return [things]
     found: list[torch.Tensor] = []
     waiting = [things]
     while waiting:
@@ -264,8 +266,11 @@ def saved_by(node: Any) -> list[tuple[str, torch.Tensor]]:
         for attribute in _attributes(type(node)):
             kept = getattr(node, attribute)
             if kept is not None:
-                name = attribute.removeprefix("_saved_")
-                found += [(name, tensor) for tensor in tensors_in(kept)]
+                name = attribute[len("_saved_") :]
+                if type(kept) is torch.Tensor:
+                    found.append((name, kept))
+                else:
+                    found += [(name, tensor) for tensor in tensors_in(kept)]
     except RuntimeError:  # already freed, or changed in place since it was saved
         pass
     return found

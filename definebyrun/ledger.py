@@ -237,9 +237,11 @@ class Ledger:
     def _enter(self, tensor: torch.Tensor, op: int | None, edge: Way | None = None) -> int:
         """Number a version of a tensor that an operation has made, or that is seen for the first time."""
         index, key, edge = len(self._versions), id(tensor), edge or node_of(tensor)
-        if edge is not None and edge[0] not in self.graph:
-            self._discover([tensor], op, [edge])
-        node, output_nr = (self.graph.index[edge[0]], edge[1]) if edge is not None else (None, 0)
+        node, output_nr = None, 0
+        if edge is not None:
+            if edge[0] not in self.graph.index:
+                self._discover([tensor], op, [edge])
+            node, output_nr = self.graph.index[edge[0]], edge[1]
         leaf = is_leaf(tensor)
         asks_as_leaf = leaf and edge is not None
         made = op is not None and not asks_as_leaf and not self.ops[op].factory
@@ -282,10 +284,12 @@ class Ledger:
     ) -> None:
         """Find the nodes that these tensors hang from; new ones belong to this operation."""
         roots = [edge[0] for edge in edges or map(node_of, tensors) if edge is not None]
-        bases = [tensor._base for tensor in tensors if tensor._is_view()]
-        roots += [
-            edge[0] for edge in (node_of(b) for b in bases if not is_leaf(b)) if edge is not None
-        ]
+        for tensor in tensors:
+            base = tensor._base if tensor._is_view() else None
+            edge = None if base is None or is_leaf(base) else node_of(base)
+            if edge is not None:
+                roots.append(edge[0])
+        own = set(map(id, tensors))
         first = len(self.graph.edges)
         for node in self.graph.add(roots):
             number, name = self.graph.index[node], node.name()
@@ -293,11 +297,9 @@ class Ledger:
             maker = None if leaf is not None or self._older(node) else op
             self.nodes.append(Live(name, maker))
             self.watch(node, number, leaf)
-            if (
-                maker is not None
-            ):  # what older nodes keep is not read: a learner's hooks may stand before it
+            if maker is not None:  # of older nodes it is not read: a learner's hooks may be there
                 self._unread.append((number, node))
-            if leaf is not None and not any(leaf is tensor for tensor in tensors):
+            if leaf is not None and id(leaf) not in own:
                 self._meet(leaf, number)
         for index in range(first, len(self.graph.edges)):
             source, _, _, slot = self.graph.edges[index]
