@@ -15,14 +15,14 @@ from .cards import Card, Link
 from .frames import Frame
 from .places import Box, Line, Places, Point
 
-__all__ = ["Clump", "clumped", "spaced"]
+__all__ = ["FLOW", "Clump", "clumped", "spaced"]
 
 Sizes = dict[str, tuple[float, float]]
 LEAVES = ("leaf", "parameter", "constant")
 APART, DOWN, ACROSS = 14.0, 34.0, 34.0
 """Points between two leaves, from a leaf down to the card under it, and from a leaf to the card beside it, at least."""
-LETTER = 6.7
-"""Points that a character of a gradient takes, for which there is room above the arrow."""
+FLOW = 6.7
+"""Points that a character takes of a gradient beside its arrow."""
 HEAD, WING = 7.0, 2.5
 """The length of an arrow's head, and half its width."""
 
@@ -120,7 +120,7 @@ class Clump:
     def _gap(self, side: list[list[Link]]) -> float:
         """How far a side is from the card: there is room for what is written above the arrows."""
         texts = [len(line) for way in side for f in way[-1].flows for line in f.text.split("\n")]
-        return max([ACROSS, *(LETTER * length + 2 * HEAD for length in texts)])
+        return max([ACROSS, *(FLOW * length + 2 * HEAD for length in texts)])
 
     def _reach(self, side: list[list[Link]]) -> float:
         """How far a side goes out from the card."""
@@ -171,8 +171,8 @@ def clumped(
         if ways and len(inputs) < 2 and not any(link.back for link in inputs):
             above = ways.pop() if len(ways) == 1 and not inputs else []
             half = (len(ways) + 1) // 2
-            outputs = [link for link in uses.get(card.id, ()) if not link.back]
-            clump = Clump(card.id, above, (ways[:half], ways[half:]), inputs, outputs, sizes)
+            sides, outputs = (ways[:half], ways[half:]), uses.get(card.id, [])
+            clump = Clump(card.id, above, sides, inputs, outputs, sizes)
             found[card.id] = clump
             taken.update(link.tail for link in clump.links)
     return found

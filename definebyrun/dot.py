@@ -13,7 +13,7 @@ from functools import cache
 import graphviz
 
 from .cards import Card, Link
-from .clumps import Clump
+from .clumps import Clump, spaced
 from .frames import Frame
 
 __all__ = [
@@ -75,11 +75,14 @@ def card_size(card: Card) -> tuple[float, float]:
     return round(longest * CHAR + 2 * PAD, 1), (1 + len(rows)) * ROW + PAD
 
 
-def to_dot(cards: list[Card], links: list[Link], frames: Sequence[Frame] = ()) -> str:
-    """The picture as DOT, data flowing from top to bottom."""
+def to_dot(
+    cards: list[Card], links: list[Link], frames: Sequence[Frame] = (), large: bool = False
+) -> str:
+    """The picture as DOT, data flowing from top to bottom; in a `large` one modules stand below each other."""
+    apart = spaced(cards, links, frames, ()) if large else set()
     lines = [_node(card) for card in cards]
     lines += _frames(frames, {card.id for card in cards}, labels=True)
-    lines += [_edge(link) for link in links]
+    lines += [_edge(link, " minlen=2" if link.id in apart else "") for link in links]
     return _head(labels=True) + "".join(lines) + "}\n"
 
 
@@ -89,9 +92,9 @@ def to_lay_out(
     frames: Sequence[Frame],
     sizes: dict[str, tuple[float, float]],
     clumps: dict[str, Clump],
-    spaced: Collection[str] = (),
+    apart: Collection[str] = (),
 ) -> str:
-    """What a layout needs of the picture, as DOT: no text, one node for each clump, a row more for `spaced` links."""
+    """What a layout needs of the picture, as DOT: no text, one node for each clump, a row more for links `apart`."""
     within = {link.id: link.tail for clump in clumps.values() for link in clump.links}
     inside = set(within.values())
     lines = []
@@ -104,7 +107,7 @@ def to_lay_out(
             look = f"label={_room(len(AGAIN))} constraint=false " if link.back else ""
             look += "arrowhead=none headport=n " if link.head in clumps else ""
             look += "tailport=s " if link.tail in clumps else ""
-            look += "minlen=2 " if link.id in spaced else ""
+            look += "minlen=2 " if link.id in apart else ""
             lines.append(f"\t{link.tail} -> {link.head} [{look}id={link.id}]\n")
     return _head(labels=False) + "".join(lines) + "}\n"
 
@@ -134,7 +137,7 @@ def _node(card: Card) -> str:
     )
 
 
-def _edge(link: Link) -> str:
+def _edge(link: Link, more: str = "") -> str:
     colour = ALONE.get(link.side, "" if link.edge is not None else "#77776f")
     names = " ".join(["edge" if link.edge is not None else "data", *_class(link.side)])
     kind = f'class="{names}"' + (f' color="{colour}"' if colour else "")
@@ -143,6 +146,7 @@ def _edge(link: Link) -> str:
     else:
         look = f"{kind} id={link.id}" + ("" if link.edge is not None else " style=dashed")
         look += _alone(link.side)
+    look += more
     return f"\t{link.tail} -> {link.head} [{look}]\n"
 
 

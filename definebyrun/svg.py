@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from html import escape
 
 from .cards import Card, Link, State
-from .clumps import clumped, spaced
+from .clumps import FLOW, clumped, spaced
 from .dot import AGAIN, ALONE, FILL, LINE, PAD, ROW, badge_of, card_size, to_lay_out
 from .frames import Frame
 from .layout import to_svg
@@ -21,8 +21,6 @@ from .places import Box, Line, places
 
 __all__ = ["Picture", "draw"]
 
-FLOW = 6.7
-"""Points that a character takes of a gradient beside its arrow."""
 ROOM = 8
 """Points around a comparison, for the marks on the frames of its outermost cards."""
 _SPECIAL = re.compile("[&<>\"']")

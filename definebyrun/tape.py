@@ -137,7 +137,7 @@ class Tape:
     def dot(self) -> str:
         """The picture as DOT, for Graphviz or any program that reads it."""
         cards, links, frames = self._cards()
-        return to_dot(cards, links, frames=frames)
+        return to_dot(cards, links, frames, large=len(cards) > READABLE)
 
     def svg(self) -> str:
         """The picture as SVG with all its states, for a page that has the style; `save` writes one that stands alone.

@@ -14,9 +14,10 @@ import definebyrun as dbr
 from definebyrun.cards import Card, Link
 from definebyrun.clumps import clumped
 from definebyrun.deal import deal
-from definebyrun.dot import card_size
+from definebyrun.dot import card_size, to_dot
 from definebyrun.frames import Frame, framed
-from definebyrun.places import Box, Point
+from definebyrun.layout import to_svg
+from definebyrun.places import Box, Point, places
 from definebyrun.svg import Picture, draw
 
 NEAR = 3.0
@@ -69,6 +70,12 @@ def loop() -> dbr.Tape:
     return tape
 
 
+def rolled() -> dbr.Tape:
+    folded = step(nn.Sequential(*(Block() for _ in range(4))), 2, 2, 4, 4).fold(repeats=True)
+    assert any(link.back for link in folded._cards()[1])
+    return dbr.Tape(folded.trace, folded.trace)
+
+
 def generations() -> dbr.Tape:
     w, v, u = (torch.tensor([0.5, 0.25], requires_grad=True) for _ in range(3))
     with dbr.record() as tape:
@@ -85,7 +92,8 @@ def compared() -> dbr.Tape:
 
 
 TAPES: dict[str, Callable[[], dbr.Tape]] = {
-    each.__name__: each for each in (convolutions, attention, trained, loop, generations, compared)
+    each.__name__: each
+    for each in (convolutions, attention, trained, loop, rolled, generations, compared)
 }
 
 
@@ -159,8 +167,6 @@ def test_every_link_runs_from_its_own_card_to_its_own_card(drawn: Drawn) -> None
     assert sorted(drawn.lines) == sorted(link.id for link in drawn.links)
     for link in drawn.links:
         line, tip = drawn.lines[link.id]
-        if link.back:  # drawn from below
-            continue
         assert _distance(line[0], drawn.boxes[link.tail]) < NEAR
         assert min(_distance(point, drawn.boxes[link.head]) for point in tip) < NEAR
         assert min(_apart(line[-1], point) for point in tip) < 8
@@ -223,3 +229,10 @@ def test_only_large_graphs_are_laid_out_like_that() -> None:
     small = loop().unfolded()
     cards, links, frames = small._cards()
     assert small.svg() == draw(cards, links, small._label(), frames).svg
+
+
+def test_the_dot_of_a_large_graph_has_modules_below_each_other_too() -> None:
+    tape = convolutions(optimizer=True).unfolded()
+    cards, links, frames = tape._cards()
+    widths = [places(to_svg(dot)).width for dot in (tape.dot(), to_dot(cards, links, frames))]
+    assert widths[0] < widths[1] / 1.5
