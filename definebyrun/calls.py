@@ -266,11 +266,8 @@ def saved_by(node: Any) -> list[tuple[str, torch.Tensor]]:
         for attribute in _attributes(type(node)):
             kept = getattr(node, attribute)
             if kept is not None:
-                name = attribute[len("_saved_") :]
-                if type(kept) is torch.Tensor:
-                    found.append((name, kept))
-                else:
-                    found += [(name, tensor) for tensor in tensors_in(kept)]
+                name = attribute.removeprefix("_saved_")
+                found += [(name, tensor) for tensor in tensors_in(kept)]
     except RuntimeError:  # already freed, or changed in place since it was saved
         pass
     return found

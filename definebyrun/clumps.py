@@ -15,9 +15,10 @@ from .cards import Card, Link
 from .frames import Frame
 from .places import Box, Line, Places, Point
 
-__all__ = ["FLOW", "Clump", "clumped", "spaced"]
+__all__ = ["FLOW", "Clump", "Sizes", "clumped", "spaced"]
 
 Sizes = dict[str, tuple[float, float]]
+"""By card: width and height in points."""
 LEAVES = ("leaf", "parameter", "constant")
 APART, DOWN, ACROSS = 14.0, 34.0, 34.0
 """Points between two leaves, from a leaf down to the card under it, and from a leaf to the card beside it, at least."""
@@ -137,7 +138,7 @@ def clumped(
     cards: Sequence[Card], links: Sequence[Link], frames: Sequence[Frame], sizes: Sizes
 ) -> dict[str, Clump]:
     """The clumps by card. A card that reads more than one result has none: each of them needs its own way to it."""
-    frame = {name: frame.id for frame in frames for name in frame.cards}
+    frame = _around(frames)
     kinds = {card.id: card.kind for card in cards}
     into: dict[str, list[Link]] = {}
     uses: dict[str, list[Link]] = {}
@@ -188,7 +189,7 @@ def spaced(
 
     What they come from belongs above these leaves: beside them it would push the frame to the side.
     """
-    frame = {name: each.id for each in frames for name in each.cards}
+    frame = _around(frames)
     outer = {each.id: each.outer for each in frames}
     leaves = {card.id for card in cards if card.kind in LEAVES}
     topped = {k.head for k in links if k.tail in leaves and frame.get(k.tail) == frame.get(k.head)}
@@ -201,6 +202,11 @@ def spaced(
 
     heads = topped - set(clumps)
     return {link.id for link in links if link.head in heads and not link.back and enters(link)}
+
+
+def _around(frames: Sequence[Frame]) -> dict[str, str]:
+    """By card: the frame that it lies in directly."""
+    return {name: frame.id for frame in frames for name in frame.cards}
 
 
 def _down(start: Point, end: Point) -> str:

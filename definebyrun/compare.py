@@ -322,7 +322,6 @@ def apart(trace: Trace, side: str) -> Run:
     parts = {kind: seen(getattr(trace, kind)) for kind in kinds}
     old = {kind: tuple(part.index for part in parts[kind]) for kind in kinds}
     move = _Move(**{kind: {n: i for i, n in enumerate(old[kind])} for kind in kinds})
-    del old["blocks"]
     root = trace.root if trace.root in move.tensors else None
     return Run(
         Trace(
@@ -340,5 +339,8 @@ def apart(trace: Trace, side: str) -> Run:
                 if change.side in ("", side)
             ),
         ),
-        **old,
+        tensors=old["tensors"],
+        ops=old["ops"],
+        nodes=old["nodes"],
+        edges=old["edges"],
     )

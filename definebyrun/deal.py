@@ -9,7 +9,7 @@ from collections import Counter
 
 from .cards import ENDS, LONG, SHARED, WIDTH, Card, Link, State
 from .links import data_links, edge_links
-from .rows import Backward, clip, leaf_grads, node_grads, shown
+from .rows import Backward, clip, leaf_grads, node_grads, row_of
 from .text import adds, brief, node_label, op_step, short, size, tensor_label
 from .trace import Node, Op, Tensor, Trace
 
@@ -80,12 +80,12 @@ def _op_cards(trace: Trace, back: Backward) -> list[Card]:
         names = ", ".join(dict.fromkeys(t.name for t in outputs if t.name))
         title = _title(names, op.name, born, bool(op.module))
         title += {"backward": ", in backward", "recompute": ", recomputed"}.get(op.during, "")
-        values = shown([t.value for t in outputs])
+        values = row_of([t.value for t in outputs])
         main = trace.main_node(op.index)
         if main is not None and trace.nodes[main].made is not None:
             if not _without_node(trace, op):
                 continue  # the nodes of its pass have cards of their own
-            main, values = None, shown([t.value for t in outputs if t.node is None])
+            main, values = None, row_of([t.value for t in outputs if t.node is None])
         elif main is None and not _without_node(trace, op):
             continue  # code in the pass has made them
         card = Card(f"o{op.index}", "plain", clip(title), born, None, op.index, [State(0, values)])
@@ -145,7 +145,7 @@ def _made_cards(trace: Trace, back: Backward) -> list[Card]:
         card.op = node.op if given else None
         values = [t.value for t in given] or ([] if node.value is None else [node.value])
         if values:
-            card.values = [State(0, shown(values))]
+            card.values = [State(0, row_of(values))]
         _fill(trace, card, back)
         by = None if node.within is None else node_label(trace, node.within)
         alone = "where gradients meet" if adds(node) else "maker not seen"

@@ -13,7 +13,7 @@ from functools import cache
 import graphviz
 
 from .cards import Card, Link
-from .clumps import Clump, spaced
+from .clumps import Clump, Sizes, spaced
 from .frames import Frame
 
 __all__ = [
@@ -81,7 +81,7 @@ def to_dot(
     """The picture as DOT, data flowing from top to bottom; in a `large` one modules stand below each other."""
     apart = spaced(cards, links, frames, ()) if large else set()
     lines = [_node(card) for card in cards]
-    lines += _frames(frames, {card.id for card in cards}, labels=True)
+    lines += _frames(frames, labels=True)
     lines += [_edge(link, " minlen=2" if link.id in apart else "") for link in links]
     return _head(labels=True) + "".join(lines) + "}\n"
 
@@ -90,18 +90,19 @@ def to_lay_out(
     cards: list[Card],
     links: list[Link],
     frames: Sequence[Frame],
-    sizes: dict[str, tuple[float, float]],
+    sizes: Sizes,
     clumps: dict[str, Clump],
-    apart: Collection[str] = (),
+    large: bool,
 ) -> str:
-    """What a layout needs of the picture, as DOT: no text, one node for each clump, a row more for links `apart`."""
+    """What a layout needs of the same, as DOT: no text, and one node for each clump."""
+    apart = spaced(cards, links, frames, clumps) if large else set()
     within = {link.id: link.tail for clump in clumps.values() for link in clump.links}
     inside = set(within.values())
     lines = []
     for name in (card.id for card in cards if card.id not in inside):
         width, height = clumps[name].size if name in clumps else sizes[name]
         lines.append(f"\t{name} [height={height / 72:.3f} id={name} width={width / 72:.3f}]\n")
-    lines += _frames(frames, sizes.keys() - inside, labels=False)
+    lines += _frames(frames, labels=False, without=inside)
     for link in links:
         if link.id not in within:
             look = f"label={_room(len(AGAIN))} constraint=false " if link.back else ""
@@ -150,7 +151,7 @@ def _edge(link: Link, more: str = "") -> str:
     return f"\t{link.tail} -> {link.head} [{look}]\n"
 
 
-def _frames(frames: Sequence[Frame], there: Collection[str], labels: bool) -> list[str]:
+def _frames(frames: Sequence[Frame], labels: bool, without: Collection[str] = ()) -> list[str]:
     """Frames as clusters, inner ones first; for a layout a label is only the room that it needs."""
     lines: dict[str | None, list[str]] = {None: []}
     depth: dict[str | None, str] = {None: ""}
@@ -166,7 +167,7 @@ def _frames(frames: Sequence[Frame], there: Collection[str], labels: bool) -> li
             f"{inside}subgraph cluster_{frame.id} {{\n",
             f'{inside}\tcolor="{line}" fillcolor="#f6f9fd" fontname=monospace fontsize=11 id={frame.id} '
             f"label={text or _room(len(frame.label))} labeljust=l margin=9 style={style}\n",
-            *(f"{inside}\t{card}\n" for card in frame.cards if card in there),
+            *(f"{inside}\t{card}\n" for card in frame.cards if card not in without),
         ]
     for frame in reversed(frames):
         lines[frame.outer] += [*lines[frame.id], f"{depth[frame.id]}}}\n"]

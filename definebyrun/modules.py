@@ -12,7 +12,7 @@ from .bundles import Plan
 from .frozen import altered
 from .repeats import common_call
 from .spans import Spans, around
-from .trace import Op, Trace
+from .trace import Op, Trace, beside
 
 __all__ = ["calls_of", "chosen", "depths", "planned"]
 
@@ -49,6 +49,10 @@ def chosen(trace: Trace, modules: bool | int | str | Iterable[str]) -> list[int 
 
 def calls_of(trace: Trace) -> list[int | None]:
     """By operation: the call that it ran in. One that was found, not seen, ran where its neighbours did."""
+    return beside(trace, _calls_of)
+
+
+def _calls_of(trace: Trace) -> list[int | None]:
     calls = [op.call for op in trace.ops]
     after: list[int | None] = [None] * len(calls)
     following = None

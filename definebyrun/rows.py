@@ -11,7 +11,7 @@ from .text import brief
 from .trace import Step, Trace
 from .values import Value, total
 
-__all__ = ["Backward", "clip", "leaf_grads", "node_grads", "shown"]
+__all__ = ["Backward", "clip", "leaf_grads", "node_grads", "row_of"]
 
 
 @dataclass
@@ -24,6 +24,7 @@ class Backward:
 
     @classmethod
     def of(cls, trace: Trace) -> Backward:
+        """All of it, gone through once."""
         found = cls(freed=freed_at(trace))
         for step in trace.steps:
             found.runs.setdefault(step.node, []).append(step)
@@ -124,7 +125,7 @@ def _leaf_sum(step: Step) -> str | None:
     return text if len(text) <= WIDTH else None
 
 
-def shown(values: list[Value]) -> str:
+def row_of(values: list[Value]) -> str:
     """The values of an operation's outputs: as many as fit on a card, and a sign where there are more."""
     parts = [brief(value, WIDTH if len(values) == 1 else WIDTH // 2) for value in values]
     shown = parts[:1]
@@ -137,4 +138,5 @@ def shown(values: list[Value]) -> str:
 
 
 def clip(text: str, width: int = WIDTH) -> str:
+    """A text cut to a width, with a sign where more was."""
     return text if len(text) <= width else text[: width - 1] + "…"

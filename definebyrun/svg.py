@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from html import escape
 
 from .cards import Card, Link, State
-from .clumps import FLOW, clumped, spaced
+from .clumps import FLOW, clumped
 from .dot import AGAIN, ALONE, FILL, LINE, PAD, ROW, badge_of, card_size, to_lay_out
 from .frames import Frame
 from .layout import to_svg
@@ -48,8 +48,7 @@ def draw(
     """
     sizes = {card.id: card_size(card) for card in cards}
     own = clumped(cards, links, frames, sizes) if large else {}
-    rows = spaced(cards, links, frames, own) if large else set()
-    found = places(to_svg(to_lay_out(cards, links, frames, sizes, own, rows)))
+    found = places(to_svg(to_lay_out(cards, links, frames, sizes, own, large)))
     for clump in own.values():
         clump.open(found)
     width, height, boxes, lines = found.width, found.height, found.boxes, found.lines

@@ -170,9 +170,7 @@ class Tape:
         forms = {
             ".svg": lambda: alone(self._picture()),
             ".png": self.png,
-            ".html": lambda: PAGE.replace("{label}", escape(self._label())).replace(
-                "{body}", self.html()
-            ),
+            ".html": lambda: PAGE.format(label=escape(self._label()), body=self.html()),
             ".dot": self.dot,
             ".json": self.json,
             ".txt": self.text,
