@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
+from weakref import ref
 
 import torch
 
-from .calls import place_of, version_of
+from .calls import version_of
 from .entries import Stack
 from .ledger import Ledger
 from .snapshot import unseen_snapshot as snapshot
@@ -22,7 +23,14 @@ __all__ = ["Watcher"]
 
 Grads = tuple[torch.Tensor | None, ...]
 Received = tuple[Value | None, ...]
-_Seen = tuple[object, Value]
+
+
+class _Sent(NamedTuple):
+    """A gradient on its way to a node: the tensor, which nobody may keep for us, its version, what was in it."""
+
+    tensor: ref[torch.Tensor]
+    version: int
+    value: Value
 
 
 class Watcher:
@@ -37,7 +45,7 @@ class Watcher:
         self._handles: list[Any] = []
         self._runs: dict[int, tuple[int, list[int]]] = {}
         self._before: dict[int, tuple[Received, Value | None]] = {}
-        self._travelling: dict[tuple[int, int, int], _Seen | None] = {}
+        self._travelling: dict[tuple[int, int, int], _Sent | None] = {}
         self._hooks = self._about_to_run, self._has_run  # bound once, not for every node
 
     def release(self) -> None:
@@ -57,7 +65,7 @@ class Watcher:
 
     def _about_to_run(self, number: int, leaf: torch.Tensor | None, grad_outputs: Grads) -> None:
         with torch._C.DisableTorchFunction():
-            received = self._received(number, grad_outputs)
+            received = self._received(number, grad_outputs, torch._C._current_graph_task_id())
             self._before[number] = received, None if leaf is None else _maybe(leaf.grad)
 
     def _has_run(
@@ -77,23 +85,25 @@ class Watcher:
         if number in self._before:
             received, before = self._before.pop(number)
         else:
-            received, before = self._received(number, grad_outputs), None
+            received, before = self._received(number, grad_outputs, task), None
         passed = []
         for slot, grad in enumerate(grad_inputs):
-            edge = ledger.edge_at(number, slot)
+            edge = ledger.edge_at.get((number, slot))
             if grad is not None and edge is not None:
                 ledger.edge_grads[edge] = value = snapshot(grad)
                 passed.append((edge, value))
                 _, target, input_nr, _ = ledger.graph.edges[edge]
                 way = (task, target, input_nr)
-                self._travelling[way] = None if way in self._travelling else (_form(grad), value)
+                met = way in self._travelling  # and its sum is another tensor
+                self._travelling[way] = None if met else _Sent(ref(grad), version_of(grad), value)
         node = ledger.nodes[number]
         node.order, node.grad = len(ran), received[0] if received else None
         ran.append(number)
         value = None
         if leaf is not None:
-            value = _kept(leaf.grad, grad_outputs, received, before)
-            ledger.hold_grad(leaf, value)
+            held = leaf.grad
+            value = _kept(held, grad_outputs, received, before)
+            ledger.hold_grad(leaf, held, value)
         ledger.steps.append(
             Step(
                 index=len(ledger.steps),
@@ -134,42 +144,39 @@ class Watcher:
         ledger.see_made(grad_outputs, run, None, step)  # new only where gradients met
         ledger.see_made(made, run, number, step)
 
-    def _received(self, number: int, grads: Grads) -> Received:
-        task = torch._C._current_graph_task_id()
-        return tuple(
-            [
-                None if grad is None else self._arrived((task, number, nr), grad)
-                for nr, grad in enumerate(grads)
-            ]
-        )
+    def _received(self, number: int, grads: Grads, task: int) -> Received:
+        """What arrived at a node: what was seen to leave for it, where it is still that, else read anew.
 
-    def _arrived(self, way: tuple[int, int, int], grad: torch.Tensor) -> Value:
-        """What arrived at a node: what was seen to leave for it, if it is still that, else read anew.
-
-        The engine holds a gradient until its node runs, so the same memory at the same version is the same gradient;
-        a sum of several, or what a hook has put in its place, is not.
+        A sum of several gradients, or what a hook has put in their place, is another tensor.
         """
-        seen = self._travelling.pop(way, None)
-        return (
-            seen[1] if seen and seen[0] is not None and seen[0] == _form(grad) else snapshot(grad)
-        )
-
-
-def _form(tensor: torch.Tensor) -> tuple[object, int] | None:
-    """The memory that a tensor shows and how often it was written to; None (equal to nothing seen) without one."""
-    place = place_of(tensor)
-    return None if place is None else (place, version_of(tensor))
+        received: list[Value | None] = []
+        for nr, grad in enumerate(grads):
+            sent = self._travelling.pop((task, number, nr), None)
+            if grad is None:
+                received.append(None)
+            elif sent and sent.tensor() is grad and sent.version == version_of(grad):
+                received.append(sent.value)
+            else:
+                received.append(snapshot(grad))
+        return tuple(received)
 
 
 def _kept(
     grad: torch.Tensor | None, arrived: Grads, received: Received, before: Value | None
 ) -> Value | None:
-    """A leaf's `.grad` after its node: most often the very tensor that arrived, untouched."""
+    """A leaf's `.grad` after its node: most often the very memory that arrived, untouched."""
     if grad is None or before is not None or not arrived or arrived[0] is None:
         return _maybe(grad)
-    form = _form(grad)
-    untouched = form is not None and form[1] == 0 and form == _form(arrived[0])
-    return received[0] if untouched else snapshot(grad)
+    return received[0] if _is_same(grad, arrived[0]) else snapshot(grad)
+
+
+def _is_same(grad: torch.Tensor, arrived: torch.Tensor) -> bool:
+    """Whether two tensors of one shape are the same memory, into which nothing has been written yet."""
+    try:
+        in_order = grad.is_contiguous() and arrived.is_contiguous() and grad.dtype == arrived.dtype
+        return in_order and grad._version == 0 and grad.data_ptr() == arrived.data_ptr()
+    except RuntimeError:  # sparse and wrapped tensors
+        return False
 
 
 def _unwatched(node: Any, number: int, leaf: torch.Tensor | None) -> None:

@@ -204,15 +204,9 @@ def version_of(tensor: torch.Tensor) -> int:
 
 def storage_of(tensor: torch.Tensor) -> Any:
     """The storage of a tensor, or None where there is none to speak of (sparse, meta, wrapped tensors)."""
-    if (
-        tensor.layout is not torch.strided
-        or tensor.is_meta
-        or torch._C._functorch.is_functorch_wrapped_tensor(tensor)
-    ):
-        return None
     try:
-        return tensor.untyped_storage()
-    except NotImplementedError:  # a batch of gradients: `is_grads_batched=True`
+        return None if tensor.is_meta else tensor.untyped_storage()
+    except NotImplementedError:
         return None
 
 
@@ -230,23 +224,17 @@ def written_by(
     ...     len(written_by(torch.Tensor.add_, [x], (x, 1), {}, x.add_(1)))
     1
     """
-    unversioned = [tensor for tensor in given if tensor.is_inference()]
-    if not unversioned:
+    if not torch.is_inference_mode_enabled():  # elsewhere they cannot be changed
         return []
+    unversioned = [tensor for tensor in given if tensor.is_inference()]
     name = name_of(func)
     target = args[0] if name == "setitem" or (name.endswith("_") and args) else None
     written = {id(tensor) for tensor in tensors_in((target, kwargs.get("out"), output))}
     return [tensor for tensor in unversioned if id(tensor) in written]
 
 
-def place_of(tensor: torch.Tensor, storage: Any = None) -> tuple[Any, ...] | None:
-    """Which memory a tensor shows, in which form: equal for two tensors that are the same numbers.
-
-    Who has asked for its storage already passes that on.
-    """
-    storage = storage_of(tensor) if storage is None else storage
-    if storage is None:
-        return None
+def place_of(tensor: torch.Tensor, storage: Any) -> tuple[Any, ...]:
+    """Which memory a tensor with this storage shows, in which form: equal for two that are the same numbers."""
     shape = tuple(tensor.shape)  # a plain tuple of numbers costs the garbage collector nothing
     return storage._cdata, tensor.storage_offset(), shape, tensor.stride(), tensor.dtype
 

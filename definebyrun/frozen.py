@@ -28,7 +28,7 @@ def frozen(cls: Kind) -> Kind:
     Traceback (most recent call last):
     dataclasses.FrozenInstanceError: cannot assign to field 'x'
     """
-    shut: Any = dataclass(frozen=True, slots=True)(cls)
+    shut: Any = dataclass(frozen=True, slots=True, init=False)(cls)
     names = [each.name for each in fields(shut)]
     opened = type(cls.__name__, (), {"__slots__": tuple(names)})  # the same slots: the same layout
     defaults: dict[str, Any] = {}
@@ -40,10 +40,13 @@ def frozen(cls: Kind) -> Kind:
             defaults[f"_{each.name}"] = each.default
         heads.append(each.name if each.default is MISSING else f"{each.name}=_{each.name}")
     lines = [
-        f"def __init__(self, {', '.join(heads)}):",
-        " _set(self, '__class__', _opened)",
+        f"def __new__(cls, {', '.join(heads)}):",
+        " self = _opened()",
         *(f" self.{name} = {name}" for name in names),
         " self.__class__ = _shut",
+        " return self",
+        "def __reduce__(self):",
+        f" return _shut, ({' '.join(f'self.{name},' for name in names)})",
         "def __replace__(self, /, **changes):",
         " made = _opened()",
         *(f" made.{name} = self.{name}" for name in names),
@@ -52,9 +55,9 @@ def frozen(cls: Kind) -> Kind:
         " made.__class__ = _shut",
         " return made",
     ]
-    space: dict[str, Any] = {"_set": object.__setattr__, "_opened": opened, "_shut": shut}
+    space: dict[str, Any] = {"_opened": opened, "_shut": shut}
     exec("\n".join(lines), space | defaults, space)
-    for name in ("__init__", "__replace__"):
+    for name in ("__new__", "__reduce__", "__replace__"):
         space[name].__qualname__ = f"{cls.__qualname__}.{name}"
         setattr(shut, name, space[name])
     return shut

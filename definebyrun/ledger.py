@@ -49,6 +49,7 @@ class Ledger:
         # Nodes that a backward pass has made, until the call of `grad` that ran it is entered.
         self.unclaimed: list[int] = []
         self.edge_grads: dict[int, Value] = {}
+        self.edge_at: dict[tuple[int, int], int] = {}  # by node and place in its `next_functions`
         self._versions: list[Version] = []
         self._current: dict[int, int] = {}  # by id of a tensor: its newest version here
         self._counter: dict[int, int] = {}  # by id of a tensor: PyTorch's version counter then
@@ -61,7 +62,6 @@ class Ledger:
         self._grad_now: dict[int, Value | None] = {}  # by leaf: what its `.grad` is known to hold
         self._owners: dict[int, torch.Tensor] = {}  # by storage of a `.grad`: the leaf
         self._read_grads: set[int] = set()  # ids of tensors that the run has read as a `.grad`
-        self._edge_at: dict[tuple[int, int], int] = {}
         self._unread: list[tuple[int, Any]] = []
         self._held: list[Any] = []
         self._thread = get_ident()
@@ -121,10 +121,6 @@ class Ledger:
         """`w.data = …` puts other memory under a tensor, which no version counter tells."""
         self._stale.add(id(tensor))
 
-    def edge_at(self, node: int, slot: int) -> int | None:
-        """The number of the edge at one place of a node's `next_functions`."""
-        return self._edge_at.get((node, slot))
-
     # ---- what leaves hold in `.grad` ----
 
     def read_grad(self, grad: torch.Tensor) -> None:
@@ -137,17 +133,18 @@ class Ledger:
         known = self._current.get(id(leaf))
         if known is None:
             return
-        first, value = self._first_of(known), None if leaf.grad is None else snapshot(leaf.grad)
+        first, grad = self._first_of(known), leaf.grad
+        value = None if grad is None else snapshot(grad)
         if value != self._grad_now.get(first):
             self.grads.append(Grad(first, len(self.steps) + 1, value))
-        self.hold_grad(leaf, value)
+        self.hold_grad(leaf, grad, value)
 
-    def hold_grad(self, leaf: torch.Tensor, value: Value | None) -> None:
-        """Remember what a leaf's `.grad` holds and where it lies."""
+    def hold_grad(self, leaf: torch.Tensor, grad: torch.Tensor | None, value: Value | None) -> None:
+        """Remember what a leaf holds in its `.grad`, and where that lies."""
         known = self._current.get(id(leaf))
         if known is not None:
             self._grad_now[self._first_of(known)] = value
-            storage = None if leaf.grad is None else storage_of(leaf.grad)
+            storage = None if grad is None else storage_of(grad)
             if storage is not None:
                 self._owners[storage._cdata] = leaf
 
@@ -267,10 +264,11 @@ class Ledger:
         if node is not None and kind != "result":
             if self.nodes[node].leaf is None:
                 self.nodes[node].leaf = index
-            if origin is None and tensor.grad is not None:
-                value = snapshot(tensor.grad)
+            grad = tensor.grad
+            if origin is None and grad is not None:
+                value = snapshot(grad)
                 self.grads.append(Grad(index, 0, value))
-                self.hold_grad(tensor, value)
+                self.hold_grad(tensor, grad, value)
         return index
 
     # ---- nodes ----
@@ -303,7 +301,7 @@ class Ledger:
                 self._meet(leaf, number)
         for index in range(first, len(self.graph.edges)):
             source, _, _, slot = self.graph.edges[index]
-            self._edge_at[source, slot] = index
+            self.edge_at[source, slot] = index
 
     def _meet(self, leaf: torch.Tensor, node: int) -> None:
         """An edge leads to this leaf: enter it, or tell its entry which node it has."""

@@ -45,18 +45,23 @@ def is_library(filename: str) -> bool:
     return filename.startswith("<frozen ")
 
 
-def user_frames(stop: FrameType | None = None, start: FrameType | None = None) -> list[FrameType]:
-    """The frames of the learner's code that led here, or to `start`, innermost first, as far out as `stop`."""
+def user_frames(
+    stop: FrameType | None = None, start: FrameType | None = None
+) -> tuple[list[FrameType], bool]:
+    """The frames of the learner's code that led here, or to `start`, innermost first, and whether `stop` was met.
+
+    They are followed as far out as `stop`, which counts if it is the learner's too.
+    """
     frames: list[FrameType] = []
     frame: FrameType | None = start or sys._getframe(1)
     while frame is not None:
         code = frame.f_code
-        if frame is stop or (not is_library(code.co_filename) and code.co_name != CALLED):
+        if not is_library(code.co_filename) and code.co_name != CALLED:
             frames.append(frame)
         if frame is stop:
-            break
+            return frames, True
         frame = frame.f_back
-    return frames
+    return frames, False
 
 
 def _let_go(frame: FrameType, variables: Any) -> None:

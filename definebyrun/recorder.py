@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from threading import get_ident
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
@@ -49,13 +49,21 @@ AS_EVER = (
 """What `grad` is told when nobody says otherwise: not worth showing."""
 
 
+class _Open(NamedTuple):
+    """A module call that is going on: its number, PyTorch's frame that runs it, the places in the code around it."""
+
+    number: int
+    frame: FrameType
+    places: Stack
+
+
 class Recorder(TorchFunctionMode):
     """Records what runs while it is entered; `trace()` gives the result once it is left."""
 
     def __init__(self) -> None:
         super().__init__()
         self._result: Trace | None = None
-        self._calls: list[int] = []  # the module calls that are going on, outermost first
+        self._calls: list[_Open] = []  # the module calls that are going on, outermost first
         self._call: Stack = ()
         self._optimizing: Optimizing | None = None
         self._callers = Callers()
@@ -68,7 +76,7 @@ class Recorder(TorchFunctionMode):
         self._engine = Engine(self)
         self._uncompiled = uncompiled(self._engine)
         self._uncompiled.__enter__()
-        frames = user_frames()
+        frames, _ = user_frames()
         self._frame: FrameType | None = frames[0] if frames else None
         self._sources = Sources(self._frame)
         self._stacks: dict[Stack, Stack] = {}
@@ -131,7 +139,8 @@ class Recorder(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        call_there = self._callers.of(sys._getframe(1))
+        caller = sys._getframe(1)
+        call_there = self._callers.of(caller)
         if is_quiet(func) or (self._optimizing and self._optimizing.at_work()):
             return call_there(func, args, kwargs)
         if self._optimizing and self._optimizing.gone:  # its step has raised
@@ -139,7 +148,7 @@ class Recorder(TorchFunctionMode):
         if is_setter(func):
             return self._set(func, args, kwargs)
         with torch._C.DisableTorchFunction():
-            stack = self._look()
+            stack = self._look(caller)
             if is_getter(func) and name_of(func) == "grad":
                 return self._read_grad(args[0], call_there(func, args, kwargs))
             call = arguments_of(args, kwargs)
@@ -230,34 +239,48 @@ class Recorder(TorchFunctionMode):
                 self._ledger.replaced(args[0])
         return output
 
-    def _look(self) -> Stack:
-        """Read the learner's frames for names; give the places in the code where they are."""
-        frames = user_frames(self._frame)
-        self._ledger.names.look(frames)
-        return self._places(frames)
+    def _look(self, start: FrameType | None = None) -> Stack:
+        """Read the learner's frames for names; give the places in the code where they are.
 
-    def _places(self, frames: list[FrameType]) -> Stack:
-        stack = tuple([self._sources.place(frame) for frame in frames])
+        What lies around a module call stands still until that has ended: it was read when the call began.
+        """
+        while self._calls:
+            _, running, around = self._calls[-1]
+            frames, met = user_frames(running, start)
+            if met:
+                break
+            self._calls.pop()  # it was left without a word: by `KeyboardInterrupt`, say
+        else:
+            frames, met = user_frames(self._frame, start)
+            around = ()
+        if not frames:
+            return around
+        self._ledger.names.look(frames)
+        return self._places(frames, around)
+
+    def _places(self, frames: list[FrameType], around: Stack = ()) -> Stack:
+        stack = (*[self._sources.place(frame) for frame in frames], *around)
         return self._stacks.setdefault(stack, stack)  # a loop comes from the same place every time
 
     def _places_from(self, start: FrameType | None) -> Stack:
-        return self._places(user_frames(self._frame, start))
+        return self._places(user_frames(self._frame, start)[0])
 
     # ---- modules and optimizers ----
 
     def _innermost(self) -> int | None:
-        return self._functions.innermost(self._calls[-1] if self._calls else None)
+        return self._functions.innermost(self._calls[-1].number if self._calls else None)
 
     def _enter_module(self, module: torch.nn.Module, args: Any) -> None:
         if get_ident() != self._thread or self._engine.is_away:
             return
         names = self._ledger.names
-        if names.of(module) is None:
-            self._look()
-            names.give_module(module, type(module).__name__)
         with torch._C.DisableTorchFunction():
+            running = sys._getframe(1)
+            places = self._look(running.f_back)
+            if names.of(module) is None:
+                names.give_module(module, type(module).__name__)
             calls, outer = self._ledger.calls, self._innermost()
-        self._calls.append(len(calls))
+        self._calls.append(_Open(len(calls), running, places))
         calls.append(Call(len(calls), names.of(module) or "", type(module).__name__, outer))
 
     def _leave_module(self, module: torch.nn.Module, args: Any, output: Any) -> None:

@@ -27,6 +27,7 @@ FEW = 16
 
 CODES = {torch.float32: "f", torch.float64: "d", torch.int64: "q", torch.int32: "i"}
 PLAIN = (torch.Tensor, torch.nn.Parameter)
+_is_wrapped = torch._C._functorch.is_functorch_wrapped_tensor
 
 
 def snapshot(tensor: torch.Tensor) -> Value:
@@ -43,19 +44,25 @@ def unseen_snapshot(tensor: torch.Tensor) -> Value:
     """The same for who has switched torch functions off already, as the recorder has."""
     kind = type(tensor)
     shape, dtype = _shape(tensor), _name(tensor.dtype)
-    readable = tensor.layout is torch.strided and not tensor.is_meta and not tensor.is_quantized
     # a fake tensor that is asked for numbers leaves a mark on the tracing that it is for
     fake = kind not in PLAIN and kind.__name__ == "FakeTensor"
-    if not readable or fake or torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+    if tensor.layout is not torch.strided or fake or _is_wrapped(tensor):
         return Value(shape, dtype)
     try:
         count = tensor.numel()
+        several = FEW < count <= KEEP and kind in PLAIN
+        if several and tensor.is_cpu and tensor.is_contiguous():
+            copied = _bytes(tensor)
+            if copied is not None:
+                return Value(shape, dtype, copied)
+        if tensor.is_meta or tensor.is_quantized:
+            return Value(shape, dtype)
         if count == 0 or count > SPAN:
             return Value(shape, dtype, None if count else ())
         if not torch._C._len_torch_dispatch_stack():
-            return _content(tensor, shape, dtype, count)
+            return _content(tensor, shape, dtype, count, several)
         with _disable_current_modes():  # a mode of the learner's would see what is done here
-            return _content(tensor, shape, dtype, count)
+            return _content(tensor, shape, dtype, count, several)
     except (RuntimeError, TypeError):  # fake, masked and nested tensors
         return Value(shape, dtype)
 
@@ -69,15 +76,19 @@ def _shape(tensor: torch.Tensor) -> tuple[int, ...]:
         return ()
 
 
-def _content(tensor: torch.Tensor, shape: tuple[int, ...], dtype: str, count: int) -> Value:
-    if FEW < count <= KEEP and type(tensor) in PLAIN:
-        copied = _bytes(tensor)
+def _content(
+    tensor: torch.Tensor, shape: tuple[int, ...], dtype: str, count: int, several: bool
+) -> Value:
+    if several:
+        copied = _bytes(tensor.detach().cpu().contiguous())
         if copied is not None:
             return Value(shape, dtype, copied)
+    if len(shape) < 2 and count <= KEEP:
+        found = tensor.tolist()
+        return Value(shape, dtype, tuple(found) if shape else (found,))
     plain = tensor.detach() if tensor.requires_grad else tensor
     if count <= KEEP:
-        data = tuple(plain.tolist() if len(shape) == 1 else plain.reshape(-1).tolist())
-        return Value(shape, dtype, data)
+        return Value(shape, dtype, tuple(plain.reshape(-1).tolist()))
     if plain.is_complex():
         return Value(shape, dtype)
     if not plain.is_contiguous():
@@ -110,11 +121,13 @@ def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _bytes(plain: torch.Tensor) -> Numbers | None:
-    """The content as bytes; None where it does not lie in this machine's memory in a form that `array` reads."""
-    code = CODES.get(plain.dtype)
-    if code is None or plain.is_neg():
-        return None
-    near = plain if plain.is_cpu and plain.is_contiguous() else plain.detach().cpu().contiguous()
-    place = near.data_ptr()
-    return Numbers(code, ctypes.string_at(place, near.nbytes)) if place else None
+def _bytes(tensor: torch.Tensor) -> Numbers | None:
+    """The content of a contiguous tensor as bytes; None where `array` does not read them, or they are not in memory."""
+    code = CODES.get(tensor.dtype)
+    place = 0 if code is None or tensor.is_neg() else tensor.data_ptr()
+    return Numbers(code, _memory(tensor.nbytes).from_address(place).raw) if code and place else None
+
+
+@cache
+def _memory(nbytes: int) -> type[ctypes.Array[ctypes.c_char]]:
+    return ctypes.c_char * nbytes

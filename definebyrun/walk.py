@@ -113,7 +113,7 @@ def walk(tensor: torch.Tensor) -> Trace:
             "this tensor has no graph: requires_grad is False, so autograd recorded nothing for it"
         )
     graph, names = Graph(), Names()
-    names.look(user_frames())
+    names.look(user_frames()[0])
     found = graph.add([start[0]])
     tensors: list[Tensor] = []
     nodes: list[Node] = []
