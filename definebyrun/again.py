@@ -10,8 +10,7 @@ from typing import Any
 
 import torch
 
-from .entries import Live
-from .trace import Step
+from .trace import Node, Step
 
 __all__ = ["Recomputed"]
 
@@ -41,7 +40,7 @@ class Recomputed:
         twin = inside[place] if place < len(inside) else running
         self._twins.setdefault(twin, []).append(number)
 
-    def end(self, nodes: list[Live], steps: list[Step]) -> None:
+    def end(self, nodes: list[Node], steps: list[Step]) -> None:
         """Tell each twin which step ended it: the next one in which the node ran that it was made for."""
         if not self._twins:
             return

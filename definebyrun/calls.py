@@ -174,8 +174,11 @@ def arguments_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Te
     """
     found: list[torch.Tensor | str] = []
     for thing in args:
-        if type(thing) in _TENSORS:
+        kind = type(thing)
+        if kind in _TENSORS:
             found.append(thing)
+        elif kind in _ATOMS:
+            found.append(_literal(thing))
         else:
             found += tensors_in(thing) or (_literal(thing),)
     for name, thing in kwargs.items():

@@ -1,7 +1,8 @@
 """A class of fields goes in, a frozen dataclass with slots comes out whose objects are made three times as fast.
 
 A frozen dataclass sets each of its fields through `object.__setattr__`, which is most of what making one takes, and a
-recording makes about ten for every operation. Here an object is open while it is made, and frozen from then on.
+recording makes about ten for every operation. Here an object is open while it is made, and frozen from then on; a
+draft stays open until it is sealed.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, TypeVar, dataclass_transform
 
-__all__ = ["altered", "frozen"]
+__all__ = ["altered", "frozen", "sealed"]
 
 Kind = TypeVar("Kind", bound=type)
 
@@ -27,6 +28,10 @@ def frozen(cls: Kind) -> Kind:
     >>> Point(1).x = 2
     Traceback (most recent call last):
     dataclasses.FrozenInstanceError: cannot assign to field 'x'
+    >>> draft = Point.draft(1)
+    >>> draft.y = 5
+    >>> sealed([draft], Point)
+    (Point(x=1, y=5),)
     """
     shut: Any = dataclass(frozen=True, slots=True, init=False)(cls)
     names = [each.name for each in fields(shut)]
@@ -39,12 +44,12 @@ def frozen(cls: Kind) -> Kind:
         if each.default is not MISSING:
             defaults[f"_{each.name}"] = each.default
         heads.append(each.name if each.default is MISSING else f"{each.name}=_{each.name}")
+    made = [" self = _opened()", *(f" self.{name} = {name}" for name in names)]
     lines = [
         f"def __new__(cls, {', '.join(heads)}):",
-        " self = _opened()",
-        *(f" self.{name} = {name}" for name in names),
-        " self.__class__ = _shut",
-        " return self",
+        *(*made, " self.__class__ = _shut", " return self"),
+        f"def draft({', '.join(heads)}):",
+        *(*made, " return self"),
         "def __reduce__(self):",
         f" return _shut, ({' '.join(f'self.{name},' for name in names)})",
         "def __replace__(self, /, **changes):",
@@ -57,10 +62,17 @@ def frozen(cls: Kind) -> Kind:
     ]
     space: dict[str, Any] = {"_opened": opened, "_shut": shut}
     exec("\n".join(lines), space | defaults, space)
-    for name in ("__new__", "__reduce__", "__replace__"):
+    for name in ("__new__", "__reduce__", "__replace__", "draft"):
         space[name].__qualname__ = f"{cls.__qualname__}.{name}"
-        setattr(shut, name, space[name])
+        setattr(shut, name, staticmethod(space[name]) if name == "draft" else space[name])
     return shut
+
+
+def sealed(drafts: list[Any], kind: type) -> tuple[Any, ...]:
+    """Drafts of a frozen kind, frozen."""
+    for draft in drafts:
+        draft.__class__ = kind
+    return tuple(drafts)
 
 
 def altered(thing: Any, **changes: Any) -> Any:

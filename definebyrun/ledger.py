@@ -16,13 +16,14 @@ import torch
 from .again import Recomputed
 from .calls import UNFILLED, place_of, saved_by, storage_of, version_of
 from .during import running_node
-from .entries import Entry, Forward, Live, Version
+from .entries import Forward, draft_of
+from .frozen import sealed
 from .naming import Names
 from .packed import packed_by
 from .snapshot import dtype_of
 from .snapshot import unseen_snapshot as snapshot
 from .source import Sources
-from .trace import Call, Edge, Grad, Step, Trace
+from .trace import Call, Edge, Grad, Node, Op, Saved, Step, Tensor, Trace
 from .values import Value
 from .walk import ACCUMULATE, Graph, is_leaf, kind_of, leaf_of, node_of
 
@@ -40,8 +41,11 @@ class Ledger:
 
     def __init__(self, watch: Watch) -> None:
         self.names, self.graph, self.watch = Names(), Graph(), watch
-        self.ops: list[Entry] = []
-        self.nodes: list[Live] = []
+        self.ops: list[Op] = []  # these three are drafts, until the end
+        self.nodes: list[Node] = []
+        self._versions: list[Tensor] = []
+        self._objects: list[torch.Tensor] = []  # by version: the tensor
+        self._used: set[int] = set()
         self.steps: list[Step] = []
         self.grads: list[Grad] = []
         self.calls: list[Call] = []
@@ -50,7 +54,6 @@ class Ledger:
         self.unclaimed: list[int] = []
         self.edge_grads: dict[int, Value] = {}
         self.edge_at: dict[tuple[int, int], int] = {}  # by node and place in its `next_functions`
-        self._versions: list[Version] = []
         self._current: dict[int, int] = {}  # by id of a tensor: its newest version here
         self._counter: dict[int, int] = {}  # by id of a tensor: PyTorch's version counter then
         self._stale: set[int] = set()  # ids of tensors whose memory was changed through another
@@ -71,9 +74,9 @@ class Ledger:
 
     # ---- operations ----
 
-    def add(self, op: Entry, results: list[torch.Tensor]) -> None:
+    def add(self, op: Op, results: list[torch.Tensor]) -> None:
         """Enter an operation with the tensors that it made or changed, and its step."""
-        number = len(self.ops)
+        op.index = number = len(self.ops)
         self.ops.append(op)
         call = op.call
         while call is not None and not self.calls[call].path:
@@ -89,9 +92,10 @@ class Ledger:
         if self._touched:
             touched, self._touched = self._touched, []
             for index in touched:  # `w.data.mul_(2)` changes the leaf w in this very step
-                version = self._versions[index]
-                if version.kind in ("leaf", "parameter") and id(version.object) in self._stale:
-                    self._enter(version.object, number)
+                tensor = self._objects[index]
+                known = self._versions[index].kind in ("leaf", "parameter")
+                if known and id(tensor) in self._stale:
+                    self._enter(tensor, number)
         self._read_saved()
         self.steps.append(Step(len(self.steps), "forward", op=number, stack=op.stack))
 
@@ -159,7 +163,7 @@ class Ledger:
         known = self._current.get(id(tensor))
         if known is None or not self._unchanged(known, tensor):
             known = self._meet_again(known, tensor)
-        self._versions[known].used = True
+        self._used.add(known)
         return known
 
     def _meet_again(self, known: int | None, tensor: torch.Tensor) -> int:
@@ -173,7 +177,7 @@ class Ledger:
         fresh = self._is_fresh(tensor)
         if fresh and (version.node is None) == (edge is None):
             return known
-        if fresh and is_leaf(tensor) and not version.used:
+        if fresh and is_leaf(tensor) and known not in self._used:
             return self._change_kind(known, tensor)
         if edge is not None and not is_leaf(tensor) and edge[0] not in self.graph:
             if isinstance(edge[0], torch.autograd.function.BackwardCFunction):
@@ -222,7 +226,8 @@ class Ledger:
             self._discover([tensor], None)
             return self._enter(tensor, None)
         name = node.name().rpartition("::")[2].rstrip("0123456789").removesuffix("Backward")
-        op = Entry(name, tuple(inner), opaque=True)
+        op = draft_of(name, tuple(inner))
+        op.opaque = True
         forward = next((f for f in reversed(self.forwards) if f.name == name), None)
         if forward is not None:
             self.forwards.remove(forward)
@@ -251,7 +256,10 @@ class Ledger:
         empty = storage is not None and self._unfilled and storage._cdata in self._unfilled
         value = Value(tuple(tensor.shape), dtype_of(tensor)) if empty else snapshot(tensor)
         since = len(self.steps) if key in self._read_grads else 0
-        self._versions.append(Version(tensor, kind, value, op, node, output_nr, origin, since))
+        self._objects.append(tensor)
+        self._versions.append(
+            Tensor.draft(index, None, kind, value, op, node, output_nr, origin, since)
+        )
         self._current[key], self._counter[key] = index, version_of(tensor)
         self._stale.discard(key)
         if storage is not None:
@@ -293,7 +301,7 @@ class Ledger:
             number, name = self.graph.index[node], node.name()
             leaf = node.variable if name == ACCUMULATE else None
             maker = None if leaf is not None or self._older(node) else op
-            self.nodes.append(Live(name, maker))
+            self.nodes.append(Node.draft(number, name, maker))
             self.watch(node, number, leaf)
             if maker is not None:  # of older nodes it is not read: a learner's hooks may be there
                 self._unread.append((number, node))
@@ -329,7 +337,7 @@ class Ledger:
                     self._held.append(storage)
                     ordinal = self._storages.setdefault(storage._cdata, len(self._storages))
                     known = self._places.get(place_of(tensor, storage))
-                    kept.append((name, ordinal, storage.nbytes(), known))
+                    kept.append(Saved(name, ordinal, storage.nbytes(), known))
             self.nodes[number].saved = tuple(kept)
             if checkpoint is not None:
                 self._recomputed.put_away(number, checkpoint)
@@ -366,7 +374,7 @@ class Ledger:
         claimed, self.unclaimed = self.unclaimed, []
         if op < len(self.ops):
             run = self.nodes[claimed[0]].run if claimed else run
-            tensors = [self._versions[i].object for i in self.ops[op].outputs]
+            tensors = [self._objects[i] for i in self.ops[op].outputs]
             self._note_made(first, tensors, run, None, len(self.steps) - 1)
             for number in claimed + self.unclaimed:
                 self.nodes[number].op = op
@@ -426,26 +434,15 @@ class Ledger:
                 first = self._versions[version.origin]
                 if first.node is None and first.kind == version.kind:
                     first.node = version.node
-        born = self._generations()
+        for version, tensor in zip(self._versions, self._objects, strict=True):
+            version.name = self.names.of(tensor)
+        self._complete(self._generations(), sources)
         self._recomputed.end(self.nodes, self.steps)
-        tensors = tuple(
-            [t.frozen(i, self.names.of(t.object)) for i, t in enumerate(self._versions)]
-        )
-        self._versions.clear()  # what is frozen is let go: both at once would be twice the objects
-        nodes = tuple(
-            [
-                n.frozen(i, None if n.op is None else self.ops[n.op], born)
-                for i, n in enumerate(self.nodes)
-            ]
-        )
-        self.nodes.clear()
-        ops = tuple([op.frozen(i, sources, born) for i, op in enumerate(self.ops)])
-        self.ops.clear()
         grads = self.edge_grads
         return Trace(
-            tensors=tensors,
-            ops=ops,
-            nodes=nodes,
+            tensors=sealed(self._versions, Tensor),
+            ops=sealed(self.ops, Op),
+            nodes=sealed(self.nodes, Node),
             edges=tuple([Edge(i, *e, grads.get(i)) for i, e in enumerate(self.graph.edges)]),
             steps=tuple(self.steps),
             sources=tuple(sources.pieces),
@@ -453,6 +450,20 @@ class Ledger:
             calls=tuple(self.calls),
             error=error,
         )
+
+    def _complete(self, born: dict[int | None, int], sources: Sources) -> None:
+        """Say of operations where their code is, and of all that a recorded pass has made which generation it is."""
+        for op in self.ops:
+            if op.stack:
+                op.line, op.code = op.stack[0][1], sources.text(op.stack[0])
+            op.args = op.args or op.inputs
+            op.generation = born.get(op.run, 1)
+        for node in self.nodes if born else ():
+            if node.leaf is None:
+                if node.run is None and node.op is not None:
+                    op = self.ops[node.op]
+                    node.run, node.within = op.run, op.within if op.run is not None else None
+                node.generation = born.get(node.run, 1)
 
 
 def _shape_of(node: Any) -> Value | None:

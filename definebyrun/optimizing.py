@@ -14,8 +14,8 @@ import torch
 
 from .callers import CALLED
 from .calls import version_of
-from .entries import Entry
 from .naming import is_library
+from .trace import Op
 
 __all__ = ["Optimizing"]
 
@@ -24,7 +24,7 @@ class Optimizing:
     """A running `optimizer.step()`: the operation that it will be, its parameters, the frame that called it."""
 
     def __init__(
-        self, optimizer: Any, op: Entry, parameters: list[torch.Tensor], frame: FrameType
+        self, optimizer: Any, op: Op, parameters: list[torch.Tensor], frame: FrameType
     ) -> None:
         self.optimizer, self.op, self._parameters, self._frame = optimizer, op, parameters, frame
         self._versions = [version_of(parameter) for parameter in parameters]

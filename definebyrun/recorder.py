@@ -33,12 +33,12 @@ from .calls import (
     written_by,
 )
 from .during import Engine, running_node, uncompiled, what_runs
-from .entries import Entry, Stack
+from .entries import Stack, draft_of
 from .functions import Functions
 from .naming import user_frames
 from .optimizing import Optimizing
 from .source import Sources
-from .trace import Call, Trace
+from .trace import Call, Op, Trace
 
 __all__ = ["Recorder"]
 
@@ -152,15 +152,22 @@ class Recorder(TorchFunctionMode):
             if is_getter(func) and name_of(func) == "grad":
                 return self._read_grad(args[0], call_there(func, args, kwargs))
             call = arguments_of(args, kwargs)
-            given = [a for a in call if type(a) is not str]
-            inputs = tuple([self._ledger.tensor(tensor) for tensor in given])
-            versions = [version_of(tensor) for tensor in given]
-            if len(given) == len(call):
-                op = Entry(name_of(func), inputs, stack, args=inputs)
-            else:
-                numbers = iter(inputs)
-                numbered = [a if type(a) is str else next(numbers) for a in call]
-                op = Entry(name_of(func), inputs, stack, args=tuple(numbered))
+            given: list[torch.Tensor] = []
+            versions, numbered = [], []
+            for thing in call:
+                if type(thing) is str:
+                    numbered.append(thing)
+                else:
+                    given.append(thing)
+                    numbered.append(self._ledger.tensor(thing))
+                    versions.append(version_of(thing))
+            written = tuple(numbered)
+            inputs = (
+                written
+                if len(given) == len(call)
+                else tuple([a for a in numbered if type(a) is int])
+            )
+            op = draft_of(name_of(func), inputs, stack, written)
             op.grad_enabled = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
             node = running_node()
             if node is not None:
@@ -188,7 +195,7 @@ class Recorder(TorchFunctionMode):
         return output
 
     def _record_grad(
-        self, op: Entry, given: list[torch.Tensor], output: Any, made: list[int], run: int | None
+        self, op: Op, given: list[torch.Tensor], output: Any, made: list[int], run: int | None
     ) -> None:
         """Enter a call of `grad`, with the nodes that its pass has made; `made` are those of a pass around it.
 
@@ -206,7 +213,7 @@ class Recorder(TorchFunctionMode):
         ledger.unclaimed = made
 
     def _record(
-        self, op: Entry, changed: list[torch.Tensor], output: Any, from_nothing: bool = False
+        self, op: Op, changed: list[torch.Tensor], output: Any, from_nothing: bool = False
     ) -> None:
         """Enter an operation if it made or changed any tensor."""
         op.call = self._innermost()
@@ -295,7 +302,8 @@ class Recorder(TorchFunctionMode):
             stack = self._look()
             given = [p for group in optimizer.param_groups for p in group["params"]]
             inputs = tuple(self._ledger.tensor(p) for p in given)
-            op = Entry(f"{type(optimizer).__name__}.step", inputs, stack, grad_enabled=False)
+            op = draft_of(f"{type(optimizer).__name__}.step", inputs, stack)
+            op.grad_enabled = False
             self._optimizing = Optimizing(optimizer, op, given, sys._getframe(1))
 
     def _after_optimizer(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
