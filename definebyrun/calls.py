@@ -236,10 +236,12 @@ def written_by(
     return [tensor for tensor in unversioned if id(tensor) in written]
 
 
-def place_of(tensor: torch.Tensor, storage: Any) -> tuple[Any, ...]:
-    """Which memory a tensor with this storage shows, in which form: equal for two that are the same numbers."""
-    shape = tuple(tensor.shape)  # a plain tuple of numbers costs the garbage collector nothing
-    return storage._cdata, tensor.storage_offset(), shape, tensor.stride(), tensor.dtype
+def place_of(tensor: torch.Tensor, memory: int, shape: tuple[int, ...]) -> tuple[Any, ...]:
+    """What a tensor on this storage shows, in which form: equal for two that are the same numbers.
+
+    The shape is a plain tuple of numbers: that costs the garbage collector nothing.
+    """
+    return memory, tensor.storage_offset(), shape, tensor.stride(), tensor.dtype
 
 
 def saved_by(node: Any) -> list[tuple[str, torch.Tensor]]:
@@ -254,10 +256,11 @@ def saved_by(node: Any) -> list[tuple[str, torch.Tensor]]:
         if isinstance(node, torch.autograd.function.BackwardCFunction):
             named = [(f"saved_tensors[{i}]", t) for i, t in enumerate(node.saved_tensors)]
             return [(name, tensor) for name, tensor in named if tensor is not None]
-        for attribute in _attributes(type(node)):
+        for attribute, name in _attributes(type(node)):
             kept = getattr(node, attribute)
-            if kept is not None:
-                name = attribute.removeprefix("_saved_")
+            if type(kept) in _TENSORS:
+                found.append((name, kept))
+            elif kept is not None:
                 found += [(name, tensor) for tensor in tensors_in(kept)]
     except RuntimeError:  # already freed, or changed in place since it was saved
         pass
@@ -265,9 +268,8 @@ def saved_by(node: Any) -> list[tuple[str, torch.Tensor]]:
 
 
 @cache
-def _attributes(kind: type) -> tuple[str, ...]:
-    """The attributes that hold tensors: what else a node keeps (sizes, numbers) has no raw form beside it."""
+def _attributes(kind: type) -> tuple[tuple[str, str], ...]:
+    """The attributes that hold tensors, and what they are called: what else a node keeps has no raw form beside it."""
     there = set(dir(kind))
-    return tuple(
-        name for name in dir(kind) if name.startswith("_saved_") and f"_raw{name}" in there
-    )
+    kept = [name for name in dir(kind) if name.startswith("_saved_") and f"_raw{name}" in there]
+    return tuple([(name, name.removeprefix("_saved_")) for name in kept])

@@ -20,7 +20,7 @@ from .entries import Forward, draft_of
 from .frozen import sealed
 from .naming import Names
 from .packed import packed_by
-from .snapshot import dtype_of
+from .snapshot import unfilled
 from .snapshot import unseen_snapshot as snapshot
 from .source import Sources
 from .trace import Call, Edge, Grad, Node, Op, Saved, Step, Tensor, Trace
@@ -239,22 +239,19 @@ class Ledger:
     def _enter(self, tensor: torch.Tensor, op: int | None, edge: Way | None = None) -> int:
         """Number a version of a tensor that an operation has made, or that is seen for the first time."""
         index, key, edge = len(self._versions), id(tensor), edge or node_of(tensor)
-        node, output_nr = None, 0
+        leaf, node, output_nr = is_leaf(tensor), None, 0
         if edge is not None:
-            if edge[0] not in self.graph.index:
-                self._discover([tensor], op, [edge])
-            node, output_nr = self.graph.index[edge[0]], edge[1]
-        leaf = is_leaf(tensor)
-        asks_as_leaf = leaf and edge is not None
-        made = op is not None and not asks_as_leaf and not self.ops[op].factory
-        kind = "result" if made or not leaf else kind_of(tensor)
+            node, output_nr = self.graph.index.get(edge[0]), edge[1]
+            if node is None:
+                node = self._leaf_found(tensor, edge[0]) if leaf else self._found(tensor, op, edge)
+        as_leaf = leaf and (op is None or edge is not None or self.ops[op].factory)
+        kind = kind_of(tensor) if as_leaf else "result"
         earlier, origin = self._current.get(key), None
         if earlier is not None and kind != "result" and self._versions[earlier].kind != "result":
-            origin = self._versions[earlier].origin
-            origin = earlier if origin is None else origin
+            origin = self._first_of(earlier)
         storage = storage_of(tensor)
-        empty = storage is not None and self._unfilled and storage._cdata in self._unfilled
-        value = Value(tuple(tensor.shape), dtype_of(tensor)) if empty else snapshot(tensor)
+        memory = None if storage is None else storage._cdata
+        value = unfilled(tensor) if memory in self._unfilled else snapshot(tensor)
         since = len(self.steps) if key in self._read_grads else 0
         self._objects.append(tensor)
         self._versions.append(
@@ -262,14 +259,14 @@ class Ledger:
         )
         self._current[key], self._counter[key] = index, version_of(tensor)
         self._stale.discard(key)
-        if storage is not None:
-            self._places[place_of(tensor, storage)] = index
-            sharing = self._sharing.setdefault(storage._cdata, key)
+        if memory is not None:
+            self._places[place_of(tensor, memory, value.shape)] = index
+            sharing = self._sharing.setdefault(memory, key)
             if isinstance(sharing, set):
                 sharing.add(key)
             elif sharing != key:
-                self._sharing[storage._cdata] = {sharing, key}
-        if node is not None and kind != "result":
+                self._sharing[memory] = {sharing, key}
+        if node is not None and as_leaf:
             if self.nodes[node].leaf is None:
                 self.nodes[node].leaf = index
             grad = tensor.grad
@@ -284,6 +281,18 @@ class Ledger:
     def _older(self, node: Any) -> bool:
         """Whether a node was there before the recording; an `AccumulateGrad` never counts as older."""
         return node._sequence_nr() < self._first
+
+    def _leaf_found(self, leaf: torch.Tensor, node: Any) -> int:
+        """The number of a leaf's node that is new; nothing lies behind it."""
+        number = self.graph.index[node] = len(self.graph.index)
+        self.nodes.append(Node.draft(number, node.name()))
+        self.watch(node, number, leaf)
+        return number
+
+    def _found(self, tensor: torch.Tensor, op: int | None, edge: Way) -> int:
+        """The number of a tensor's node that is new."""
+        self._discover([tensor], op, [edge])
+        return self.graph.index[edge[0]]
 
     def _discover(
         self, tensors: list[torch.Tensor], op: int | None, edges: list[Way | None] | None = None
@@ -336,7 +345,8 @@ class Ledger:
                 if storage is not None:
                     self._held.append(storage)
                     ordinal = self._storages.setdefault(storage._cdata, len(self._storages))
-                    known = self._places.get(place_of(tensor, storage))
+                    shape = tuple(tensor.shape)
+                    known = self._places.get(place_of(tensor, storage._cdata, shape))
                     kept.append(Saved(name, ordinal, storage.nbytes(), known))
             self.nodes[number].saved = tuple(kept)
             if checkpoint is not None:

@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from .values import Numbers, Value
 
-__all__ = ["KEEP", "dtype_of", "snapshot", "unseen_snapshot"]
+__all__ = ["KEEP", "snapshot", "unfilled", "unseen_snapshot"]
 
 KEEP = 4096
 """Tensors of at most this many elements are kept whole; of larger ones only the range is kept."""
@@ -42,15 +42,15 @@ def snapshot(tensor: torch.Tensor) -> Value:
 
 def unseen_snapshot(tensor: torch.Tensor) -> Value:
     """The same for who has switched torch functions off already, as the recorder has."""
-    kind = type(tensor)
-    shape, dtype = _shape(tensor), _name(tensor.dtype)
+    plain = type(tensor) in PLAIN
+    shape, dtype = tuple(tensor.shape) if plain else _shape(tensor), _name(tensor.dtype)
     # a fake tensor that is asked for numbers leaves a mark on the tracing that it is for
-    fake = kind not in PLAIN and kind.__name__ == "FakeTensor"
+    fake = not plain and type(tensor).__name__ == "FakeTensor"
     if tensor.layout is not torch.strided or fake or _is_wrapped(tensor):
         return Value(shape, dtype)
     try:
         count = tensor.numel()
-        several = FEW < count <= KEEP and kind in PLAIN
+        several = plain and FEW < count <= KEEP
         if several and tensor.is_cpu and tensor.is_contiguous():
             copied = _bytes(tensor)
             if copied is not None:
@@ -67,9 +67,12 @@ def unseen_snapshot(tensor: torch.Tensor) -> Value:
         return Value(shape, dtype)
 
 
+def unfilled(tensor: torch.Tensor) -> Value:
+    """What is known of a tensor in which nothing has been written yet."""
+    return Value(_shape(tensor), _name(tensor.dtype))
+
+
 def _shape(tensor: torch.Tensor) -> tuple[int, ...]:
-    if type(tensor) in PLAIN:
-        return tuple(tensor.shape)
     try:
         return tuple(int(size) for size in tensor.shape)
     except (RuntimeError, AttributeError):  # a nested tensor has rows of different length
@@ -109,11 +112,6 @@ def _range(plain: torch.Tensor) -> tuple[float, float]:
 def _as_it_lies(plain: torch.Tensor) -> torch.Tensor:
     """The same elements in the order in which they lie in memory: a transposed matrix needs no copy then."""
     return plain.permute(sorted(range(plain.dim()), key=plain.stride, reverse=True))
-
-
-def dtype_of(tensor: torch.Tensor) -> str:
-    """A tensor's dtype without `torch.`: `float32`."""
-    return _name(tensor.dtype)
 
 
 @cache
