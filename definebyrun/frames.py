@@ -49,22 +49,27 @@ def framed(trace: Trace, cards: list[Card], links: list[Link]) -> list[Frame]:
                 ops.setdefault(key, set()).add(card.op)
     everything = len({card.op for card in cards if card.op is not None})
     frames: dict[Key, Frame] = {}
+    innermost: dict[tuple[Key, ...], Frame | None] = {}  # by way: the frame that it leads into
     for card in cards:
-        around: Key | None = None
-        for key in ways[card.id]:
-            held = len(ops.get(key, ()))
-            more = held > 1 and held < everything
-            if key[0] != "call" or (more and (around is None or held < len(ops[around]))):
-                if key not in frames:
-                    outer = None if around is None else frames[around].id
-                    label = paths.label(key, card)
-                    frames[key] = Frame(f"f{len(frames)}", label, outer, rolled=key[0] == "block")
-                    frames[key].made = key[0] == "run"
-                    frames[key].born = card.born
-                around = key
-        if around is not None:
-            frames[around].cards.append(card.id)
-            frames[around].born = min(frames[around].born, card.born)
+        way = ways[card.id]
+        if way not in innermost:
+            around: Key | None = None
+            for key in way:
+                held = len(ops.get(key, ()))
+                more = held > 1 and held < everything
+                if key[0] != "call" or (more and (around is None or held < len(ops[around]))):
+                    if key not in frames:
+                        outer = None if around is None else frames[around].id
+                        label = paths.label(key, card)
+                        frame = Frame(f"f{len(frames)}", label, outer, rolled=key[0] == "block")
+                        frame.made, frame.born = key[0] == "run", card.born
+                        frames[key] = frame
+                    around = key
+            innermost[way] = None if around is None else frames[around]
+        frame = innermost[way]
+        if frame is not None:
+            frame.cards.append(card.id)
+            frame.born = min(frame.born, card.born)
     return list(frames.values())
 
 

@@ -34,7 +34,8 @@ def kept_after_steps(trace: Trace) -> tuple[int, ...]:
 
 
 def _kept_after_steps(trace: Trace) -> tuple[int, ...]:
-    users: dict[int, set[int]] = {}
+    uses: dict[int, int] = {}  # by storage: how often nodes keep it
+    keepers: set[int] = set()
     ending: dict[int, list[int]] = {}  # by step: the nodes of recomputations that end with it
     for node in trace.nodes:
         if node.until is not None:
@@ -45,19 +46,21 @@ def _kept_after_steps(trace: Trace) -> tuple[int, ...]:
     def keep(node: int) -> int:
         """The bytes that only this node brings; what others keep already costs nothing more."""
         new = 0
+        keepers.add(node)
         for saved in trace.nodes[node].saved:
-            keepers = users.setdefault(saved.storage, set())
-            new += 0 if keepers else saved.nbytes
-            keepers.add(node)
+            others = uses.get(saved.storage, 0)
+            new += 0 if others else saved.nbytes
+            uses[saved.storage] = others + 1
         return new
 
     def free(node: int) -> int:
         """The bytes that nobody keeps any more when this node has let go."""
         gone = 0
-        for saved in trace.nodes[node].saved:
-            keepers = users.get(saved.storage, set())
-            gone += saved.nbytes if keepers == {node} else 0
-            keepers.discard(node)
+        if node in keepers:
+            keepers.remove(node)
+            for saved in trace.nodes[node].saved:
+                others = uses[saved.storage] = uses[saved.storage] - 1
+                gone += 0 if others else saved.nbytes
         return gone
 
     for node in trace.nodes:

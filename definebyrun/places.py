@@ -27,6 +27,7 @@ _WEIGHTS = [
     ((1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3) for t in (0.25, 0.5, 0.75, 1)
 ]
 """How much each point of a cubic curve counts, at four places along it."""
+_HALF = _WEIGHTS[1]
 
 
 @dataclass(slots=True)
@@ -44,16 +45,16 @@ class Line:
         (0.0, 15.0)
         """
         found = _numbers(self.curves)
+        if len(found) == 8:  # a single curve
+            ax, ay, bx, by, cx, cy, dx, dy = found
+            a, b, c, d = _HALF
+            return a * ax + b * bx + c * cx + d * dx, a * ay + b * by + c * cy + d * dy
         points = list(zip(found[::2], found[1::2], strict=True))
         track = [points[0]]
         for i in range(0, len(points) - 1, 3):
             (ax, ay), (bx, by), (cx, cy), (dx, dy) = points[i : i + 4]
-            track += [
-                (a * ax + b * bx + c * cx + d * dx, a * ay + b * by + c * cy + d * dy)
-                for a, b, c, d in _WEIGHTS
-            ]
-        if len(track) == 5:
-            return track[2]
+            for a, b, c, d in _WEIGHTS:
+                track.append((a * ax + b * bx + c * cx + d * dx, a * ay + b * by + c * cy + d * dy))
         steps = [hypot(bx - ax, by - ay) for (ax, ay), (bx, by) in pairwise(track)]
         way, half = 0.0, sum(steps) / 2
         for place, step in zip(track, steps, strict=False):

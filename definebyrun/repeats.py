@@ -115,19 +115,19 @@ class _Search:
         for i in range(len(self.signs) - 1, -1, -1):
             self.next[i] = seen.get(self.signs[i], 0)
             seen[self.signs[i]] = i
+        # where a repetition may begin, and how far it is to the next operation of the same sign
+        self.starts = [(i, n - i) for i, n in enumerate(self.next) if n and self.cut[i]]
         self.failed: dict[int, int] = {}
 
     def runs(self, limit: int) -> list[Run]:
         """All runs with a period of at most `limit`, from left to right, none within another."""
         found: list[Run] = []
-        at, end = 0, len(self.signs)
-        while at < end:
-            run = self._at(at, limit) if self.cut[at] else None
-            if run is None:
-                at += 1
-            else:
+        end = 0
+        for at, near in self.starts:
+            run = self._at(at, limit) if near <= limit and at >= end else None
+            if run is not None:
                 found.append(run)
-                at = run.start + run.period * run.times
+                end = run.start + run.period * run.times
         return found
 
     def _at(self, start: int, limit: int) -> Run | None:

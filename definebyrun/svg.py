@@ -222,14 +222,12 @@ def _text(kind: str, x: float, y: float, words: str, end: bool = False, extra: s
 def _states(kind: str, x: float, y: float, states: list[State], end: bool = False) -> list[str]:
     """One text for each state; all but the last are off."""
     texts = []
-    for place, state in enumerate(states):
-        last = place + 1 == len(states)
-        until = "" if last else f' data-u="{states[place + 1].since}"'
-        extra = f' data-f="{state.since}"{until}' if len(states) > 1 or state.since else ""
-        names = (
-            kind
-            + (" dbr-not" if state.text.endswith("not yet") else "")
-            + ("" if last else " dbr-off")
-        )
-        texts.append(_text(names, x, y, state.text, end, extra))
+    for place, state in enumerate(states, 1):
+        last, since, words = place == len(states), state.since, state.text
+        extra = f' data-f="{since}"' if since or len(states) > 1 else ""
+        names = f"{kind} dbr-not" if words.endswith("not yet") else kind
+        if not last:
+            extra += f' data-u="{states[place].since}"'
+            names += " dbr-off"
+        texts.append(_text(names, x, y, words, end, extra))
     return texts
