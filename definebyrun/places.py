@@ -1,7 +1,7 @@
 """Graphviz's SVG goes in, places come out: the size of the picture, a box for each card and frame, a line for a link.
 
-Its SVG is regular (a group for each card, link and frame, none within another), and long: reading just these groups
-takes a small part of what making a tree of all elements does.
+Its SVG is regular (a group for each card, link and frame, in which none of these lies), and long: reading just these
+groups takes a small part of what making a tree of all elements does.
 """
 
 from __future__ import annotations
@@ -17,11 +17,8 @@ Point = tuple[float, float]
 Box = tuple[float, float, float, float]
 """Left, top, width and height."""
 
-_MARKS = str.maketrans("MC,", "   ")
 _VIEW = re.compile(r'viewBox="([^"]*)"')
 _SHIFT = re.compile(r"translate\(([^)]*)\)")
-_GROUP = re.compile(r'<g id="([^"]+)" class="(node|edge|cluster)[^"]*">(.*?)</g>', re.DOTALL)
-_SHAPE = re.compile(r'<(path|polygon)(?: fill="([^"]*)")?[^>]* (?:d|points)="([^"]*)"')
 _FINE = re.compile(r"(?<=\.\d)\d+")
 _WEIGHTS = [
     ((1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3) for t in (0.25, 0.5, 0.75, 1)
@@ -98,31 +95,41 @@ def places(svg: str) -> Places:
     x, y = shift[1].replace(",", " ").split() if shift else ("0", "0")
     boxes: dict[str, Box] = {}
     lines: dict[str, Line] = {}
-    for name, kind, inside in _GROUP.findall(svg):
-        shapes = _SHAPE.findall(inside)
+    for group in svg.split('<g id="')[1:]:
+        name, _, inside = group.partition('" class="')
+        kind, _, inside = inside.partition('"')
+        inside = inside.partition("</g>")[0]
         if kind == "edge":
-            lines[name] = _line(shapes)
-        else:
-            boxes[name] = _box(shapes[0][2])
+            lines[name] = _line(inside)
+        elif kind == "node":
+            boxes[name] = _box(_value(inside, "points"))
+        elif kind == "cluster":  # a path has round corners
+            boxes[name] = _box(_value(inside, "d" if "<path" in inside else "points"))
     return Places(width, height, (x, y), boxes, lines)
 
 
-def _line(shapes: list[tuple[str, str, str]]) -> Line:
+def _line(inside: str) -> Line:
     """A link from its shapes: a path, the head of an arrow if it has one, the white room of a label."""
-    found = Line("", "")
-    for tag, fill, coordinates in shapes:
-        if tag == "path":
-            found.curves = _FINE.sub("", coordinates)
-        elif fill == "white":
-            found.room = _box(coordinates)
+    curve, *shapes = inside.split("<polygon")
+    found = Line(_FINE.sub("", _value(curve, "d")), "")
+    for shape in shapes:
+        if 'fill="white"' in shape:
+            found.room = _box(_value(shape, "points"))
         else:
-            found.head = _FINE.sub("", coordinates)
+            found.head = _FINE.sub("", _value(shape, "points"))
     return found
+
+
+def _value(shape: str, name: str) -> str:
+    """What an attribute holds."""
+    return shape.partition(f' {name}="')[2].partition('"')[0]
 
 
 def _numbers(coordinates: str) -> list[float]:
     """The coordinates of a polygon or of a path of curves."""
-    return list(map(float, coordinates.translate(_MARKS).split()))
+    return list(
+        map(float, coordinates.replace("M", "").replace("C", " ").replace(",", " ").split())
+    )
 
 
 def _box(coordinates: str) -> Box:

@@ -59,8 +59,8 @@ def draw(
     for frame in frames:
         x, y, _, _ = boxes[frame.id]
         roll = " dbr-rolled" if frame.rolled else " dbr-second" if frame.made else ""
-        name = _text(f"dbr-k dbr-name{roll}", x + PAD, y + 15, frame.label, extra=_since(frame))
-        parts.append(name)
+        kind, place = f"dbr-k dbr-name{roll}", f"{x + PAD:.1f}"
+        parts.append(_text(kind, place, y + 15, frame.label, extra=_since(frame)))
     for card in cards:
         parts += _card(card, boxes[card.id])
     for link in links:
@@ -103,7 +103,7 @@ def _link(link: Link, line: Line) -> list[str]:
     if link.side:
         (x, y), wide, colour = line.middle(), "2.2", ALONE.get(link.side, colour)
         look = f' fill="{colour}" font-size="11" font-weight="700"'
-        mark = _text("dbr-m", x - 5, y + 4, link.side, True, look)
+        mark = _text("dbr-m", f"{x - 5:.1f}", y + 4, link.side, True, look)
     parts = [
         f'<g class="dbr-e dbr-{kind}{_only(link.side)}" data-e="{link.id}" data-b="{link.born}">'
         f'<path d="{line.curves}" fill="none" stroke="{colour}" stroke-width="{wide}"{dash}/>'
@@ -111,7 +111,7 @@ def _link(link: Link, line: Line) -> list[str]:
     ]
     if link.back and line.room is not None:
         x, y, _, height = line.room
-        parts.append(_text("dbr-k", x + 4, y + height - 2, AGAIN))
+        parts.append(_text("dbr-k", f"{x + 4:.1f}", y + height - 2, AGAIN))
     return parts
 
 
@@ -128,16 +128,16 @@ def _flows(link: Link, line: Line, right: float, level: bool) -> list[str]:
         if level:
             x, y = x - 7 - wide / 2, line.top() - 10 - 13 * (len(rows) - 1)
         end = x + 7 + wide > right  # else it would be cut off
+        place = f"{x - 7 if end else x + 7:.1f}"
+        when = f' data-f="{flow.since}" data-u="{flow.since + 1}"'
         for row, text in enumerate(rows):
-            when = f' data-f="{flow.since}" data-u="{flow.since + 1}"'
-            place = (x - 7 if end else x + 7, y + 4 + 13 * row)
-            parts.append(_text("dbr-g dbr-off", *place, text, end, when))
+            parts.append(_text("dbr-g dbr-off", place, y + 4 + 13 * row, text, end, when))
     return parts
 
 
 def _card(card: Card, box: Box) -> list[str]:
     x, y, width, height = box
-    left, right, line = x + PAD, x + width - PAD, y + PAD / 2
+    left, right, base = f"{x + PAD:.1f}", f"{x + width - PAD:.1f}", y + PAD / 2 + 12
     colour, fill = LINE.get(card.kind, "#77776f"), FILL.get(card.kind, "#ffffff")
     radius = 14 if card.kind in ("leaf", "parameter") else 3
     names = f"dbr-c dbr-{card.kind}" + (" dbr-out" if card.output else "") + _only(card.side)
@@ -151,10 +151,10 @@ def _card(card: Card, box: Box) -> list[str]:
             f'<rect x="{x + 3:.1f}" y="{y + 3:.1f}" width="{width - 6:.1f}" height="{height - 6:.1f}" rx="1" '
             f'class="dbr-ring" fill="none" stroke="{colour}"/>'
         )
-    base = line + 12
     parts.append(_text("dbr-t", left, base, card.title))
-    if badge_of(card):
-        parts.append(_text("dbr-k", right, base, badge_of(card), end=True))
+    badge = badge_of(card)
+    if badge:
+        parts.append(_text("dbr-k", right, base, badge, end=True))
     parts += _states("dbr-v", left, base + ROW, card.values)
     base += ROW * (2 if card.values else 1)
     if card.more_values:
@@ -213,13 +213,14 @@ def _dash(card: Card) -> str:
     return ' stroke-dasharray="4 3"' if card.kind in ("constant", "plain") else ""
 
 
-def _text(kind: str, x: float, y: float, words: str, end: bool = False, extra: str = "") -> str:
+def _text(kind: str, x: str, y: float, words: str, end: bool = False, extra: str = "") -> str:
+    """A text at a place, `x` as it is written: many stand one below the other."""
     anchor = ' text-anchor="end"' if end else ""
     words = escape(words) if _SPECIAL.search(words) else words
-    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}"{anchor}{extra}>{words}</text>'
+    return f'<text class="{kind}" x="{x}" y="{y:.1f}"{anchor}{extra}>{words}</text>'
 
 
-def _states(kind: str, x: float, y: float, states: list[State], end: bool = False) -> list[str]:
+def _states(kind: str, x: str, y: float, states: list[State], end: bool = False) -> list[str]:
     """One text for each state; all but the last are off."""
     texts = []
     for place, state in enumerate(states, 1):
