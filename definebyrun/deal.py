@@ -11,7 +11,7 @@ from .cards import ENDS, LONG, SHARED, WIDTH, Card, Link, State
 from .links import data_links, edge_links
 from .rows import Backward, clip, leaf_grads, node_grads, row_of
 from .text import adds, brief, node_label, op_step, short, size, tensor_label
-from .trace import Node, Op, Tensor, Trace
+from .trace import Node, Op, Tensor, Trace, beside
 
 __all__ = ["count", "deal"]
 
@@ -39,10 +39,15 @@ def deal(trace: Trace, shared: float = SHARED) -> tuple[list[Card], list[Link]]:
 
 def count(trace: Trace) -> int:
     """How many cards `deal` gives, without making them."""
-    uses = Counter(edge.target for edge in trace.edges)
+    return beside(trace, _count)
+
+
+def _count(trace: Trace) -> int:
+    uses = Counter([edge.target for edge in trace.edges])
     chips = sum(n - 1 for i, n in uses.items() if n > SHARED and trace.nodes[i].leaf is not None)
-    leaves = sum(all(t.node is None for t in trace.family(leaf.index)) for leaf in trace.leaves)
-    plain = sum(not op.factory and _without_node(trace, op) for op in trace.ops)
+    known = {t.index if t.origin is None else t.origin for t in trace.tensors if t.node is not None}
+    leaves = sum([leaf.index not in known for leaf in trace.leaves])
+    plain = sum([not op.factory and _without_node(trace, op) for op in trace.ops])
     return len(trace.nodes) + chips + leaves + plain
 
 

@@ -308,11 +308,14 @@ class Merger(Bundling):
             for saved in rows:
                 once.setdefault(saved.storage, saved)
             rows = list(once.values())
-        return tuple(altered(s, tensor=self._kept_tensor(s.tensor)) for s in rows)
+        return tuple([self._kept(saved) for saved in rows])
 
-    def _kept_tensor(self, tensor: int | None) -> int | None:
-        new = None if tensor is None else self.plan.tensor[tensor]
-        return None if new is None else self.new_tensor[new]
+    def _kept(self, saved: Saved) -> Saved:
+        if saved.tensor is None:
+            return saved
+        new = self.plan.tensor[saved.tensor]
+        tensor = None if new is None else self.new_tensor[new]
+        return Saved(saved.name, saved.storage, saved.nbytes, tensor)
 
 
 def _nth(step: Step | None, place: int) -> Value | None:

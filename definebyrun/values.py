@@ -44,8 +44,8 @@ class Numbers(Sequence[Number]):
                 self._bounds = _bounds(self._read())
             else:  # much quicker
                 found = numpy.frombuffer(self._raw, self._code)
-                with numpy.errstate(invalid="ignore"):
-                    self._bounds = float(found.min()), float(found.max())
+                # as `min` and `max` find them, nan too, but without a warning
+                self._bounds = float(found[found.argmin()]), float(found[found.argmax()])
         return self._bounds
 
     def _read(self) -> array[Any]:
