@@ -10,6 +10,7 @@ import json
 import re
 import shutil
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -155,9 +156,9 @@ def test_without_the_program_only_the_layout_in_process_is_shown(
     for row in without["pictures"]:
         row.pop("program", None)
     assert "the program dot" not in measured.machine(without)
-    finished = [row for row in measured.ratios(without).rows if row[2] != "none finished"]
+    finished = [row for row in measured.ratios(without, True).rows if "none finished" not in row]
     assert finished
-    assert {row[1] for row in finished} == {"–"}
+    assert {row[1:4] for row in finished} == {("–", "–", "–")}
 
 
 # ---- what is saved ----
@@ -208,7 +209,8 @@ def cells(table: BeautifulSoup) -> list[tuple[str, ...]]:
 
 
 TABLES = {
-    "ratios": measured.ratios,
+    "used": partial(measured.ratios, used=True),
+    "inside": partial(measured.ratios, used=False),
     "totals": measured.totals,
     "overhead": measured.overhead,
     "growth": measured.growth,
@@ -257,18 +259,21 @@ def test_the_ratio_is_that_of_the_fastest_other_drawer_with_backward() -> None:
         "pictures": [row(tool, layout) for tool, layout in layouts.items()],
     }
     ours, torchviz, torchlens, torchview = data["pictures"]
-    (found,) = measured.ratios(data).rows
-    assert found == ("M", "–", "torchviz, 20 ms", "30 ms", "–", "1.50×")
+
+    def both() -> list[tuple[str, ...]]:
+        return [measured.ratios(data, used).rows[0] for used in (True, False)]
+
+    nobody, inside = ("M", "–", "–", "30 ms"), ("M", "1.50×", "torchviz, 20 ms", "30 ms")
+    assert both() == [nobody, inside]
     torchviz["program"], torchlens["program"], torchview["program"] = 50.0, 30.0, 2.0
-    (found,) = measured.ratios(data).rows
-    assert found == ("M", "torchlens, 40 ms", "torchviz, 20 ms", "30 ms", "0.75×", "1.50×")
+    assert both() == [("M", "0.75×", "torchlens, 40 ms", "30 ms"), inside]
     ours["nodes"] = None
-    (found,) = measured.ratios(data).rows
-    assert found[3:] == ("35 ms, as text", "–", "–")
+    assert both() == [
+        ("M", "–", "torchlens, 40 ms", "35 ms, as text"),
+        ("M", "–", "torchviz, 20 ms", "35 ms, as text"),
+    ]
     data["pictures"] = [ours, {"model": "M", "tool": "torchviz", "state": "RecursionError"}]
-    (found,) = measured.ratios(data).rows
-    assert found[1:3] == ("none finished", "none finished")
-    assert found[-1] == "–"
+    assert [row[1:3] for row in both()] == [("–", "none finished")] * 2
 
 
 def test_what_is_saved_can_be_read_again(tmp_path: Path) -> None:

@@ -153,25 +153,28 @@ def peer(data: Facts, model: str, used: bool = False) -> tuple[str, float] | Non
     return min(there, key=lambda pair: pair[1], default=None)
 
 
-def ratios(data: Facts) -> Table:
-    """What definebyrun's pictures add, beside the fastest peer that shows backward: as used, and in process."""
+def ratios(data: Facts, used: bool) -> Table:
+    """What definebyrun's pictures add, beside the fastest peer that shows backward: as used, or all in process."""
+    ours = [tool for tool in data["tools"] if OURS in tool]
     rows = []
     for model in models(data):
-        others = [peer(data, model, used) for used in (True, False)]
-        finished = "–" if others[1] else "none finished"
-        cells = [f"{other[0]}, {span(other[1])}" if other else finished for other in others]
-        for row in (row for row in rows_of(data, model) if OURS in row["tool"]):
-            added, pictured = own(row), row.get("nodes") is not None
-            cells.append(words(row) if not pictured else span(added))
-            cells += [  # a text is not set against a picture
-                times(added / other[1]) if pictured and added and other else "–" for other in others
-            ]
-        rows.append((model, *cells))
-    head = ("Model", "Fastest other, as used", "in process")
-    ours = [(tool, "× the other as used", "× in process") for tool in data["tools"] if OURS in tool]
+        other = peer(data, model, used)
+        by_tool = {row["tool"]: row for row in rows_of(data, model)}
+        set_against, added = [], []
+        for row in map(by_tool.__getitem__, ours):
+            mine, pictured = own(row), row.get("nodes") is not None
+            added.append(span(mine) if pictured else words(row))
+            # a text is not set against a picture
+            set_against.append(times(mine / other[1]) if pictured and mine and other else "–")
+        finished = "–" if peer(data, model) else "none finished"
+        rows.append(
+            (model, *set_against, f"{other[0]}, {span(other[1])}" if other else finished, *added)
+        )
+    head = (*(f"{tool}, × the other" for tool in ours), "Fastest other", *ours)
+    way = "the layout that its users get" if used else "the same library for all"
     return Table(
-        "What definebyrun adds to the plain run, beside the fastest other drawer of the backward graph",
-        (*head, *(cell for cells in ours for cell in cells)),
+        f"What definebyrun adds to the plain run, beside the fastest other drawer of the backward graph, with {way}",
+        ("Model", *head),
         tuple(rows),
     )
 
@@ -255,7 +258,12 @@ def grown(data: Facts) -> str:
 
 def report(data: Facts) -> str:
     """All of it for a terminal."""
-    tables = [*(parts(data, model) for model in models(data)), ratios(data), overhead(data)]
+    tables = [
+        *(parts(data, model) for model in models(data)),
+        ratios(data, used=True),
+        ratios(data, used=False),
+        overhead(data),
+    ]
     blocks = [*(table.text() for table in tables), growth(data).text(), grown(data), machine(data)]
     return "\n\n".join(["", *blocks])
 
@@ -328,7 +336,8 @@ def _parts(data: Facts) -> str:
 SHOWN = {
     "machine": lambda data: f"<p>{escape(machine(data))}</p>",
     "plots": _plots,
-    "ratios": lambda data: ratios(data).html(),
+    "used": lambda data: ratios(data, used=True).html(),
+    "inside": lambda data: ratios(data, used=False).html(),
     "totals": lambda data: totals(data).html(),
     "parts": _parts,
     "overhead": lambda data: overhead(data).html(),
