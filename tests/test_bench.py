@@ -294,3 +294,11 @@ def test_pins_of_the_other_drawers_are_exact_and_leave_the_rest_alone() -> None:
         for pin in lines("requirements.txt") + lines("requirements-book.txt")
     }
     assert not ours & {canonicalize_name(pin.name) for pin in pins}
+
+
+def test_passes_go_on_until_the_result_is_known_or_ten_times_as_many_are_done() -> None:
+    numbers = iter(range(100))
+    assert bench.several(lambda: next(numbers), 60, 4) == [0, 1, 2, 3]
+    assert len(bench.several(lambda: next(numbers), 60, 4, lambda found: len(found) >= 7)) == 7
+    assert len(bench.several(lambda: next(numbers), 60, 4, lambda found: False)) == 40
+    assert len(bench.several(lambda: next(numbers), 0, 4, lambda found: False)) == 3
