@@ -902,3 +902,106 @@ def test_full_collections_wait_for_the_end_of_a_recording_and_come_back_after_it
     finally:
         gc.callbacks.remove(note)
         gc.set_threshold(*before)
+
+
+def test_a_gradient_that_hooks_replace_again_and_again_is_the_one_that_arrives() -> None:
+    """Memory that one replacement has let go of is often that of the next: an address says nothing."""
+    x = torch.linspace(1, 2, 5000, requires_grad=True)
+    for _ in range(20):
+        got = []
+        with dbr.record() as tape:
+            y = x * 2
+            z = y.exp()
+            y.register_hook(lambda grad: grad * 2)
+            assert y.grad_fn is not None
+            y.grad_fn.register_prehook(lambda grads: (grads[0] * 3,))
+            y.grad_fn.register_prehook(lambda grads: (grads[0] + 1,))
+            y.grad_fn.register_hook(lambda _, grads, got=got: got.append(grads[0].clone()))
+            z.sum().backward()
+        (node,) = (node for node in tape.nodes if node.name == "MulBackward0")
+        assert node.grad is not None
+        assert node.grad.bounds() == (float(got[0].min()), float(got[0].max()))
+
+
+def test_a_module_that_was_interrupted_holds_no_later_operation() -> None:
+    class Inner(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if not stopped:
+                stopped.append(x * 2)
+                raise KeyboardInterrupt  # which modules do not tell their hooks of
+            return x * 3
+
+    class Outer(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = Inner()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            try:
+                self.inner(x)
+            except KeyboardInterrupt:
+                return self.inner(x) + 1
+            raise AssertionError
+
+    stopped: list[torch.Tensor] = []
+    model, x = Outer(), leaf(1.0, 2.0)
+    with dbr.record() as tape:
+        y = model(x)
+        z = y.exp()
+    inside = [
+        (op.name, None if op.call is None else tape.trace.calls[op.call].path) for op in tape.ops
+    ]
+    assert inside == [
+        ("mul", "model.inner"),
+        ("mul", "model.inner"),
+        ("add", "model"),
+        ("exp", None),
+    ]
+    assert [call.outer for call in tape.trace.calls] == [None, 0, 0]
+    assert tape.ops[-1].stack[0][1] == tape.ops[-1].line
+    assert z.shape == (2,)
+
+
+def test_the_way_to_an_operation_is_that_of_its_frames() -> None:
+    """What lies around a module call is read once; the way through the code is all there, from every depth."""
+
+    class Block(torch.nn.Module):
+        def __init__(self, inner: torch.nn.Module) -> None:
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            ways.append(_lines())
+            x = x * 2
+            return self.inner(x)
+
+    class Last(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            ways.append(_lines())
+            return helper(x)
+
+    def helper(x: torch.Tensor) -> torch.Tensor:
+        ways.append(_lines())
+        return x.exp()
+
+    def _lines() -> list[int]:
+        frame = sys._getframe(1)
+        found = []
+        while frame is not None:
+            if frame.f_code.co_filename == __file__:
+                found.append(frame.f_lineno)
+            frame = frame.f_back
+        return found[1:]  # the caller goes on; those around it stand still
+
+    ways: list[list[int]] = []
+    model = torch.nn.Sequential(Block(torch.nn.Sequential(Block(torch.nn.Identity()))), Last())
+    x = leaf(1.0, 2.0)
+    with dbr.record() as tape:
+        y = model(x)
+    assert y.shape == (2,)
+    first, second, _, last = ways
+    assert [[line for _, line in op.stack[1:]] for op in tape.ops] == [
+        first,
+        second,
+        last,
+    ]
