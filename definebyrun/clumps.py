@@ -3,19 +3,20 @@
 A third of a large graph is parameters and buffers that have one use each. In a layout of single cards they stand
 beside what was computed just before, so modules that ran one after the other come to stand side by side, and the
 picture grows wide. Here they stand to the left and right of the card that uses them, and what is computed runs down
-the middle. Graphviz is given one node for all of them, which takes it a good part of the time.
+the middle. Graphviz is given one node for all of them, and for their frame where nothing else lies in it: frames are
+what a layout takes most of its time for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from .cards import Card, Link
 from .frames import Frame
 from .places import Box, Line, Places, Point
 
-__all__ = ["FLOW", "Clump", "Sizes", "clumped", "spaced"]
+__all__ = ["FLOW", "Clump", "Sizes", "clumped", "spaced", "without_frames"]
 
 Sizes = dict[str, tuple[float, float]]
 """By card: width and height in points."""
@@ -24,6 +25,8 @@ APART, DOWN, ACROSS = 14.0, 34.0, 34.0
 """Points between two leaves, from a leaf down to the card under it, and from a leaf to the card beside it, at least."""
 FLOW = 6.7
 """Points that a character takes of a gradient beside its arrow."""
+TOP, AROUND = 27.0, 9.0
+"""Points that a frame keeps free: above, where its name stands, and on its other sides."""
 HEAD, WING = 7.0, 2.5
 """The length of an arrow's head, and half its width."""
 
@@ -33,7 +36,8 @@ class Clump:
     """A card, what stands above it, to its left and to its right, and the links that lead to it and on from it.
 
     A way is the links that lead from a leaf down to the card. There is one above where nothing else is read; the
-    sides have theirs from top to bottom.
+    sides have theirs from top to bottom. `beside` it, to the right of all, stand clumps of the same frame that have no
+    link to anything else; `frame` is that frame where it holds nothing more.
     """
 
     card: str
@@ -42,36 +46,63 @@ class Clump:
     inputs: list[Link]
     outputs: list[Link]
     sizes: Sizes
+    beside: list[Clump] = field(default_factory=list)
+    frame: Frame | None = None
 
     @property
     def links(self) -> list[Link]:
         """The links that lie within."""
-        return [link for way in (self.above, *self.sides[0], *self.sides[1]) for link in way]
+        own = [link for way in (self.above, *self.sides[0], *self.sides[1]) for link in way]
+        return own + [link for other in self.beside for link in other.links]
+
+    @property
+    def cards(self) -> list[str]:
+        """The cards that lie within, without its own."""
+        return [link.tail for link in self.links] + [other.card for other in self.beside]
 
     @property
     def level(self) -> list[Link]:
-        """Those of its links that run from the side to the card."""
-        return [way[-1] for side in self.sides for way in side]
+        """Those of its links that run from the side to a card."""
+        own = [way[-1] for side in self.sides for way in side]
+        return own + [link for other in self.beside for link in other.level]
 
     @property
     def size(self) -> tuple[float, float]:
         """Width and height. The card is in the middle, where Graphviz has its ports."""
         width, height = self.sizes[self.card]
-        reach = max(map(self._reach, self.sides))
-        wide = [self.sizes[link.tail][0] for link in self.above]
-        high = sum(self.sizes[link.tail][1] + DOWN for link in self.above)
-        return max(width + 2 * reach, *wide, 0), max(height, *map(self._height, self.sides)) + high
+        others = [other.size for other in self.beside]
+        right = self._reach(self.sides[1]) + sum(ACROSS + wide for wide, _ in others)
+        reach = max(self._reach(self.sides[0]), right)
+        above = [self.sizes[link.tail] for link in self.above]
+        width = max([width + 2 * reach, *(wide for wide, _ in above)])
+        height = max(height, *map(self._height, self.sides)) + sum(high + DOWN for _, high in above)
+        height = max([height, *(high for _, high in others)])
+        if self.frame is not None:
+            width = max(width, FLOW * len(self.frame.label)) + 2 * AROUND
+            height += TOP + AROUND
+        return width, height
 
     def open(self, found: Places) -> None:
         """Put its cards and links where the node that stood for all of them lies."""
         left, top, width, height = found.boxes[self.card]
         middle, bottom = left + width / 2, top + height
+        ceiling, floor = top, bottom
+        if self.frame is not None:
+            found.boxes[self.frame.id] = found.boxes[self.card]
+            ceiling, floor = top + TOP, bottom - AROUND
         wide, high = self.sizes[self.card]
-        upper = bottom - high if self.above else top + (height - high) / 2
+        upper = floor - high if self.above else (ceiling + floor - high) / 2
         own = found.boxes[self.card] = middle - wide / 2, upper, wide, high
         for side, right in zip(self.sides, (False, True), strict=True):
             self._stand(side, own, right, found)
-        self._stack(self.above, [*self._column(self.above, middle, top), own], found)
+        self._stack(self.above, [*self._column(self.above, middle, ceiling), own], found)
+        start = middle + wide / 2 + self._reach(self.sides[1])
+        for other in self.beside:
+            broad, tall = other.size
+            place = start + ACROSS, (ceiling + floor - tall) / 2, broad, tall
+            found.boxes[other.card] = place
+            other.open(found)
+            start += ACROSS + broad
         for link in self.inputs:
             line = found.lines[link.id]
             line.curves += " " + _down((middle, top), (middle, upper - HEAD)).partition("C")[2]
@@ -176,7 +207,38 @@ def clumped(
             clump = Clump(card.id, above, sides, inputs, outputs, sizes)
             found[card.id] = clump
             taken.update(link.tail for link in clump.links)
+    _gather(found, frames, taken)
     return found
+
+
+def _gather(found: dict[str, Clump], frames: Sequence[Frame], taken: set[str]) -> None:
+    """Let a clump stand for its whole frame, where all else in that is clumps without a link to anything."""
+    outer = {frame.outer for frame in frames}
+    for frame in frames:
+        names = [name for name in frame.cards if name not in taken]
+        if frame.id in outer or not all(name in found for name in names):
+            continue
+        linked = [name for name in names if found[name].inputs or found[name].outputs]
+        if len(linked) == 1:
+            clump = found[linked[0]]
+            clump.frame = frame
+            clump.beside = [found.pop(name) for name in names if name != clump.card]
+            if clump.beside:  # which take the place of the right side
+                clump.sides = [*clump.sides[0], *clump.sides[1]], []
+
+
+def without_frames(frames: Sequence[Frame], clumps: dict[str, Clump]) -> list[Frame]:
+    """The frames that clumps do not stand for; a clump lies in the one around its own."""
+    stood = {clump.frame.id: name for name, clump in clumps.items() if clump.frame is not None}
+    inside: dict[str | None, list[str]] = {}
+    for frame in frames:
+        if frame.id in stood:
+            inside.setdefault(frame.outer, []).append(stood[frame.id])
+    return [
+        replace(frame, cards=[*frame.cards, *inside.get(frame.id, ())])
+        for frame in frames
+        if frame.id not in stood
+    ]
 
 
 def spaced(

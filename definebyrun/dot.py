@@ -13,7 +13,7 @@ from functools import cache
 import graphviz
 
 from .cards import Card, Link
-from .clumps import Clump, Sizes, spaced
+from .clumps import Clump, Sizes, spaced, without_frames
 from .frames import Frame
 
 __all__ = [
@@ -100,13 +100,13 @@ def to_lay_out(
 ) -> str:
     """What a layout needs of the same, as DOT: no text, and one node for each clump."""
     apart = spaced(cards, links, frames, clumps) if large else set()
-    within = {link.id: link.tail for clump in clumps.values() for link in clump.links}
-    inside = set(within.values())
+    within = {link.id for clump in clumps.values() for link in clump.links}
+    inside = {name for clump in clumps.values() for name in clump.cards}
     lines = []
     for name in (card.id for card in cards if card.id not in inside):
         width, height = clumps[name].size if name in clumps else sizes[name]
         lines.append(f"\t{name} [height={height / 72:.3f} id={name} width={width / 72:.3f}]\n")
-    lines += _frames(frames, labels=False, without=inside)
+    lines += _frames(without_frames(frames, clumps), labels=False, without=inside)
     for link in links:
         if link.id not in within:
             look = f"label={_room(len(AGAIN))} constraint=false " if link.back else ""
