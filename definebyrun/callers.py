@@ -27,7 +27,7 @@ _NO_COLUMNS = b"".join(
 
 
 class Callers:
-    """Makes one such function for each line that calls, and keeps it while a recording lasts."""
+    """Makes one such function for each place that calls, and keeps it while a recording lasts."""
 
     def __init__(self) -> None:
         self._made: dict[tuple[int, int], tuple[CodeType, FunctionType]] = {}
@@ -43,7 +43,7 @@ class Callers:
             and frame.f_back.f_back is not None
         ):
             frame = frame.f_back.f_back
-        key = (id(frame.f_code), frame.f_lineno)
+        key = (id(frame.f_code), frame.f_lasti)  # to find the line takes longer
         known = self._made.get(key)
         if known is None or known[1].__globals__ is not frame.f_globals:
             known = self._made[key] = (frame.f_code, _as_if_at(frame))
