@@ -382,7 +382,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.save and options.only:
         parser.error("what is saved is the whole of one run: leave out --only")
-    kernels.settle()
+    kernels.settle(fast=True)
     start = time.perf_counter()
     data = everything(options.only)
     print(report(data))
