@@ -112,6 +112,7 @@ class Recorder(TorchFunctionMode):
         finally:
             self._result = self._ledger.freeze(self._sources, stopped_by)
             # a tape keeps nobody's memory
+            self._calls.clear()
             del self._watcher, self._ledger, self._functions, self._frame, self._sources
             del self._handles, self._callers, self._optimizing, self._engine, self._uncompiled
             del self._stacks

@@ -12,7 +12,7 @@ from torch import nn
 
 import definebyrun as dbr
 from definebyrun.cards import Card, Link
-from definebyrun.clumps import clumped
+from definebyrun.clumps import clumped, without_frames
 from definebyrun.deal import deal
 from definebyrun.dot import card_size, to_dot
 from definebyrun.frames import Frame, framed
@@ -219,6 +219,25 @@ def below_each_other(one: Drawn) -> None:
     assert len(blocks) == 3
     for (_, top, _, height), (_, below, _, _) in pairwise(blocks):
         assert top + height < below
+
+
+def test_a_frame_in_which_one_thing_runs_is_one_node_and_what_it_counts_stands_to_the_right() -> (
+    None
+):
+    one = Drawn(convolutions())
+    norms = {frame.id for frame in one.frames if frame.label.endswith("(BatchNorm2d)")}
+    gathered = [clump for clump in one.clumps.values() if clump.frame is not None]
+    assert {clump.frame.id for clump in gathered if clump.frame is not None} == norms
+    for clump in gathered:
+        (count,) = clump.beside
+        assert one.boxes[count.card][0] > max(
+            x + width
+            for name in (clump.card, *(link.tail for link in clump.links))
+            if name not in count.cards
+            for x, _, width, _ in [one.boxes[name]]
+        )
+    left = {frame.id for frame in without_frames(one.frames, one.clumps)}
+    assert left == {frame.id for frame in one.frames} - norms
 
 
 def test_only_large_graphs_are_laid_out_like_that() -> None:
