@@ -7,7 +7,7 @@ read out: meta tensors, wrapped tensors inside `torch.func` transforms.
 from __future__ import annotations
 
 import ctypes
-from functools import cache
+from functools import cache, lru_cache
 
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
@@ -126,6 +126,6 @@ def _bytes(tensor: torch.Tensor) -> Numbers | None:
     return Numbers(code, _memory(tensor.nbytes).from_address(place).raw) if code and place else None
 
 
-@cache
+@lru_cache(maxsize=256)
 def _memory(nbytes: int) -> type[ctypes.Array[ctypes.c_char]]:
     return ctypes.c_char * nbytes
