@@ -258,9 +258,7 @@ def saved_by(node: Any) -> list[tuple[str, torch.Tensor]]:
             return [(name, tensor) for name, tensor in named if tensor is not None]
         for attribute, name in _attributes(type(node)):
             kept = getattr(node, attribute)
-            if type(kept) in _TENSORS:
-                found.append((name, kept))
-            elif kept is not None:
+            if kept is not None:
                 found += [(name, tensor) for tensor in tensors_in(kept)]
     except RuntimeError:  # already freed, or changed in place since it was saved
         pass

@@ -67,16 +67,12 @@ ALONE = {"A": "#0b7a63", "B": "#9a3a78"}
 
 def card_size(card: Card) -> tuple[float, float]:
     """Width and height of a card in points, wide enough for the longest text that any of its states shows."""
-    badge, function, origin = badge_of(card), card.function, card.origin
+    badge, rows = badge_of(card), card.rows()
     head = len(card.title) * 1.04 + (len(badge) + 2) * SMALL * bool(badge)
     mark = 2 + max([len(state.text) for state in card.keeps]) if card.keeps else 0
-    longest = max(head, (len(function) + mark) * SMALL, len(function), len(origin), 9)
-    rows = 1 + bool(function) + bool(origin)
-    for states in (card.values, card.more_values, card.grads, card.more_grads):
-        if states:
-            rows += 1
-            longest = max(longest, *[len(state.text) for state in states])
-    return round(longest * CHAR + 2 * PAD, 1), rows * ROW + PAD
+    texts = [len(state.text) for row in rows for state in row]
+    longest = max(head, (len(card.function) + mark) * SMALL, *texts, 9)
+    return round(longest * CHAR + 2 * PAD, 1), (1 + len(rows)) * ROW + PAD
 
 
 def to_dot(

@@ -49,23 +49,28 @@ def framed(trace: Trace, cards: list[Card], links: list[Link]) -> list[Frame]:
                 ops.setdefault(key, set()).add(card.op)
     everything = len({card.op for card in cards if card.op is not None})
     frames: dict[Key, Frame] = {}
-    innermost: dict[tuple[Key, ...], Frame | None] = {}  # by way: the frame that it leads into
+
+    def into(way: tuple[Key, ...], card: Card) -> Frame | None:
+        """The innermost frame on a way, made for this card if nothing came that way before."""
+        around: Key | None = None
+        for key in way:
+            held = len(ops.get(key, ()))
+            more = held > 1 and held < everything
+            if key[0] != "call" or (more and (around is None or held < len(ops[around]))):
+                if key not in frames:
+                    outer = None if around is None else frames[around].id
+                    label = paths.label(key, card)
+                    frame = Frame(f"f{len(frames)}", label, outer, rolled=key[0] == "block")
+                    frame.made, frame.born = key[0] == "run", card.born
+                    frames[key] = frame
+                around = key
+        return None if around is None else frames[around]
+
+    innermost: dict[tuple[Key, ...], Frame | None] = {}
     for card in cards:
         way = ways[card.id]
         if way not in innermost:
-            around: Key | None = None
-            for key in way:
-                held = len(ops.get(key, ()))
-                more = held > 1 and held < everything
-                if key[0] != "call" or (more and (around is None or held < len(ops[around]))):
-                    if key not in frames:
-                        outer = None if around is None else frames[around].id
-                        label = paths.label(key, card)
-                        frame = Frame(f"f{len(frames)}", label, outer, rolled=key[0] == "block")
-                        frame.made, frame.born = key[0] == "run", card.born
-                        frames[key] = frame
-                    around = key
-            innermost[way] = None if around is None else frames[around]
+            innermost[way] = into(way, card)
         frame = innermost[way]
         if frame is not None:
             frame.cards.append(card.id)

@@ -148,11 +148,9 @@ class Names:
         if id(module) in self._modules:
             return
         self._modules.add(id(module))
-        known, held = self._names, self._held
         for path, part in module.named_modules():
             inside = f"{name}.{path}" if path else name
             self.give(part, inside)
             for own, tensor in (*part._parameters.items(), *part._buffers.items()):
-                if tensor is not None and id(tensor) not in known:
-                    known[id(tensor)] = f"{inside}.{own}"
-                    held.append(tensor)
+                if tensor is not None:
+                    self.give(tensor, f"{inside}.{own}")

@@ -59,14 +59,12 @@ def several(
     """
     found: list[Any] = []
     start = time.perf_counter()
-    for enough in (1, 10):
-        until = start + enough * seconds
-        while len(found) < 3 or (time.perf_counter() < until and len(found) < enough * most):
-            found.append(run())
-            if enough > 1 and known(found):
-                return found
-        if known(found):
-            break
+
+    def room(times: int) -> bool:
+        return time.perf_counter() < start + times * seconds and len(found) < times * most
+
+    while len(found) < 3 or room(1) or (room(10) and not known(found)):
+        found.append(run())
     return found
 
 
