@@ -25,7 +25,7 @@ from .deal import count
 from .dot import to_dot
 from .fold import fit, fit_both, fold
 from .frames import Frame, framed
-from .garbage import full_collections_wait
+from .garbage import collections_wait, full_collections_wait
 from .kept import Kept
 from .layout import LayoutError
 from .memory import kept_after_steps
@@ -226,7 +226,7 @@ class Tape:
         except LayoutError as error:
             return self._instead(error)
 
-    @full_collections_wait()
+    @collections_wait()
     def _drawable(self) -> Trace:
         """What is drawn: the run, folded when it is large and nobody has said how to show it."""
         if self._shown is None:
@@ -266,7 +266,7 @@ class Tape:
             self._dealt = cards, links, framed(trace, cards, links)
         return self._dealt
 
-    @full_collections_wait()
+    @collections_wait()
     def _picture(self) -> Picture:
         if self._drawn is None:
             forced = self._whole is self.trace
