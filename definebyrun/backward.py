@@ -47,21 +47,42 @@ class Watcher:
         self._before: dict[int, tuple[Received, Value | None]] = {}
         self._travelling: dict[tuple[int, int, int], _Sent | None] = {}
         self._hooks = self._about_to_run, self._has_run  # bound once, not for every node
+        self._leaves: list[tuple[Any, int, torch.Tensor]] = []  # not read before their nodes run
 
     def release(self) -> None:
         """Take all hooks off, and let go of what they lead to."""
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+        self._leaves.clear()
         self._hooks = ()
         self.ledger.watch = _unwatched
 
     def _watch(self, node: Any, number: int, leaf: torch.Tensor | None) -> None:
         """Hang hooks on a node; a gradient that the learner's code may change in place is read before the node runs."""
-        before, after = self._hooks
-        if leaf is not None or isinstance(node, torch.autograd.function.BackwardCFunction):
-            self._handles.append(node.register_prehook(partial(before, number, leaf)))
-        self._handles.append(node.register_hook(partial(after, number, leaf)))
+        if leaf is not None:
+            self._leaves.append((node, number, leaf))
+        elif isinstance(node, torch.autograd.function.BackwardCFunction):
+            self._read_before(node, number, leaf)
+        self._handles.append(node.register_hook(partial(self._hooks[1], number, leaf)))
+
+    def _read_before(self, node: Any, number: int, leaf: torch.Tensor | None) -> None:
+        self._handles.append(node.register_prehook(partial(self._hooks[0], number, leaf)))
+
+    def begin(self) -> None:
+        """A pass begins: leaves that hold something, or a hook that may change what arrives, are read before they run.
+
+        Of all others it is known that they hold nothing, or what code in the pass has put there.
+        """
+        empty = []
+        with torch._C.DisableTorchFunction():
+            for node, number, leaf in self._leaves:
+                if leaf.grad is None and not leaf._post_accumulate_grad_hooks:
+                    empty.append((node, number, leaf))
+                    self.ledger.hold_grad(leaf, None, None)
+                else:
+                    self._read_before(node, number, leaf)
+        self._leaves = empty
 
     def _about_to_run(self, number: int, leaf: torch.Tensor | None, grad_outputs: Grads) -> None:
         with torch._C.DisableTorchFunction():
@@ -85,7 +106,8 @@ class Watcher:
         if number in self._before:
             received, before = self._before.pop(number)
         else:
-            received, before = self._received(number, grad_outputs, task), None
+            received = self._received(number, grad_outputs, task)
+            before = None if leaf is None else ledger.held_grad(leaf)
         passed = []
         for slot, grad in enumerate(grad_inputs):
             edge = ledger.edge_at.get((number, slot))

@@ -29,10 +29,13 @@ CAPTURING = ("_set_compilation_env", "suspend_functionalization")
 
 
 class Engine:
-    """Stands before PyTorch's autograd engine while it is `on`, and lets a mode see what runs inside a pass."""
+    """Stands before PyTorch's autograd engine while it is `on`, and lets a mode see what runs inside a pass.
 
-    def __init__(self, mode: TorchFunctionMode) -> None:
-        self._mode, self._thread = mode, get_ident()
+    `begin` is told of every pass, before it.
+    """
+
+    def __init__(self, mode: TorchFunctionMode, begin: Callable[[], None]) -> None:
+        self._mode, self._begin, self._thread = mode, begin, get_ident()
         self._before: Callable[..., Any] | None = None
         self.is_away = False  # whether what runs is kept out of the mode's sight
         # whether the pass that is running is recorded itself: `create_graph=True`
@@ -49,6 +52,7 @@ class Engine:
 
     def _run(self, *args: Any, **kwargs: Any) -> Any:
         assert self._before is not None
+        self._begin()
         seen = self.is_away or self._mode in _get_current_function_mode_stack()
         if seen or get_ident() != self._thread:
             return self._before(*args, **kwargs)

@@ -152,6 +152,11 @@ class Ledger:
             if storage is not None:
                 self._owners[storage._cdata] = leaf
 
+    def held_grad(self, leaf: torch.Tensor) -> Value | None:
+        """What a leaf is known to hold in its `.grad`."""
+        known = self._current.get(id(leaf))
+        return None if known is None else self._grad_now.get(self._first_of(known))
+
     def _first_of(self, index: int) -> int:
         origin = self._versions[index].origin
         return index if origin is None else origin

@@ -73,14 +73,14 @@ class Recorder(TorchFunctionMode):
             raise RuntimeError(
                 "record sees eager PyTorch: use it around a compiled function, not inside one"
             )
-        self._engine = Engine(self)
+        self._watcher = Watcher(lambda: self._call)
+        self._engine = Engine(self, self._watcher.begin)
         self._uncompiled = uncompiled(self._engine)
         self._uncompiled.__enter__()
         frames, _ = user_frames()
         self._frame: FrameType | None = frames[0] if frames else None
         self._sources = Sources(self._frame)
         self._stacks: dict[Stack, Stack] = {}
-        self._watcher = Watcher(lambda: self._call)
         self._ledger = self._watcher.ledger
         self._ledger.names.look(frames[:1])
         self._functions = Functions(self._ledger, self._places_from)

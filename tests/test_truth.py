@@ -923,6 +923,56 @@ def test_a_gradient_that_hooks_replace_again_and_again_is_the_one_that_arrives()
         assert node.grad.bounds() == (float(got[0].min()), float(got[0].max()))
 
 
+def at_leaf(tape: dbr.Tape) -> list[tuple[float | None, ...]]:
+    """What the first leaf got in each of its steps, what it held before and after."""
+    steps = [s for s in tape.steps if s.node is not None and tape.nodes[s.node].leaf == 0]
+    states = [(*(s.received or ()), s.before, s.after) for s in steps]
+    return [tuple(None if v is None else float(v.item()) for v in state) for state in states]
+
+
+def test_what_a_leaf_holds_before_its_node_runs_is_known_whoever_put_it_there() -> None:
+    w, v = leaf(2.0), leaf(3.0)
+    with dbr.record() as tape:  # a hook in the very pass
+        y = w * v
+        y.register_hook(lambda grad: setattr(w, "grad", torch.tensor([10.0])))
+        y.backward()
+    assert at_leaf(tape) == [(3, 10, 13)]
+
+    w.grad = None
+    with dbr.record() as tape:  # a pass within the pass
+        inner, y = w * 5, w * v
+        y.register_hook(lambda grad: inner.backward())
+        y.backward()
+    assert at_leaf(tape) == [(5, None, 5), (3, 5, 8)]
+
+    with (
+        dbr.record() as tape
+    ):  # a pass before the recording; then it goes away where nobody sees it
+        (w * 4).backward()
+        with torch._C.DisableTorchFunction():
+            w.grad = None
+        (w * 6).backward()
+    assert at_leaf(tape) == [(4, 8, 12), (6, None, 6)]
+
+
+def test_what_arrives_at_a_leaf_is_read_before_a_hook_changes_it_there() -> None:
+    w = leaf(2.0)
+    w.register_post_accumulate_grad_hook(lambda leaf: (leaf.grad.mul_(100), None)[1])
+    with dbr.record() as tape:
+        (w * 3).backward()
+        (w * 3).backward()
+    assert at_leaf(tape) == [(3, None, 300), (3, 300, 30300)]
+
+    w = leaf(2.0)
+    with (
+        dbr.record() as tape
+    ):  # what the node gets is what its own hooks have made of it, as at all nodes
+        y = w * 3
+        y.grad_fn.next_functions[0][0].register_prehook(lambda grads: (grads[0] * 7,))
+        y.backward()
+    assert at_leaf(tape) == [(21, None, 21)]
+
+
 def test_a_module_that_was_interrupted_holds_no_later_operation() -> None:
     class Inner(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
