@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 import definebyrun as dbr
+from definebyrun import svg
 from definebyrun.words import sentence
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -881,7 +882,7 @@ def test_full_collections_wait_for_the_end_of_a_recording_and_come_back_after_it
         seen.extend([about["generation"]] if phase == "start" else [])
 
     before, w = gc.get_threshold(), leaf(1.0)
-    gc.set_threshold(700, 2, 2)
+    gc.set_threshold(70, 2, 2)
     gc.callbacks.append(note)
     try:
         with dbr.record():
@@ -892,16 +893,38 @@ def test_full_collections_wait_for_the_end_of_a_recording_and_come_back_after_it
             gc.collect()
         assert recorded.count(1) > 2
         assert 2 not in recorded
-        assert gc.get_threshold() == (700, 2, 2)
+        assert gc.get_threshold() == (70, 2, 2)
         with contextlib.suppress(ZeroDivisionError), dbr.record(), dbr.record():
             1 / 0  # noqa: B018
-        assert gc.get_threshold() == (700, 2, 2)
+        assert gc.get_threshold() == (70, 2, 2)
         with dbr.record():
-            gc.set_threshold(600, 5, 5)
-        assert gc.get_threshold() == (600, 5, 5)
+            gc.set_threshold(600, 5)
+        assert gc.get_threshold() == (600, 5, 2)
     finally:
         gc.callbacks.remove(note)
         gc.set_threshold(*before)
+
+
+def test_no_collection_is_made_while_a_drawing_is_and_the_collector_is_as_before_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    during = []
+
+    def lay_out(dot: str) -> str:
+        during.append(gc.isenabled())
+        raise dbr.LayoutError("no engine")
+
+    monkeypatch.setattr(svg, "to_svg", lay_out)
+    w = leaf(1.0)
+    assert "no engine" in dbr.draw(w * 2)._repr_html_()
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        assert "no engine" in dbr.draw(w * 2)._repr_html_()
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+    assert during == [False, False]
 
 
 def test_a_gradient_that_hooks_replace_again_and_again_is_the_one_that_arrives() -> None:
