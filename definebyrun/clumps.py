@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from .cards import Card, Link
 from .frames import Frame
@@ -31,7 +32,24 @@ HEAD, WING = 7.0, 2.5
 """The length of an arrow's head, and half its width."""
 
 
-@dataclass(slots=True)
+class Side:
+    """What stands on one side of a card: ways, from top to bottom, and the room that they take."""
+
+    def __init__(self, ways: list[list[Link]], sizes: Sizes) -> None:
+        self.ways, self.reach, self.height = ways, 0.0, 0.0
+        self.links = [link for way in ways for link in way]
+        if ways:
+            texts = [f.text for way in ways for f in way[-1].flows]
+            lines = [FLOW * len(line) + 2 * HEAD for text in texts for line in text.split("\n")]
+            self.gap = max([ACROSS, *lines])  # what is written above the arrows
+            self.wide = max([sizes[link.tail][0] for link in self.links])
+            self.reach = self.gap + self.wide
+            highs = [sizes[link.tail][1] for link in self.links]
+            between = DOWN * (len(highs) - len(ways)) + APART * (len(ways) - 1)
+            self.height = sum(highs) + between
+
+
+@dataclass
 class Clump:
     """A card, what stands above it, to its left and to its right, and the links that lead to it and on from it.
 
@@ -42,7 +60,8 @@ class Clump:
 
     card: str
     above: list[Link]
-    sides: tuple[list[list[Link]], list[list[Link]]]
+    left: Side
+    right: Side
     inputs: list[Link]
     outputs: list[Link]
     sizes: Sizes
@@ -52,31 +71,25 @@ class Clump:
     @property
     def links(self) -> list[Link]:
         """The links that lie within."""
-        own = [link for way in (self.above, *self.sides[0], *self.sides[1]) for link in way]
+        own = [*self.above, *self.left.links, *self.right.links]
         return own + [link for other in self.beside for link in other.links]
-
-    @property
-    def cards(self) -> list[str]:
-        """The cards that lie within, without its own."""
-        return [link.tail for link in self.links] + [other.card for other in self.beside]
 
     @property
     def level(self) -> list[Link]:
         """Those of its links that run from the side to a card."""
-        own = [way[-1] for side in self.sides for way in side]
+        own = [way[-1] for way in self.left.ways + self.right.ways]
         return own + [link for other in self.beside for link in other.level]
 
-    @property
+    @cached_property
     def size(self) -> tuple[float, float]:
         """Width and height. The card is in the middle, where Graphviz has its ports."""
         width, height = self.sizes[self.card]
         others = [other.size for other in self.beside]
-        right = self._reach(self.sides[1]) + sum(ACROSS + wide for wide, _ in others)
-        reach = max(self._reach(self.sides[0]), right)
+        right = self.right.reach + sum([ACROSS + wide for wide, _ in others])
         above = [self.sizes[link.tail] for link in self.above]
-        width = max([width + 2 * reach, *(wide for wide, _ in above)])
-        height = max(height, *map(self._height, self.sides)) + sum(high + DOWN for _, high in above)
-        height = max([height, *(high for _, high in others)])
+        width = max([width + 2 * max(self.left.reach, right), *[wide for wide, _ in above]])
+        height = max(height, self.left.height, self.right.height)
+        height = max([height + sum([high + DOWN for _, high in above]), *[h for _, h in others]])
         if self.frame is not None:
             width = max(width, FLOW * len(self.frame.label)) + 2 * AROUND
             height += TOP + AROUND
@@ -93,10 +106,11 @@ class Clump:
         wide, high = self.sizes[self.card]
         upper = floor - high if self.above else (ceiling + floor - high) / 2
         own = found.boxes[self.card] = middle - wide / 2, upper, wide, high
-        for side, right in zip(self.sides, (False, True), strict=True):
-            self._stand(side, own, right, found)
+        for side, right in ((self.left, False), (self.right, True)):
+            if side.ways:
+                self._stand(side, own, right, found)
         self._stack(self.above, [*self._column(self.above, middle, ceiling), own], found)
-        start = middle + wide / 2 + self._reach(self.sides[1])
+        start = middle + wide / 2 + self.right.reach
         for other in self.beside:
             broad, tall = other.size
             place = start + ACROSS, (ceiling + floor - tall) / 2, broad, tall
@@ -113,22 +127,19 @@ class Clump:
                 f"{_down((middle, upper + high), (middle, bottom))} {line.curves.partition('C')[2]}"
             )
 
-    def _stand(self, side: list[list[Link]], own: Box, right: bool, found: Places) -> None:
+    def _stand(self, side: Side, own: Box, right: bool, found: Places) -> None:
         """Put the leaves of one side where they belong, with their links."""
-        if not side:
-            return
         x, y, wide, high = own
         toward, edge = (-1, x + wide) if right else (1, x)
-        half = max(self.sizes[link.tail][0] for way in side for link in way) / 2
-        middle = edge - toward * (self._gap(side) + half)
-        at = y + (high - self._height(side)) / 2
-        for place, way in enumerate(side):
+        middle = edge - toward * (side.gap + side.wide / 2)
+        at = y + (high - side.height) / 2
+        for place, way in enumerate(side.ways):
             spots = self._column(way, middle, at)
             self._stack(way[:-1], spots, found)
             left, top, width, height = found.boxes[way[-1].tail] = spots[-1]
             at = top + height + APART
             start = left if right else left + width, top + height / 2
-            tip = edge, y + high * (place + 1) / (len(side) + 1)
+            tip = edge, y + high * (place + 1) / (len(side.ways) + 1)
             line = _over(start, (edge - toward * HEAD, tip[1]))
             found.lines[way[-1].id] = Line(line, _head(tip, (toward, 0)))
 
@@ -148,21 +159,6 @@ class Clump:
             line = _down((middle, one[1] + one[3]), (middle, end - HEAD))
             found.boxes[link.tail] = one
             found.lines[link.id] = Line(line, _head((middle, end), (0, 1)))
-
-    def _gap(self, side: list[list[Link]]) -> float:
-        """How far a side is from the card: there is room for what is written above the arrows."""
-        texts = [len(line) for way in side for f in way[-1].flows for line in f.text.split("\n")]
-        return max([ACROSS, *(FLOW * length + 2 * HEAD for length in texts)])
-
-    def _reach(self, side: list[list[Link]]) -> float:
-        """How far a side goes out from the card."""
-        wide = [self.sizes[link.tail][0] for way in side for link in way]
-        return self._gap(side) + max(wide) if wide else 0.0
-
-    def _height(self, side: list[list[Link]]) -> float:
-        """How high a side is, the room between its ways included."""
-        ways = [sum(self.sizes[link.tail][1] + DOWN for link in way) - DOWN for way in side]
-        return sum(ways) + APART * (len(ways) - 1)
 
 
 def clumped(
@@ -203,9 +199,9 @@ def clumped(
         if ways and len(inputs) < 2 and not any(link.back for link in inputs):
             above = ways.pop() if len(ways) == 1 and not inputs else []
             half = (len(ways) + 1) // 2
-            sides, outputs = (ways[:half], ways[half:]), uses.get(card.id, [])
-            clump = Clump(card.id, above, sides, inputs, outputs, sizes)
-            found[card.id] = clump
+            left, right = Side(ways[:half], sizes), Side(ways[half:], sizes)
+            outputs = uses.get(card.id, [])
+            clump = found[card.id] = Clump(card.id, above, left, right, inputs, outputs, sizes)
             taken.update(link.tail for link in clump.links)
     _gather(found, frames, taken)
     return found
@@ -224,7 +220,8 @@ def _gather(found: dict[str, Clump], frames: Sequence[Frame], taken: set[str]) -
             clump.frame = frame
             clump.beside = [found.pop(name) for name in names if name != clump.card]
             if clump.beside:  # which take the place of the right side
-                clump.sides = [*clump.sides[0], *clump.sides[1]], []
+                clump.left = Side(clump.left.ways + clump.right.ways, clump.sizes)
+                clump.right = Side([], clump.sizes)
 
 
 def without_frames(frames: Sequence[Frame], clumps: dict[str, Clump]) -> list[Frame]:

@@ -67,12 +67,14 @@ ALONE = {"A": "#0b7a63", "B": "#9a3a78"}
 
 def card_size(card: Card) -> tuple[float, float]:
     """Width and height of a card in points, wide enough for the longest text that any of its states shows."""
-    badge, rows = badge_of(card), card.rows()
+    badge, rows = badge_of(card), (card.values, card.more_values, card.grads, card.more_grads)
+    still = [text for text in (card.function, card.origin) if text]
     head = len(card.title) * 1.04 + (len(badge) + 2) * SMALL * bool(badge)
     mark = 2 + max([len(state.text) for state in card.keeps]) if card.keeps else 0
     texts = [len(state.text) for row in rows for state in row]
-    longest = max(head, (len(card.function) + mark) * SMALL, *texts, 9)
-    return round(longest * CHAR + 2 * PAD, 1), (1 + len(rows)) * ROW + PAD
+    longest = max(head, (len(card.function) + mark) * SMALL, *texts, *map(len, still), 9)
+    high = 1 + sum(map(bool, rows)) + len(still)
+    return round(longest * CHAR + 2 * PAD, 1), high * ROW + PAD
 
 
 def to_dot(
@@ -96,8 +98,9 @@ def to_lay_out(
 ) -> str:
     """What a layout needs of the same, as DOT: no text, and one node for each clump."""
     apart = spaced(cards, links, frames, clumps) if large else set()
-    within = {link.id for clump in clumps.values() for link in clump.links}
-    inside = {name for clump in clumps.values() for name in clump.cards}
+    own = [link for clump in clumps.values() for link in clump.links]
+    within, inside = {link.id for link in own}, {link.tail for link in own}
+    inside.update(other.card for clump in clumps.values() for other in clump.beside)
     lines = []
     for name in (card.id for card in cards if card.id not in inside):
         width, height = clumps[name].size if name in clumps else sizes[name]

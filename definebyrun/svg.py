@@ -155,10 +155,9 @@ def _card(card: Card, box: Box) -> list[str]:
     badge = badge_of(card)
     if badge:
         parts.append(_text("dbr-k", right, base, badge, end=True))
-    parts += _states("dbr-v", left, base + ROW, card.values)
-    base += ROW * (2 if card.values else 1)
-    if card.more_values:
-        parts += _states("dbr-v", left, base, card.more_values)
+    base += ROW
+    for values in filter(None, (card.values, card.more_values)):
+        parts += _states("dbr-v", left, base, values)
         base += ROW
     if card.function:
         rule = base - 12
@@ -166,13 +165,15 @@ def _card(card: Card, box: Box) -> list[str]:
             f'<path class="dbr-rule" d="M{x:.1f} {rule:.1f}h{width:.1f}" stroke="{colour}"/>'
         )
         parts.append(_text("dbr-n", left, base, card.function))
-        parts += _states("dbr-k", right, base, card.keeps, end=True)
+        if card.keeps:
+            parts += _states("dbr-k", right, base, card.keeps, end=True)
         base += ROW
     if card.origin:
         parts.append(_text("dbr-n", left, base, card.origin))
         base += ROW
-    parts += _states("dbr-d", left, base, card.grads)
-    parts += _states("dbr-d", left, base + ROW, card.more_grads)
+    for grads in filter(None, (card.grads, card.more_grads)):
+        parts += _states("dbr-d", left, base, grads)
+        base += ROW
     if card.side:
         parts += _alone(card.side, box, radius)
     return [*parts, "</g>"]
@@ -216,19 +217,23 @@ def _dash(card: Card) -> str:
 def _text(kind: str, x: str, y: float, words: str, end: bool = False, extra: str = "") -> str:
     """A text at a place, `x` as it is written: many stand one below the other."""
     anchor = ' text-anchor="end"' if end else ""
-    words = escape(words) if _SPECIAL.search(words) else words
-    return f'<text class="{kind}" x="{x}" y="{y:.1f}"{anchor}{extra}>{words}</text>'
+    return f'<text class="{kind}" x="{x}" y="{y:.1f}"{anchor}{extra}>{_escaped(words)}</text>'
+
+
+def _escaped(words: str) -> str:
+    return escape(words) if _SPECIAL.search(words) else words
 
 
 def _states(kind: str, x: str, y: float, states: list[State], end: bool = False) -> list[str]:
     """One text for each state; all but the last are off."""
-    texts = []
-    for place, state in enumerate(states, 1):
-        last, since, words = place == len(states), state.since, state.text
-        extra = f' data-f="{since}"' if since or len(states) > 1 else ""
+    place = f'x="{x}" y="{y:.1f}"' + (' text-anchor="end"' if end else "")
+    texts, last = [], len(states) - 1
+    for at, state in enumerate(states):
+        since, words = state.since, state.text
         names = f"{kind} dbr-not" if words.endswith("not yet") else kind
-        if not last:
-            extra += f' data-u="{states[place].since}"'
+        when = f' data-f="{since}"' if since or last else ""
+        if at < last:
+            when += f' data-u="{states[at + 1].since}"'
             names += " dbr-off"
-        texts.append(_text(names, x, y, words, end, extra))
+        texts.append(f'<text class="{names}" {place}{when}>{_escaped(words)}</text>')
     return texts
