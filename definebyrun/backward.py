@@ -127,7 +127,7 @@ class Watcher:
             value = _kept(held, grad_outputs, received, before)
             ledger.hold_grad(leaf, held, value)
         ledger.steps.append(
-            Step(
+            Step.draft(
                 index=len(ledger.steps),
                 phase="backward",
                 node=number,

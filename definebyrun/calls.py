@@ -222,13 +222,13 @@ def written_by(
 ) -> list[torch.Tensor]:
     """The inference tensors among the given ones that a call has changed; they have no version counter that would tell.
 
+    Only in inference mode they can be changed.
+
     >>> with torch.inference_mode():
     ...     x = torch.ones(2)
     ...     len(written_by(torch.Tensor.add_, [x], (x, 1), {}, x.add_(1)))
     1
     """
-    if not torch.is_inference_mode_enabled():  # elsewhere they cannot be changed
-        return []
     unversioned = [tensor for tensor in given if tensor.is_inference()]
     name = name_of(func)
     target = args[0] if name == "setitem" or (name.endswith("_") and args) else None

@@ -25,7 +25,7 @@ from .snapshot import unseen_snapshot as snapshot
 from .source import Sources
 from .trace import Call, Edge, Grad, Node, Op, Saved, Step, Tensor, Trace
 from .values import Value
-from .walk import ACCUMULATE, Graph, is_leaf, kind_of, leaf_of, node_of
+from .walk import ACCUMULATE, Graph, is_leaf, kind_of, leaf_kind_of, leaf_of, node_of
 
 __all__ = ["Ledger"]
 
@@ -41,12 +41,12 @@ class Ledger:
 
     def __init__(self, watch: Watch) -> None:
         self.names, self.graph, self.watch = Names(), Graph(), watch
-        self.ops: list[Op] = []  # these three are drafts, until the end
+        self.ops: list[Op] = []  # these four are drafts, until the end
         self.nodes: list[Node] = []
+        self.steps: list[Step] = []
         self._versions: list[Tensor] = []
         self._objects: list[torch.Tensor] = []  # by version: the tensor
         self._used: set[int] = set()
-        self.steps: list[Step] = []
         self.grads: list[Grad] = []
         self.calls: list[Call] = []
         self.forwards: list[Forward] = []
@@ -97,7 +97,7 @@ class Ledger:
                 if known and id(tensor) in self._stale:
                     self._enter(tensor, number)
         self._read_saved()
-        self.steps.append(Step(len(self.steps), "forward", op=number, stack=op.stack))
+        self.steps.append(Step.draft(len(self.steps), "forward", op=number, stack=op.stack))
 
     def is_new(self, tensor: torch.Tensor) -> bool:
         """Whether this version of a tensor has not been entered yet."""
@@ -244,13 +244,13 @@ class Ledger:
     def _enter(self, tensor: torch.Tensor, op: int | None, edge: Way | None = None) -> int:
         """Number a version of a tensor that an operation has made, or that is seen for the first time."""
         index, key, edge = len(self._versions), id(tensor), edge or node_of(tensor)
-        leaf, node, output_nr = is_leaf(tensor), None, 0
+        leaf, node, output_nr = edge is None or is_leaf(tensor), None, 0
         if edge is not None:
             node, output_nr = self.graph.index.get(edge[0]), edge[1]
             if node is None:
                 node = self._leaf_found(tensor, edge[0]) if leaf else self._found(tensor, op, edge)
         as_leaf = leaf and (op is None or edge is not None or self.ops[op].factory)
-        kind = kind_of(tensor) if as_leaf else "result"
+        kind = leaf_kind_of(tensor) if as_leaf else "result"
         earlier, origin = self._current.get(key), None
         if earlier is not None and kind != "result" and self._versions[earlier].kind != "result":
             origin = self._first_of(earlier)
@@ -459,7 +459,7 @@ class Ledger:
             ops=sealed(self.ops, Op),
             nodes=sealed(self.nodes, Node),
             edges=tuple([Edge(i, *e, grads.get(i)) for i, e in enumerate(self.graph.edges)]),
-            steps=tuple(self.steps),
+            steps=sealed(self.steps, Step),
             sources=tuple(sources.pieces),
             grads=tuple(self.grads),
             calls=tuple(self.calls),

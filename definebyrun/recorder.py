@@ -153,23 +153,18 @@ class Recorder(TorchFunctionMode):
             if is_getter(func) and name_of(func) == "grad":
                 return self._read_grad(args[0], call_there(func, args, kwargs))
             call = arguments_of(args, kwargs)
-            given: list[torch.Tensor] = []
-            versions, numbered = [], []
-            for thing in call:
-                if type(thing) is str:
-                    numbered.append(thing)
-                else:
-                    given.append(thing)
-                    numbered.append(self._ledger.tensor(thing))
-                    versions.append(version_of(thing))
-            written = tuple(numbered)
-            inputs = (
-                written
+            given = [thing for thing in call if type(thing) is not str]
+            inputs = tuple([self._ledger.tensor(tensor) for tensor in given])
+            versions = [version_of(tensor) for tensor in given]
+            numbers = iter(inputs)
+            written = (
+                inputs
                 if len(given) == len(call)
-                else tuple([a for a in numbered if type(a) is int])
+                else tuple([each if type(each) is str else next(numbers) for each in call])
             )
             op = draft_of(name_of(func), inputs, stack, written)
-            op.grad_enabled = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+            inference = torch.is_inference_mode_enabled()
+            op.grad_enabled = torch.is_grad_enabled() and not inference
             node = running_node()
             if node is not None:
                 op.within, op.during = self._ledger.graph.index.get(node), what_runs()
@@ -187,7 +182,8 @@ class Recorder(TorchFunctionMode):
             self._call = outer
         with torch._C.DisableTorchFunction():
             changed = [t for t, v in zip(given, versions, strict=True) if version_of(t) != v]
-            changed += written_by(func, given, args, kwargs, output)
+            if inference:
+                changed += written_by(func, given, args, kwargs, output)
             if is_grad:
                 ran = before if kwargs.get("create_graph") and self._watcher.runs > before else None
                 self._record_grad(op, given, output, made, ran)

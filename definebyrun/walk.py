@@ -15,7 +15,7 @@ from .naming import Names, user_frames
 from .snapshot import snapshot
 from .trace import Edge, Node, Tensor, Trace
 
-__all__ = ["Graph", "is_leaf", "kind_of", "leaf_of", "node_of", "walk"]
+__all__ = ["Graph", "is_leaf", "kind_of", "leaf_kind_of", "leaf_of", "node_of", "walk"]
 
 ACCUMULATE = "torch::autograd::AccumulateGrad"
 
@@ -58,8 +58,11 @@ def leaf_of(node: Any) -> torch.Tensor | None:
 
 def kind_of(tensor: torch.Tensor) -> str:
     """`parameter`, `leaf`, `constant` or `result`, as `trace.Tensor.kind` means them."""
-    if tensor.requires_grad and not is_leaf(tensor):
-        return "result"
+    return "result" if tensor.requires_grad and not is_leaf(tensor) else leaf_kind_of(tensor)
+
+
+def leaf_kind_of(tensor: torch.Tensor) -> str:
+    """The same of a tensor that is known to be a leaf."""
     if type(tensor) is not torch.Tensor and isinstance(tensor, torch.nn.Parameter):
         return "parameter" if tensor.requires_grad else "constant"
     return "leaf" if tensor.requires_grad else "constant"
