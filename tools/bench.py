@@ -14,27 +14,29 @@ import json
 import os
 import platform
 import shutil
-import subprocess
 import sys
 import time
 import warnings
 from collections.abc import Callable
 from functools import partial
-from statistics import median, quantiles
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import graphviz
 
 from tools import kernels
+from tools.bench_turns import Answering, ask, say, summary, take_turns, turns
 from tools.measured import PLACE, ROOT, report, span, words
 
 if TYPE_CHECKING:
-    from tools.bench_tools import Asked
+    from tools import bench_tools
 
 PEERS = ROOT / "_build" / "peers"
 LIMIT = 60
-"""Seconds for one drawer on one model; what recording costs has more, since it runs everything several times."""
+"""Seconds for one picture of one drawer; what recording costs has more, since it runs everything several times."""
 LONGER = 240
+SLOW = 8000
+"""Milliseconds: a drawer that takes so long is not asked twice: warming up hardly matters to it."""
 SMALLER = {
     "RNN, 1,000 steps": "RNN, 200 steps",
     "chain of 20,000 operations": "chain of 2,000 operations",
@@ -47,35 +49,13 @@ DRAWN, OVERHEAD, GROWTH = "drawn", "overhead", "growth"
 # ---- in the process of one measurement ----
 
 
-def several(
-    run: Callable[[], Any],
-    seconds: float,
-    most: int,
-    known: Callable[[list[Any]], bool] = lambda found: True,
-) -> list[Any]:
-    """What `run` gives, at least three times, then until the time is over or `most` is reached.
-
-    While the result is not `known` well enough, up to ten times as long and as often: machines have restless times.
-    """
+def several(run: Callable[[], Any], seconds: float, most: int) -> list[Any]:
+    """What `run` gives, at least three times, then until the time is over or `most` is reached."""
     found: list[Any] = []
     start = time.perf_counter()
-
-    def room(times: int) -> bool:
-        return time.perf_counter() < start + times * seconds and len(found) < times * most
-
-    while len(found) < 3 or room(1) or (room(10) and not known(found)):
+    while len(found) < 3 or (time.perf_counter() < start + seconds and len(found) < most):
         found.append(run())
     return found
-
-
-def is_known(numbers: list[float], within: float) -> bool:
-    """Whether the median of these is known: its error, by the spread of the middle half, is at most `within`.
-
-    >>> is_known([10.0, 10.2, 9.8, 10.1, 9.9], 0.5), is_known([10.0, 30.0, 2.0, 20.0, 5.0], 0.5)
-    (True, False)
-    """
-    low, _, high = quantiles(numbers, n=4)
-    return 0.93 * (high - low) / len(numbers) ** 0.5 <= within  # 1.25 standard errors of a mean
 
 
 def timed(run: Callable[[], Any]) -> float:
@@ -113,50 +93,41 @@ def drawn(tool: str, name: str) -> None:
     forward = median(several(lambda: bare(False), 0.3, 15))
     say(plain=run, forward=forward)
 
-    def once() -> tuple[dict[str, float], float]:
+    case.forget()
+    clock = Clock(lambda parts: say(parts=parts))
+    dot, picture = TOOLS[tool].draw(case, clock)
+    say(
+        nodes=nodes(clock.asked[-1].dot) if clock.asked else None,
+        engine=engine_of(clock.asked),
+        dot_bytes=len(dot.encode()) if dot else None,
+        svg_bytes=len(picture.encode()) if clock.asked else None,
+        text_bytes=None if clock.asked else len(picture.encode()),
+    )
+    by_itself = TOOLS[tool].asks_program and shutil.which("dot")
+
+    def laid_out(clock: Clock) -> dict[str, float]:
+        if not (by_itself and clock.asked):
+            return {}
+        return {"program": timed(lambda: [by_program(asked) for asked in clock.asked])}
+
+    def once() -> dict[str, Any]:
         taken = bare(TOOLS[tool].runs_backward)  # turn by turn: a machine is not always as fast
         case.forget()
         gc.collect()
         clock = Clock()
         TOOLS[tool].draw(case, clock)
-        return clock.parts, taken
+        return {"plain": taken, "parts": clock.parts} | laid_out(clock)
 
-    def all_known(passes: list[tuple[dict[str, float], float]]) -> bool:
-        """What is added to the plain run, to a twentieth of itself or half a millisecond."""
-        added = [sum(found.values()) - taken for found, taken in passes]
-        return is_known(added, max(0.05 * median(added), 0.5))
-
-    case.forget()
-    clock = Clock(lambda parts: say(parts=parts))
-    dot, picture = TOOLS[tool].draw(case, clock)
-    sizes = {
-        "nodes": nodes(clock.asked[-1].dot) if clock.asked else None,
-        "engine": engine_of(clock.asked),
-        "dot_bytes": len(dot.encode()) if dot else None,
-        "svg_bytes": len(picture.encode()) if clock.asked else None,
-        "text_bytes": None if clock.asked else len(picture.encode()),
-    }
-    # a slow one is not repeated: warming up hardly matters to it
-    passes = [(clock.parts, run if TOOLS[tool].runs_backward else forward)]
-    slow = sum(clock.parts.values()) >= 8000
-    if not slow:
-        passes = several(once, 2.4, 15, all_known)
-    build = median(found.get("build", 0.0) - taken for found, taken in passes)
-    parts = {part: median(p.get(part, 0.0) for p, _ in passes) for part in ("write", "layout")}
-    totals = [sum(found.values()) for found, _ in passes]
-    say(
-        parts={"build": max(build, 0.0)} | parts,
-        total=median(totals),
-        fastest=min(totals),
-        passes=len(passes),
-        **sizes,
-    )
-    if TOOLS[tool].asks_program and clock.asked and shutil.which("dot"):
-        lay_out = partial(timed, lambda: [by_program(asked) for asked in clock.asked])
-        say(program=lay_out() if slow else median(several(lay_out, 1.2, 15)))
+    if sum(clock.parts.values()) >= SLOW:
+        first = {"plain": run if TOOLS[tool].runs_backward else forward, "parts": clock.parts}
+        say(**summary([first]))
+        say(**laid_out(clock))
+        return
+    for _ in turns():
+        say(turn=once())
 
 
-def engine_of(asked: list[Asked]) -> str:
+def engine_of(asked: list[bench_tools.Asked]) -> str:
     """The engine of the picture: another one where a drawer has asked for that."""
     return next((each.engine for each in reversed(asked) if each.engine != "dot"), "dot")
 
@@ -236,75 +207,63 @@ def growth() -> None:
     say(sizes=list(SIZES), added=added)
 
 
-def say(**facts: Any) -> None:
-    """A line for the process that waits for us; the last one counts."""
-    print(json.dumps(facts), flush=True)
-
-
 # ---- in the process that asks ----
 
 
-def ask(*question: str, limit: int = LIMIT) -> dict[str, Any]:
-    """Measure in a process of its own: its facts, with `state` telling why there are no more of them."""
-    code = (
+def code(*question: str) -> str:
+    """What a process of its own runs to answer: a function of this module, with what it is asked about."""
+    return (
         f"import sys; sys.path.append({str(PEERS)!r}); from tools import bench; "
-        f"getattr(bench, {question[0]!r})(*{question[1:]!r})"
+        f"bench.{question[0]}(*{question[1:]!r})"
     )
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            cwd=ROOT,
-            capture_output=True,
-            encoding="utf-8",
-            timeout=limit,
-        )
-    except subprocess.TimeoutExpired as error:
-        return heard(error.stdout) | {"state": f"> {limit} s"}
-    if done.returncode:
-        return heard(done.stdout) | {"state": cause(done.stderr, done.returncode)}
-    return heard(done.stdout) | {"state": "drawn"}
-
-
-def heard(said: str | bytes | None) -> dict[str, Any]:
-    """All facts, later ones over earlier ones."""
-    text = said.decode() if isinstance(said, bytes) else said or ""
-    facts: dict[str, Any] = {}
-    for line in text.splitlines():
-        if line.startswith("{") and line.endswith("}"):
-            facts |= json.loads(line)
-    return facts
-
-
-def cause(words: str, status: int) -> str:
-    """The name of the exception that ended a process."""
-    if status < 0:
-        return f"killed by signal {-status}"
-    last = next((line for line in reversed(words.splitlines()) if line[:1].isalpha()), "")
-    return last.partition(":")[0].rpartition(".")[2] or f"exit status {status}"
 
 
 def installed(package: str) -> bool:
     return package == "definebyrun" or (PEERS / package).is_dir()
 
 
-def picture(tool: str, name: str, before: dict[str, Any] | None) -> dict[str, Any]:
-    """The row of one drawer and one model; `before` is the row of the smaller model of the same kind."""
+def pictures(name: str, before: dict[str, str]) -> list[dict[str, Any]]:
+    """The rows of all drawers for one model; `before` says what came of the smaller model of the same kind."""
     from tools.bench_tools import TOOLS
 
-    about = TOOLS[tool]
-    row: dict[str, Any] = {"model": name, "tool": tool}
-    if not installed(about.needs):
-        return row | {"state": "not installed"}
-    if before and before["state"] != "drawn":
-        return row | {"state": "not tried"}
-    facts = ask(DRAWN, tool, name)
-    if "total" in facts:  # if the time was over, then for the program alone
-        facts["state"] = "drawn"
-    parts = facts.get("parts", {})
-    if "total" not in facts and "build" in parts:  # stopped before the plain run was taken off
-        plain = facts["plain" if about.runs_backward else "forward"]
-        parts["build"] = max(parts["build"] - plain, 0.0)
-    return row | rounded(facts)
+    rows: dict[str, dict[str, Any]] = {}
+    asked: dict[str, Answering] = {}
+    for tool, about in TOOLS.items():
+        row = rows[tool] = {"model": name, "tool": tool}
+        if not installed(about.needs):
+            row["state"] = "not installed"
+        elif before.get(tool, "drawn") != "drawn":
+            row["state"] = "not tried"
+        else:
+            asked[tool] = Answering(code(DRAWN, tool, name))
+            row |= asked[tool].answer(LIMIT)
+            if "state" in row:
+                finish(row, about.runs_backward)
+                asked.pop(tool).end()
+    for tool, passes in take_turns(asked, LIMIT, set_against).items():
+        rows[tool] |= (
+            summary(passes) | {"state": "drawn"} if passes else {"state": asked[tool].state}
+        )
+        asked[tool].end()
+    return [rounded(row) for row in rows.values()]
+
+
+def finish(row: dict[str, Any], backward: bool) -> None:
+    """A row whose process has ended before anybody asked for more."""
+    if "total" in row:  # if the time was over, then for the program alone
+        row["state"] = "drawn"
+    elif "build" in row.get("parts", {}):  # stopped before the plain run was taken off
+        plain = row["plain" if backward else "forward"]
+        row["parts"]["build"] = max(row["parts"]["build"] - plain, 0.0)
+
+
+def set_against(sums: dict[str, float]) -> list[str]:
+    """The drawers whose times are divided by each other: ours, and the fastest other one of the backward graph."""
+    from tools.bench_tools import TOOLS
+
+    others = [tool for tool in sums if TOOLS[tool].backward and TOOLS[tool].asks_program]
+    ours = [tool for tool in sums if not TOOLS[tool].asks_program]
+    return [*ours, min(others, key=sums.__getitem__)] if others else ours
 
 
 def rounded(facts: Any) -> Any:
@@ -353,13 +312,13 @@ def everything(only: str) -> dict[str, Any]:
     names = [name for name in MODELS if only in name]
     rows: list[dict[str, Any]] = []
     for name in names:
-        for tool in TOOLS:
-            smaller = [r for r in rows if (r["model"], r["tool"]) == (SMALLER.get(name), tool)]
-            rows.append(picture(tool, name, smaller[0] if smaller else None))
-            print(f"{name}, {tool}: {words(rows[-1])}", flush=True)
+        before = {row["tool"]: row["state"] for row in rows if row["model"] == SMALLER.get(name)}
+        for row in pictures(name, before):
+            rows.append(row)
+            print(f"{name}, {row['tool']}: {words(row)}", flush=True)
     costs = []
     for name in [*names, *(name for name in STEPS if only in name)]:
-        costs.append({"model": name} | rounded(ask(OVERHEAD, name, limit=LONGER)))
+        costs.append({"model": name} | rounded(ask(code(OVERHEAD, name), LONGER)))
         print(f"{name}, recorded: {span(costs[-1].get('recorded'))}", flush=True)
     print("Recording chains of growing length", flush=True)
     return {
@@ -367,7 +326,7 @@ def everything(only: str) -> dict[str, Any]:
         "tools": {tool: {"shows": t.shows, "backward": t.backward} for tool, t in TOOLS.items()},
         "pictures": rows,
         "overhead": costs,
-        "growth": rounded(ask(GROWTH, limit=LONGER)),
+        "growth": rounded(ask(code(GROWTH), LONGER)),
     }
 
 
