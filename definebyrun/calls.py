@@ -14,10 +14,12 @@ from torch.overrides import resolve_name
 
 __all__ = [
     "GETTERS",
+    "LARGE",
     "QUIET",
     "UNFILLED",
     "arguments_of",
     "is_getter",
+    "is_large",
     "is_quiet",
     "is_setter",
     "name_of",
@@ -92,6 +94,9 @@ PLAIN = (
     torch.dtype,
 )
 """Arguments of these types are written out when they are short; of others only a sign stands there."""
+
+LARGE = 4096
+"""Elements of a tensor, or bytes of a storage: with more than that it is held no longer than the run itself does."""
 
 _TENSORS = (torch.Tensor, torch.nn.Parameter)
 _ATOMS = {int, float, bool, str, type(None), torch.dtype, torch.device, torch.Size, slice}
@@ -205,6 +210,11 @@ def version_of(tensor: torch.Tensor) -> int:
         return 0
 
 
+def is_large(tensor: torch.Tensor) -> bool:
+    """Whether a recording may not hold a tensor; never one that could be a stranger each time Python meets it."""
+    return type(tensor) is torch.Tensor and tensor.numel() > LARGE
+
+
 def storage_of(tensor: torch.Tensor) -> Any:
     """The storage of a tensor, or None where there is none to speak of (sparse, meta, wrapped tensors)."""
     try:
@@ -236,12 +246,12 @@ def written_by(
     return [tensor for tensor in unversioned if id(tensor) in written]
 
 
-def place_of(tensor: torch.Tensor, memory: int, shape: tuple[int, ...]) -> tuple[Any, ...]:
-    """What a tensor on this storage shows, in which form: equal for two that are the same numbers.
+def place_of(tensor: torch.Tensor, shape: tuple[int, ...]) -> tuple[Any, ...]:
+    """What a tensor shows of its storage, in which form: equal for two on one storage that are the same numbers.
 
     The shape is a plain tuple of numbers: that costs the garbage collector nothing.
     """
-    return memory, tensor.storage_offset(), shape, tensor.stride(), tensor.dtype
+    return tensor.storage_offset(), shape, tensor.stride(), tensor.dtype
 
 
 def saved_by(node: Any) -> list[tuple[str, torch.Tensor]]:

@@ -7,14 +7,16 @@ are new and to whom they belong, what they keep. The ledger watches nothing; it 
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import islice
+from functools import partial
+from itertools import count, islice
 from threading import get_ident
 from typing import Any
+from weakref import ref
 
 import torch
 
 from .again import Recomputed
-from .calls import UNFILLED, place_of, saved_by, storage_of, version_of
+from .calls import LARGE, UNFILLED, is_large, place_of, saved_by, storage_of, version_of
 from .during import running_node
 from .entries import Forward, draft_of
 from .frozen import sealed
@@ -36,7 +38,8 @@ Watch = Callable[[Any, int, torch.Tensor | None], None]
 class Ledger:
     """Numbers tensors, operations and nodes as they turn up. `watch` is told of every new node.
 
-    Tensors and nodes are held while the recording lasts, so an `id` and a number stay theirs.
+    Nodes, leaves and small tensors are held while the recording lasts, so an `id` and a number stay theirs. Large
+    results are not: the run lets go of their memory as it would anyway, and with it goes what is known by their `id`.
     """
 
     def __init__(self, watch: Watch) -> None:
@@ -45,7 +48,8 @@ class Ledger:
         self.nodes: list[Node] = []
         self.steps: list[Step] = []
         self._versions: list[Tensor] = []
-        self._objects: list[torch.Tensor] = []  # by version: the tensor
+        self._objects: list[torch.Tensor | ref[torch.Tensor]] = []  # by version: the tensor
+        self._memories: dict[int, ref[Any]] = {}  # large storages that nobody holds for us
         self._used: set[int] = set()
         self.grads: list[Grad] = []
         self.calls: list[Call] = []
@@ -59,8 +63,10 @@ class Ledger:
         self._stale: set[int] = set()  # ids of tensors whose memory was changed through another
         self._touched: list[int] = []  # the versions that this has made stale just now
         self._sharing: dict[int, int | set[int]] = {}  # by storage: id of the tensor on it, or ids
-        self._places: dict[Any, int] = {}  # by place in memory: the newest version that shows it
+        # by storage, and place in it: the newest version that shows it
+        self._places: dict[int, dict[Any, int]] = {}
         self._storages: dict[int, int] = {}
+        self._ordinals = count()
         self._unfilled: set[int] = set()  # storages in which nothing has been written yet
         self._grad_now: dict[int, Value | None] = {}  # by leaf: what its `.grad` is known to hold
         self._owners: dict[int, torch.Tensor] = {}  # by storage of a `.grad`: the leaf
@@ -92,9 +98,9 @@ class Ledger:
         if self._touched:
             touched, self._touched = self._touched, []
             for index in touched:  # `w.data.mul_(2)` changes the leaf w in this very step
-                tensor = self._objects[index]
+                tensor = self._object(index)
                 known = self._versions[index].kind in ("leaf", "parameter")
-                if known and id(tensor) in self._stale:
+                if known and tensor is not None and id(tensor) in self._stale:
                     self._enter(tensor, number)
         self._read_saved()
         self.steps.append(Step.draft(len(self.steps), "forward", op=number, stack=op.stack))
@@ -258,14 +264,22 @@ class Ledger:
         memory = None if storage is None else storage._cdata
         value = unfilled(tensor) if memory in self._unfilled else snapshot(tensor)
         since = len(self.steps) if key in self._read_grads else 0
-        self._objects.append(tensor)
+        held: Any = tensor
+        # what nothing has been written to is known by its address alone
+        known = op is not None and memory is not None and memory not in self._unfilled
+        if known and is_large(tensor):
+            if earlier is None:
+                self.names.forget(key)
+            held = ref(tensor, partial(self._gone, index, key, memory))
+            self._let_go(storage)
+        self._objects.append(held)
         self._versions.append(
             Tensor.draft(index, None, kind, value, op, node, output_nr, origin, since)
         )
         self._current[key], self._counter[key] = index, version_of(tensor)
         self._stale.discard(key)
         if memory is not None:
-            self._places[place_of(tensor, memory, value.shape)] = index
+            self._places.setdefault(memory, {})[place_of(tensor, value.shape)] = index
             sharing = self._sharing.setdefault(memory, key)
             if isinstance(sharing, set):
                 sharing.add(key)
@@ -280,6 +294,38 @@ class Ledger:
                 self.grads.append(Grad(index, 0, value))
                 self.hold_grad(tensor, grad, value)
         return index
+
+    # ---- tensors that go ----
+
+    def _object(self, index: int) -> torch.Tensor | None:
+        """The tensor of a version; None when the run has let go of it."""
+        held = self._objects[index]
+        return held() if isinstance(held, ref) else held
+
+    def _let_go(self, storage: Any) -> None:
+        """Hold a storage no longer than the run does; what is known by its address goes with it."""
+        memory = storage._cdata
+        if memory not in self._memories:
+            self._memories[memory] = ref(storage, partial(self._freed, memory))
+
+    def _gone(self, index: int, key: int, memory: int, _: object) -> None:
+        """A tensor's `id` may be another one's from now on."""
+        self._versions[index].name = self.names.left(key)
+        if self._current.get(key) == index:
+            del self._current[key]
+            self._counter.pop(key, None)
+            self._stale.discard(key)
+        sharing = self._sharing.get(memory)
+        if isinstance(sharing, set):
+            sharing.discard(key)
+        elif sharing == key:
+            del self._sharing[memory]
+
+    def _freed(self, memory: int, _: object) -> None:
+        """A storage's address may be another one's from now on."""
+        for known in (self._memories, self._places, self._storages, self._sharing, self._owners):
+            known.pop(memory, None)
+        self._unfilled.discard(memory)
 
     # ---- nodes ----
 
@@ -348,11 +394,18 @@ class Ledger:
             for name, tensor in found:
                 storage = storage_of(tensor)
                 if storage is not None:
-                    self._held.append(storage)
-                    ordinal = self._storages.setdefault(storage._cdata, len(self._storages))
+                    memory, nbytes = storage._cdata, storage.nbytes()
+                    ordinal = self._storages.get(memory)
+                    if ordinal is None:
+                        ordinal = self._storages[memory] = next(self._ordinals)
+                        if nbytes > LARGE:
+                            self._let_go(storage)
+                        else:
+                            self._held.append(storage)
+                    places = self._places.get(memory)
                     shape = tuple(tensor.shape)
-                    known = self._places.get(place_of(tensor, storage._cdata, shape))
-                    kept.append(Saved(name, ordinal, storage.nbytes(), known))
+                    known = None if places is None else places.get(place_of(tensor, shape))
+                    kept.append(Saved(name, ordinal, nbytes, known))
             self.nodes[number].saved = tuple(kept)
             if checkpoint is not None:
                 self._recomputed.put_away(number, checkpoint)
@@ -389,8 +442,14 @@ class Ledger:
         claimed, self.unclaimed = self.unclaimed, []
         if op < len(self.ops):
             run = self.nodes[claimed[0]].run if claimed else run
-            tensors = [self._objects[i] for i in self.ops[op].outputs]
-            self._note_made(first, tensors, run, None, len(self.steps) - 1)
+            tensors = [self._object(i) for i in self.ops[op].outputs]
+            self._note_made(
+                first,
+                [tensor for tensor in tensors if tensor is not None],
+                run,
+                None,
+                len(self.steps) - 1,
+            )
             for number in claimed + self.unclaimed:
                 self.nodes[number].op = op
 
@@ -449,10 +508,14 @@ class Ledger:
                 first = self._versions[version.origin]
                 if first.node is None and first.kind == version.kind:
                     first.node = version.node
-        for version, tensor in zip(self._versions, self._objects, strict=True):
-            version.name = self.names.of(tensor)
+        for version in self._versions:
+            tensor = self._object(version.index)
+            if tensor is not None:
+                version.name = self.names.of(tensor)
         self._complete(self._generations(), sources)
         self._recomputed.end(self.nodes, self.steps)
+        self._objects.clear()  # what waits for their end leads here
+        self._memories.clear()
         grads = self.edge_grads
         return Trace(
             tensors=sealed(self._versions, Tensor),

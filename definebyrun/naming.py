@@ -15,10 +15,12 @@ from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import Any
+from weakref import ref
 
 import torch
 
 from .callers import CALLED
+from .calls import is_large
 
 __all__ = ["Names", "is_library", "user_frames"]
 
@@ -82,10 +84,13 @@ def _written(key: Any) -> bool:
 
 
 class Names:
-    """Remembers names by object, and keeps the objects alive so that no identity is used twice."""
+    """Remembers names by object. Modules and small tensors are kept alive, so that no identity is used twice.
+
+    Large tensors are not: for these it remembers whose name it is.
+    """
 
     def __init__(self) -> None:
-        self._names: dict[int, str] = {}
+        self._names: dict[int, str | tuple[ref[Any], str]] = {}
         self._held: list[Any] = []
         self._modules: set[int] = set()
         self._kinds: dict[type, int] = {}
@@ -101,23 +106,43 @@ class Names:
 
     def of(self, thing: Any) -> str | None:
         """The name of a tensor or module, or None."""
-        return self._names.get(id(thing))
+        found = self._names.get(id(thing))
+        if type(found) is tuple:
+            return found[1] if found[0]() is thing else None
+        return found
+
+    def left(self, key: int) -> str | None:
+        """The name of a large tensor that has just gone, by the `id` that it had."""
+        found = self._names.get(key)
+        return found[1] if type(found) is tuple else None
+
+    def forget(self, key: int) -> None:
+        """An `id` is a new tensor's: a name under it, if any, was that of another one."""
+        found = self._names.get(key)
+        if type(found) is tuple and found[0]() is None:
+            del self._names[key]
 
     def tensors(self) -> list[torch.Tensor]:
         """All tensors that have a name, in the order in which they got it."""
-        return [thing for thing in self._held if isinstance(thing, torch.Tensor)]
+        held = [each() if isinstance(each, ref) else each for each in self._held]
+        return [thing for thing in held if isinstance(thing, torch.Tensor)]
 
     def give(self, thing: Any, name: str) -> None:
         """Name something that no variable holds; a name that is already there stays."""
-        if id(thing) not in self._names:
-            self._names[id(thing)] = name
+        if self.of(thing) is not None:
+            return
+        if is_large(thing):
+            self._held.append(ref(thing))
+            self._names[id(thing)] = self._held[-1], name
+        else:
             self._held.append(thing)
+            self._names[id(thing)] = name
 
     def _read(self, variables: dict[str, Any]) -> None:
         containers, known, kinds = [], self._names, self._kinds
         for name, thing in list(variables.items()):
             kind = kinds.get(type(thing)) or self._kind(type(thing))
-            if kind == NAMELESS or id(thing) in known:
+            if kind == NAMELESS or (id(thing) in known and self.of(thing) is not None):
                 continue
             if name[0] == "_" or name in ("self", "In", "Out"):
                 continue

@@ -233,7 +233,7 @@ def test_a_frame_in_which_one_thing_runs_is_one_node_and_what_it_counts_stands_t
         assert one.boxes[count.card][0] > max(
             x + width
             for name in (clump.card, *(link.tail for link in clump.links))
-            if name not in count.cards
+            if name not in {count.card, *(link.tail for link in count.links)}
             for x, _, width, _ in [one.boxes[name]]
         )
     left = {frame.id for frame in without_frames(one.frames, one.clumps)}

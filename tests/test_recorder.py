@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import warnings
+import weakref
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -16,6 +18,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 import definebyrun as dbr
+from definebyrun import calls, ledger
 from definebyrun.snapshot import snapshot
 
 
@@ -157,6 +160,77 @@ def test_a_random_program_is_recorded_as_pytorch_has_it(
         if node.leaf is not None:
             last = [step.after for step in tape.steps if step.node == node.index][-1]
             assert last.tolist() == tensor.grad.tolist()
+
+
+SHORT_LIVED = (
+    *OPS,
+    lambda a, b: a.view(-1)[:4].view(2, 2),
+    lambda a, b: (a * 1).add_(b),
+    lambda a, b: (a.detach().clone(), b)[0].mul_(2),
+    lambda a, b: torch.empty(2, 2).copy_(a),
+    lambda a, b: torch.zeros(2, 2).index_fill_(0, torch.tensor([1]), 3.0) + a,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    program=st.lists(
+        st.tuples(
+            st.integers(0, len(SHORT_LIVED) - 1),
+            st.integers(0, 3),
+            st.integers(0, 3),
+            st.integers(0, 3),
+        ),
+        min_size=1,
+        max_size=25,
+    ),
+    backward=st.booleans(),
+)
+def test_what_the_run_lets_go_of_is_recorded_like_what_it_keeps(
+    program: list[tuple[int, int, int, int]], backward: bool
+) -> None:
+    """Tensors die and others take over their `id` and their memory: a tape that held them all says the same."""
+
+    def recorded() -> str:
+        torch.manual_seed(0)
+        leaf = torch.randn(2, 2, requires_grad=True)
+        pool = [leaf, torch.randn(2, 2), leaf * 2, torch.ones(2, 2)]
+        with dbr.record() as tape:
+            for which, i, j, place in program:
+                result = SHORT_LIVED[which](pool[i], pool[j])
+                pool[place] = result
+                if which % 2:
+                    del result
+            if backward:
+                (sum(pool) + leaf).sum().backward()
+        return tape.json()
+
+    said = []
+    for large in (10**9, -1):  # all are held, or none
+        with patch.object(calls, "LARGE", large), patch.object(ledger, "LARGE", large):
+            said.append(recorded())
+    assert said[0] == said[1]
+
+
+def test_a_recording_holds_no_large_result_longer_than_the_run() -> None:
+    alive = []
+    with torch.no_grad(), dbr.record() as tape:
+        x = torch.ones(5000)
+        for _ in range(5):
+            x = torch.relu(x + 1)  # the sum has no name, and x another tensor each time
+            alive.append((weakref.ref(x), weakref.ref(x.untyped_storage())))
+        while_recording = [any(each() is not None for each in pair) for pair in alive]
+    assert while_recording == [False, False, False, False, True]
+    assert [tape.tensors[op.outputs[0]].name for op in tape.ops[2::2]] == ["x"] * 5
+    assert tape.ops[-1].inputs == tape.ops[-2].outputs
+    w = torch.ones(5000, requires_grad=True)
+    with dbr.record():
+        y = w.exp()
+        memory, total = weakref.ref(y.untyped_storage()), y.sum()
+        del y
+        assert memory() is not None  # its node keeps it for the way back
+        total.backward()
+        assert memory() is None
 
 
 def test_draw_equals_an_independent_walk_for_modules() -> None:
@@ -622,7 +696,6 @@ def test_an_error_passes_through_and_the_tape_holds_the_run_up_to_it() -> None:
 
 def test_a_tape_keeps_no_tensor_alive_and_leaves_no_hook() -> None:
     import gc
-    import weakref
 
     w = torch.ones(3, requires_grad=True)
     with dbr.record() as tape:
