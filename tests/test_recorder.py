@@ -164,7 +164,7 @@ def test_a_random_program_is_recorded_as_pytorch_has_it(
 
 SHORT_LIVED = (
     *OPS,
-    lambda a, b: a.view(-1)[:4].view(2, 2),
+    lambda a, b: a.reshape(-1)[:4].view(2, 2),
     lambda a, b: (a * 1).add_(b),
     lambda a, b: (a.detach().clone(), b)[0].mul_(2),
     lambda a, b: torch.empty(2, 2).copy_(a),
