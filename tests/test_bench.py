@@ -6,10 +6,10 @@ themselves give is measured, not tested; only that one tiny measurement of ours 
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
-import subprocess
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from bs4 import BeautifulSoup
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tools import bench, measured
+from tools import bench, bench_turns, measured
 from tools.bench_models import MODELS, STEPS
 from tools.bench_tools import TOOLS, Asked, Clock, by_program
 
@@ -71,16 +71,24 @@ def test_a_row_says_its_time_or_why_there_is_none() -> None:
 # ---- measuring ----
 
 
-def test_one_tiny_measurement_of_ours_has_all_its_parts(capsys: pytest.CaptureFixture) -> None:
+def test_one_tiny_measurement_of_ours_has_all_its_parts(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n\n"))
     bench.drawn("definebyrun", "MLP, 2 layers")
-    facts = bench.heard(capsys.readouterr().out)
-    assert set(facts["parts"]) == {"build", "write", "layout"}
-    assert all(facts["parts"][part] > 0 for part in ("build", "write", "layout"))
-    assert facts["passes"] >= 3
-    assert facts["fastest"] <= facts["total"]
+    said = [bench_turns.heard(line) for line in capsys.readouterr().out.splitlines()]
+    facts = {key: value for each in said for key, value in each.items()}
     assert facts["nodes"] > 10
     assert facts["svg_bytes"] > facts["dot_bytes"] > 0
-    assert "program" not in facts  # its users get the layout in process
+    assert sum("waits" in each for each in said) == 3
+    passes = [each["turn"] for each in said if "turn" in each]
+    assert len(passes) == 2
+    found = bench_turns.summary(passes)
+    assert set(found["parts"]) == {"build", "write", "layout"}
+    assert found["parts"]["write"] > 0
+    assert found["parts"]["layout"] > 0
+    assert found["fastest"] <= found["total"]
+    assert "program" not in found  # its users get the layout in process
 
 
 @pytest.mark.parametrize("tool", [tool for tool in TOOLS if TOOLS[tool].needs != "definebyrun"])
@@ -88,30 +96,80 @@ def test_a_drawer_that_is_not_there_gives_a_row_that_says_so(
     tool: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bench, "PEERS", tmp_path)
-    row = bench.picture(tool, "MLP, 2 layers", None)
-    assert row == {"model": "MLP, 2 layers", "tool": tool, "state": "not installed"}
+    monkeypatch.setattr("tools.bench_tools.TOOLS", {tool: TOOLS[tool]})
+    rows = bench.pictures("MLP, 2 layers", {})
+    assert rows == [{"model": "MLP, 2 layers", "tool": tool, "state": "not installed"}]
 
 
-def test_a_larger_model_is_not_tried_where_the_smaller_one_failed() -> None:
-    row = bench.picture("definebyrun", "RNN, 1,000 steps", {"state": "RecursionError"})
+def test_a_larger_model_is_not_tried_where_the_smaller_one_failed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tools.bench_tools.TOOLS", {"definebyrun": TOOLS["definebyrun"]})
+    (row,) = bench.pictures("RNN, 1,000 steps", {"definebyrun": "RecursionError"})
     assert row["state"] == "not tried"
 
 
-def test_a_measurement_that_takes_too_long_keeps_what_it_had_said(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def stopped(*_: object, **__: object) -> None:
-        raise subprocess.TimeoutExpired("python", 60, output=b'{"plain": 2.0}\n{"parts": {"bui')
+SAYS = "import json, sys, time\nsay = lambda **facts: print(json.dumps(facts), flush=True)\n"
 
-    monkeypatch.setattr(subprocess, "run", stopped)
-    assert bench.ask("drawn", "torchviz", "MLP, 2 layers") == {"plain": 2.0, "state": "> 60 s"}
+
+def test_a_measurement_that_takes_too_long_keeps_what_it_had_said() -> None:
+    found = bench_turns.ask(f"{SAYS}say(plain=2.0)\nprint('{{')\ntime.sleep(60)", 1)
+    assert found == {"plain": 2.0, "state": "> 1 s"}
+
+
+def test_a_measurement_that_fails_says_by_which_error() -> None:
+    found = bench_turns.ask(f"{SAYS}say(plain=2.0)\nraise RecursionError('deep')", 30)
+    assert found == {"plain": 2.0, "state": "RecursionError"}
+    assert bench_turns.ask(f"{SAYS}say(plain=3.0)", 30) == {"plain": 3.0, "state": "drawn"}
 
 
 def test_an_error_is_known_by_its_name() -> None:
     words = "Traceback\n  File x\ntorch.cuda.OutOfMemoryError: no\nof it\n"
-    assert bench.cause("Traceback\nRecursionError: maximum depth\n", 1) == "RecursionError"
-    assert bench.cause(words.replace("\nof it", ""), 1) == "OutOfMemoryError"
-    assert bench.cause("", -9) == "killed by signal 9"
+    assert bench_turns.cause("Traceback\nRecursionError: maximum depth\n", 1) == "RecursionError"
+    assert bench_turns.cause(words.replace("\nof it", ""), 1) == "OutOfMemoryError"
+    assert bench_turns.cause("", -9) == "killed by signal 9"
+
+
+TAKES_TURNS = """
+from tools.bench_turns import say, turns
+builds = iter({builds})
+say(plain=1.0)
+for _ in turns():
+    say(turn={{"plain": 1.0, "parts": {{"build": next(builds), "write": 1.0}}}})
+"""
+
+
+def turned(**builds: str) -> tuple[dict[str, list[float]], dict[str, str]]:
+    """What processes say that take so long to build, the first two of which are set against each other."""
+    asked = {
+        name: bench_turns.Answering(TAKES_TURNS.format(builds=code))
+        for name, code in builds.items()
+    }
+    first = [each.answer(30) for each in asked.values()]
+    assert first == [{"plain": 1.0}] * len(asked)
+    found = bench_turns.take_turns(asked, 30, lambda sums: [name for name in asked if name != "c"])
+    for each in asked.values():
+        each.end()
+    passes = {name: [turn["parts"]["build"] for turn in turns] for name, turns in found.items()}
+    return passes, {name: each.state for name, each in asked.items()}
+
+
+def test_processes_take_turns_until_all_that_are_set_against_each_other_are_known() -> None:
+    rough = "[9.0, 30.0, 2.0, 20.0] * 5 + [10.0] * 500"
+    passes, _ = turned(a="[5.0] * 900", b=rough, c="[7.0] * 900")
+    assert len(passes["c"]) == bench_turns.MOST
+    assert len(passes["a"]) == len(passes["b"]) > bench_turns.MOST
+
+
+def test_processes_stop_where_it_is_never_known() -> None:
+    passes, _ = turned(a="[5.0] * 900", b="[1.0, 1000.0] * 500")
+    assert len(passes["a"]) == len(passes["b"]) == bench_turns.MORE * bench_turns.MOST
+
+
+def test_a_process_that_ends_between_its_turns_says_why_and_the_others_go_on() -> None:
+    passes, states = turned(a="[5.0] * 900", b="[6.0, 6.5]", c="[7.0] * 900")
+    assert [len(found) for found in passes.values()] == [bench_turns.MOST, 2, bench_turns.MOST]
+    assert states["b"] == "StopIteration"
 
 
 def test_layout_is_not_counted_as_writing() -> None:
@@ -131,14 +189,18 @@ def test_the_program_gives_the_same_kind_of_picture(asked: Asked) -> None:
     assert (b"<svg" if asked.kind == "svg" else b"node a") in said
 
 
-def test_a_picture_is_there_also_when_the_time_was_over_for_the_program(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    facts = {"total": 9.0, "parts": {"build": 1.0, "write": 1.0, "layout": 1.0}, "nodes": 1}
-    monkeypatch.setattr(bench, "ask", lambda *_: facts | {"state": "> 60 s"})
-    row = bench.picture("definebyrun", "MLP, 2 layers", None)
+def test_a_picture_is_there_also_when_the_time_was_over_for_the_program() -> None:
+    row = {"total": 9.0, "parts": {"build": 1.0, "write": 1.0, "layout": 1.0}, "nodes": 1}
+    row |= {"tool": "definebyrun", "state": "> 60 s"}
+    bench.finish(row, backward=True)
     assert row["state"] == "drawn"
     assert measured.own(row) == 3.0
+
+
+def test_a_build_that_was_stopped_is_without_the_plain_run() -> None:
+    row = {"state": "> 60 s", "plain": 2.0, "forward": 1.0, "parts": {"build": 5.0}}
+    bench.finish(row, backward=True)
+    assert row["parts"] == {"build": 3.0}
 
 
 def test_the_engine_of_a_picture_is_the_one_that_is_not_dot() -> None:
@@ -296,9 +358,13 @@ def test_pins_of_the_other_drawers_are_exact_and_leave_the_rest_alone() -> None:
     assert not ours & {canonicalize_name(pin.name) for pin in pins}
 
 
-def test_passes_go_on_until_the_result_is_known_or_ten_times_as_many_are_done() -> None:
+def test_passes_go_on_until_the_time_is_over_or_enough_are_done() -> None:
     numbers = iter(range(100))
     assert bench.several(lambda: next(numbers), 60, 4) == [0, 1, 2, 3]
-    assert len(bench.several(lambda: next(numbers), 60, 4, lambda found: len(found) >= 7)) == 7
-    assert len(bench.several(lambda: next(numbers), 60, 4, lambda found: False)) == 40
-    assert len(bench.several(lambda: next(numbers), 0, 4, lambda found: False)) == 3
+    assert len(bench.several(lambda: next(numbers), 0, 4)) == 3
+
+
+def test_ours_are_set_against_the_fastest_other_one_with_backward() -> None:
+    sums = dict.fromkeys(TOOLS, 10.0) | {"torchview": 1.0, "torchviz": 5.0}
+    assert bench.set_against(sums) == ["definebyrun", "definebyrun, all of it", "torchviz"]
+    assert bench.set_against({"definebyrun": 2.0, "torchview": 1.0}) == ["definebyrun"]
