@@ -21,8 +21,8 @@ from tools.measured import ROOT
 __all__ = ["Answering", "ask", "heard", "is_known", "say", "summary", "take_turns", "turns"]
 
 Facts = dict[str, Any]
-SECONDS, MOST = 2.4, 15
-"""What every drawer gets at least: so much time, or so many passes."""
+SECONDS, MOST = 0.8, 6
+"""What each process gets at least: so much time, or so many passes."""
 MORE = 10
 """At most so many times as much, while what it adds is not known."""
 LEAST = 3
@@ -157,7 +157,7 @@ def _enough(passes: list[Facts], spent: float) -> bool:
     if len(passes) < LEAST or (spent < SECONDS and len(passes) < MOST):
         return False
     sums = [added(each) for each in passes]
-    return is_known(sums, max(0.03 * median(sums), 0.2))
+    return is_known(sums, max(0.05 * median(sums), 0.3))
 
 
 def added(turn: Facts) -> float:
