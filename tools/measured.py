@@ -77,7 +77,7 @@ def machine(data: Facts) -> str:
     return (
         f"Measured in one run on a machine of {about['cores']} cores ({about['system']}), one thread, "
         f"with Python {about['python']}, Graphviz {about['graphviz']}{program}, {versions}. "
-        f"Every measurement had a process of its own, and {about['limit']} s at most.{note}"
+        f"Every measurement had processes of its own, and {about['limit']} s at most for each picture.{note}"
     )
 
 
