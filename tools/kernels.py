@@ -7,6 +7,7 @@ Gives environment variables; starts nothing. Whatever could make an output diffe
 from __future__ import annotations
 
 import os
+import platform
 from pathlib import Path
 
 __all__ = ["settle"]
@@ -24,6 +25,8 @@ SAME_SUMS = {  # one set of instructions on every x86 processor: else the last d
     "ATEN_CPU_CAPABILITY": "avx2",
     "ONEDNN_MAX_CPU_ISA": "AVX2",
     "MKL_CBWR": "COMPATIBLE",
+    "OPENBLAS_CORETYPE": "Haswell",
+    "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",  # what is not there is passed over
 }
 UNSET = ("MPLBACKEND", "PYTHONSTARTUP", "PYTHONWARNINGS", "FORCE_COLOR")
 # In place of the reader's own IPython settings: no history on disk, no warning that the kernel speaks TCP.
@@ -38,7 +41,8 @@ def settle(root: Path = ROOT, fast: bool = False) -> None:
 
     With `fast` the processor does what it can: for what is measured, not compared.
     """
-    os.environ.update(FIXED if fast else FIXED | SAME_SUMS)
+    same = not fast and platform.machine().lower() in ("x86_64", "amd64")
+    os.environ.update(FIXED | SAME_SUMS if same else FIXED)
     for name in UNSET:
         os.environ.pop(name, None)
     paths = [str(root), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
