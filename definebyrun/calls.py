@@ -211,7 +211,7 @@ def version_of(tensor: torch.Tensor) -> int:
 
 
 def is_large(tensor: torch.Tensor) -> bool:
-    """Whether a recording may not hold a tensor; never one that could be a stranger each time Python meets it."""
+    """Whether a recording may not hold a tensor. Only plain ones: these are the same object as long as they live."""
     return type(tensor) is torch.Tensor and tensor.numel() > LARGE
 
 

@@ -26,7 +26,7 @@ SECONDS, MOST = 0.8, 6
 MORE = 10
 """At most so many times as much, while what it adds is not known."""
 LEAST = 3
-"""Passes, however long they take."""
+"""Passes, unless they take as long as is spent at most."""
 
 
 # ---- in the process that measures ----
@@ -153,7 +153,7 @@ def take_turns(
 
 def _enough(passes: list[Facts], spent: float) -> bool:
     if spent >= MORE * SECONDS or len(passes) >= MORE * MOST:
-        return len(passes) >= LEAST or spent >= MORE * SECONDS
+        return True
     if len(passes) < LEAST or (spent < SECONDS and len(passes) < MOST):
         return False
     sums = [added(each) for each in passes]
