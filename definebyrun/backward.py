@@ -74,15 +74,14 @@ class Watcher:
 
         Of all others it is known that they hold nothing, or what code in the pass has put there.
         """
-        empty = []
+        leaves, self._leaves = self._leaves, []  # another thread may find more of them meanwhile
         with torch._C.DisableTorchFunction():
-            for node, number, leaf in self._leaves:
+            for node, number, leaf in leaves:
                 if leaf.grad is None and not leaf._post_accumulate_grad_hooks:
-                    empty.append((node, number, leaf))
+                    self._leaves.append((node, number, leaf))
                     self.ledger.hold_grad(leaf, None, None)
                 else:
                     self._read_before(node, number, leaf)
-        self._leaves = empty
 
     def _about_to_run(self, number: int, leaf: torch.Tensor | None, grad_outputs: Grads) -> None:
         with torch._C.DisableTorchFunction():

@@ -36,7 +36,8 @@ class Side:
     """What stands on one side of a card: ways, from top to bottom, and the room that they take."""
 
     def __init__(self, ways: list[list[Link]], sizes: Sizes) -> None:
-        self.ways, self.reach, self.height = ways, 0.0, 0.0
+        self.ways = ways
+        self.gap = self.wide = self.reach = self.height = 0.0
         self.links = [link for way in ways for link in way]
         if ways:
             texts = [f.text for way in ways for f in way[-1].flows]

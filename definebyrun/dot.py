@@ -67,14 +67,12 @@ ALONE = {"A": "#0b7a63", "B": "#9a3a78"}
 
 def card_size(card: Card) -> tuple[float, float]:
     """Width and height of a card in points, wide enough for the longest text that any of its states shows."""
-    badge, rows = badge_of(card), (card.values, card.more_values, card.grads, card.more_grads)
-    still = [text for text in (card.function, card.origin) if text]
+    badge, rows = badge_of(card), card.rows()
     head = len(card.title) * 1.04 + (len(badge) + 2) * SMALL * bool(badge)
     mark = 2 + max([len(state.text) for state in card.keeps]) if card.keeps else 0
     texts = [len(state.text) for row in rows for state in row]
-    longest = max(head, (len(card.function) + mark) * SMALL, *texts, *map(len, still), 9)
-    high = 1 + sum(map(bool, rows)) + len(still)
-    return round(longest * CHAR + 2 * PAD, 1), high * ROW + PAD
+    longest = max(head, (len(card.function) + mark) * SMALL, *texts, 9)
+    return round(longest * CHAR + 2 * PAD, 1), (1 + len(rows)) * ROW + PAD
 
 
 def to_dot(

@@ -139,10 +139,10 @@ class Names:
             self._names[id(thing)] = name
 
     def _read(self, variables: dict[str, Any]) -> None:
-        containers, known, kinds = [], self._names, self._kinds
+        containers, kinds = [], self._kinds
         for name, thing in list(variables.items()):
             kind = kinds.get(type(thing)) or self._kind(type(thing))
-            if kind == NAMELESS or (id(thing) in known and self.of(thing) is not None):
+            if kind == NAMELESS or self.of(thing) is not None:
                 continue
             if name[0] == "_" or name in ("self", "In", "Out"):
                 continue

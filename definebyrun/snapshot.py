@@ -25,14 +25,7 @@ SPAN = 2**17
 FEW = 16
 """So few elements are read one by one; more are copied as bytes, where their memory can be."""
 
-CODES = {
-    torch.float32: ("f", 4),
-    torch.float64: ("d", 8),
-    torch.int64: ("q", 8),
-    torch.int32: ("i", 4),
-}
-"""As `array` calls them, and the bytes of a number."""
-QUANTIZED = {torch.qint8, torch.quint8, torch.qint32, torch.quint4x2, torch.quint2x4}
+CODES = {torch.float32: "f", torch.float64: "d", torch.int64: "q", torch.int32: "i"}
 PLAIN = (torch.Tensor, torch.nn.Parameter)
 _is_wrapped = torch._C._functorch.is_functorch_wrapped_tensor
 
@@ -50,8 +43,7 @@ def snapshot(tensor: torch.Tensor) -> Value:
 def unseen_snapshot(tensor: torch.Tensor) -> Value:
     """The same for who has switched torch functions off already, as the recorder has."""
     plain = type(tensor) in PLAIN
-    shape, kind = tuple(tensor.shape) if plain else _shape(tensor), tensor.dtype
-    dtype = _name(kind)
+    shape, dtype = tuple(tensor.shape) if plain else _shape(tensor), _name(tensor.dtype)
     # a fake tensor that is asked for numbers leaves a mark on the tracing that it is for
     fake = not plain and type(tensor).__name__ == "FakeTensor"
     if tensor.layout is not torch.strided or fake or _is_wrapped(tensor):
@@ -62,13 +54,13 @@ def unseen_snapshot(tensor: torch.Tensor) -> Value:
             return Value(shape, dtype)
         several = plain and FEW < count <= KEEP
         if several and tensor.is_cpu and tensor.is_contiguous():
-            copied = _bytes(tensor, count)
+            copied = _bytes(tensor)
             if copied is not None:
                 return Value(shape, dtype, copied)
+        if tensor.is_meta or tensor.is_quantized:
+            return Value(shape, dtype)
         if count == 0:
             return Value(shape, dtype, ())
-        if tensor.is_meta or kind in QUANTIZED:
-            return Value(shape, dtype)
         if not torch._C._len_torch_dispatch_stack():
             return _content(tensor, shape, dtype, count, several)
         with _disable_current_modes():  # a mode of the learner's would see what is done here
@@ -93,7 +85,7 @@ def _content(
     tensor: torch.Tensor, shape: tuple[int, ...], dtype: str, count: int, several: bool
 ) -> Value:
     if several:
-        copied = _bytes(tensor.detach().cpu().contiguous(), count)
+        copied = _bytes(tensor.detach().cpu().contiguous())
         if copied is not None:
             return Value(shape, dtype, copied)
     if len(shape) < 2 and count <= KEEP:
@@ -129,11 +121,11 @@ def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _bytes(tensor: torch.Tensor, count: int) -> Numbers | None:
+def _bytes(tensor: torch.Tensor) -> Numbers | None:
     """The content of a contiguous tensor as bytes; None where `array` does not read them, or they are not in memory."""
-    code, each = CODES.get(tensor.dtype, ("", 0))
-    place = 0 if not code or tensor.is_neg() else tensor.data_ptr()
-    return Numbers(code, _memory(count * each).from_address(place).raw) if place else None
+    code = CODES.get(tensor.dtype)
+    place = 0 if code is None or tensor.is_neg() else tensor.data_ptr()
+    return Numbers(code, _memory(tensor.nbytes).from_address(place).raw) if code and place else None
 
 
 @lru_cache(maxsize=256)

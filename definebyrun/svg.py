@@ -216,18 +216,21 @@ def _dash(card: Card) -> str:
 
 def _text(kind: str, x: str, y: float, words: str, end: bool = False, extra: str = "") -> str:
     """A text at a place, `x` as it is written: many stand one below the other."""
-    anchor = ' text-anchor="end"' if end else ""
-    return f'<text class="{kind}" x="{x}" y="{y:.1f}"{anchor}{extra}>{_escaped(words)}</text>'
+    return _worded(kind, _at(x, y, end) + extra, words)
 
 
-def _escaped(words: str) -> str:
-    return escape(words) if _SPECIAL.search(words) else words
+def _at(x: str, y: float, end: bool) -> str:
+    return f'x="{x}" y="{y:.1f}"' + (' text-anchor="end"' if end else "")
+
+
+def _worded(kind: str, place: str, words: str) -> str:
+    words = escape(words) if _SPECIAL.search(words) else words
+    return f'<text class="{kind}" {place}>{words}</text>'
 
 
 def _states(kind: str, x: str, y: float, states: list[State], end: bool = False) -> list[str]:
     """One text for each state; all but the last are off."""
-    place = f'x="{x}" y="{y:.1f}"' + (' text-anchor="end"' if end else "")
-    texts, last = [], len(states) - 1
+    place, texts, last = _at(x, y, end), [], len(states) - 1
     for at, state in enumerate(states):
         since, words = state.since, state.text
         names = f"{kind} dbr-not" if words.endswith("not yet") else kind
@@ -235,5 +238,5 @@ def _states(kind: str, x: str, y: float, states: list[State], end: bool = False)
         if at < last:
             when += f' data-u="{states[at + 1].since}"'
             names += " dbr-off"
-        texts.append(f'<text class="{names}" {place}{when}>{_escaped(words)}</text>')
+        texts.append(_worded(names, place + when, words))
     return texts

@@ -244,7 +244,6 @@ def pictures(name: str, before: dict[str, str]) -> list[dict[str, Any]]:
             asked[tool] = Answering(code(DRAWN, tool, name))
             row |= asked[tool].answer(LIMIT)
             if "state" in row:
-                finish(row, TOOLS[tool].runs_backward)
                 asked.pop(tool).end()
         for tool, found in take_turns(asked, LIMIT, set_against).items():
             passes[tool] += found
@@ -254,6 +253,8 @@ def pictures(name: str, before: dict[str, str]) -> list[dict[str, Any]]:
     for tool, row in rows.items():
         if passes[tool]:
             row |= summary(passes[tool]) | {"state": "drawn"}
+        else:
+            finish(row, TOOLS[tool].runs_backward)
     return [rounded(row) for row in rows.values()]
 
 
