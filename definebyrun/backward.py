@@ -102,16 +102,22 @@ class Watcher:
         run, ran = self._runs.setdefault(task, (len(self._runs), []))
         if torch.is_grad_enabled():  # in a pass it is on with `create_graph=True`
             self._see_made(number, leaf, grad_inputs, grad_outputs, run)
+        seen: dict[int, Value | None] = {}  # by id of a gradient: what is in it
         if number in self._before:
             received, before = self._before.pop(number)
         else:
             received = self._received(number, grad_outputs, task)
             before = None if leaf is None else ledger.held_grad(leaf)
+            if leaf is None:
+                seen = dict(zip(map(id, grad_outputs), received, strict=True))
         passed = []
         for slot, grad in enumerate(grad_inputs):
             edge = ledger.edge_at.get((number, slot))
             if grad is not None and edge is not None:
-                ledger.edge_grads[edge] = value = snapshot(grad)
+                value = seen.get(id(grad))  # an addition passes on what has arrived, twice
+                if value is None:
+                    value = seen[id(grad)] = snapshot(grad)
+                ledger.edge_grads[edge] = value
                 passed.append((edge, value))
                 _, target, input_nr, _ = ledger.graph.edges[edge]
                 way = (task, target, input_nr)

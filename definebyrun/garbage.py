@@ -2,7 +2,7 @@
 
 Nearly all that a recording makes lives to its end, and a full collection goes through all of it again and again: the
 longer the recording, the dearer each operation would be. Young garbage is collected, it may be the learner's, but for
-every ten times as many new objects: about so many more are made, and most of what is gone through is the recording's.
+thirty times as many new objects: about so many more are made, and most of what is gone through is the recording's.
 A drawing runs no code of the learner's and leaves next to no garbage: no collection has anything to find there.
 `gc.collect()` works in both.
 """
@@ -17,7 +17,7 @@ from threading import Lock
 __all__ = ["collections_wait", "full_collections_wait"]
 
 NEVER = 2**30
-MORE = 10
+MORE = 30
 """A recording makes so many times the objects of a plain run, or more: about thirty for each operation."""
 
 Thresholds = tuple[int, int, int]
@@ -40,7 +40,7 @@ def full_collections_wait() -> Iterator[None]:
 
     >>> before = gc.get_threshold()
     >>> with full_collections_wait(), full_collections_wait():
-    ...     gc.get_threshold() == (10 * before[0], before[1], NEVER)
+    ...     gc.get_threshold() == (30 * before[0], before[1], NEVER)
     True
     >>> gc.get_threshold() == before
     True

@@ -27,7 +27,16 @@ from .snapshot import unseen_snapshot as snapshot
 from .source import Sources
 from .trace import Call, Edge, Grad, Node, Op, Saved, Step, Tensor, Trace
 from .values import Value
-from .walk import ACCUMULATE, Graph, is_leaf, kind_of, leaf_kind_of, leaf_of, node_of
+from .walk import (
+    ACCUMULATE,
+    Graph,
+    is_leaf,
+    kind_of,
+    leaf_kind_of,
+    leaf_of,
+    next_sequence_nr,
+    node_of,
+)
 
 __all__ = ["Ledger"]
 
@@ -75,8 +84,7 @@ class Ledger:
         self._held: list[Any] = []
         self._thread = get_ident()
         self._recomputed = Recomputed()
-        with torch._C.DisableTorchFunction(), torch.inference_mode(False), torch.enable_grad():
-            self._first = (torch.zeros((), requires_grad=True) + 0).grad_fn._sequence_nr()
+        self._first = next_sequence_nr()
 
     # ---- operations ----
 

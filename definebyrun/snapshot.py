@@ -12,7 +12,7 @@ from functools import cache, lru_cache
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
-from .values import Numbers, Value
+from .values import Numbers, Value, bounds_of
 
 __all__ = ["KEEP", "snapshot", "unfilled", "unseen_snapshot"]
 
@@ -23,7 +23,7 @@ SPAN = 2**17
 """Of tensors with more elements than this not even the range is read, so that large models stay quick to record."""
 
 FEW = 16
-"""So few elements are read one by one; more are copied as bytes, where their memory can be."""
+"""So few elements are read one by one; more are read where they lie, if they are in this machine's memory."""
 
 CODES = {torch.float32: "f", torch.float64: "d", torch.int64: "q", torch.int32: "i"}
 PLAIN = (torch.Tensor, torch.nn.Parameter)
@@ -44,19 +44,19 @@ def unseen_snapshot(tensor: torch.Tensor) -> Value:
     """The same for who has switched torch functions off already, as the recorder has."""
     plain = type(tensor) in PLAIN
     shape, dtype = tuple(tensor.shape) if plain else _shape(tensor), _name(tensor.dtype)
-    # a fake tensor that is asked for numbers leaves a mark on the tracing that it is for
-    fake = not plain and type(tensor).__name__ == "FakeTensor"
-    if tensor.layout is not torch.strided or fake or _is_wrapped(tensor):
-        return Value(shape, dtype)
     try:
         count = tensor.numel()
         if count > SPAN:
             return Value(shape, dtype)
-        several = plain and FEW < count <= KEEP
-        if several and tensor.is_cpu and tensor.is_contiguous():
-            copied = _bytes(tensor)
-            if copied is not None:
-                return Value(shape, dtype, copied)
+        several = plain and count > FEW
+        if several:
+            found = _in_memory(tensor, shape, dtype, count)
+            if found is not None:
+                return found
+        # a fake tensor that is asked for numbers leaves a mark on the tracing that it is for
+        fake = not plain and type(tensor).__name__ == "FakeTensor"
+        if tensor.layout is not torch.strided or fake or _is_wrapped(tensor):
+            return Value(shape, dtype)
         if tensor.is_meta or tensor.is_quantized:
             return Value(shape, dtype)
         if count == 0:
@@ -81,51 +81,61 @@ def _shape(tensor: torch.Tensor) -> tuple[int, ...]:
         return ()
 
 
+def _in_memory(
+    tensor: torch.Tensor, shape: tuple[int, ...], dtype: str, count: int
+) -> Value | None:
+    """What stands in this machine's memory, read there without any torch call; None where that cannot be."""
+    if not (tensor.is_cpu and tensor.is_contiguous()):
+        return None
+    code = CODES.get(tensor.dtype)
+    place = 0 if code is None or tensor.is_neg() else tensor.data_ptr()
+    if not place:
+        return None
+    memory = _memory(tensor.nbytes).from_address(place)
+    if count <= KEEP:
+        return Value(shape, dtype, Numbers(code, memory.raw))
+    bounds = bounds_of(memory, code)
+    return None if bounds is None else _ranged(shape, dtype, *bounds)
+
+
 def _content(
     tensor: torch.Tensor, shape: tuple[int, ...], dtype: str, count: int, several: bool
 ) -> Value:
-    if several:
-        copied = _bytes(tensor.detach().cpu().contiguous())
-        if copied is not None:
-            return Value(shape, dtype, copied)
-    if len(shape) < 2 and count <= KEEP:
+    if len(shape) < 2 and count <= FEW:
         found = tensor.tolist()
         return Value(shape, dtype, tuple(found) if shape else (found,))
-    plain = tensor.detach() if tensor.requires_grad else tensor
+    bare = tensor.detach()
     if count <= KEEP:
-        return Value(shape, dtype, tuple(plain.reshape(-1).tolist()))
-    if plain.is_complex():
+        near = _in_memory(bare.cpu().contiguous(), shape, dtype, count) if several else None
+        return near or Value(shape, dtype, tuple(bare.reshape(-1).tolist()))
+    if bare.is_complex():
         return Value(shape, dtype)
-    if not plain.is_contiguous():
-        low, high = _range(_as_it_lies(plain))
-        if low and high:  # which of 0.0 and -0.0 is found may depend on the order
-            return Value(shape, dtype, None, low, high)
-    return Value(shape, dtype, None, *_range(plain))
+    bare = bare if bare.is_contiguous() else _as_it_lies(bare)
+    near = _in_memory(bare, shape, dtype, count) if several else None
+    return near or _ranged(shape, dtype, *_range(bare))
 
 
-def _range(plain: torch.Tensor) -> tuple[float, float]:
+def _ranged(shape: tuple[int, ...], dtype: str, low: float, high: float) -> Value:
+    """A range. Its zeros have no sign: which of 0.0 and -0.0 is found depends on the order, and on the processor."""
+    return Value(shape, dtype, None, low + 0.0, high + 0.0)
+
+
+def _range(bare: torch.Tensor) -> tuple[float, float]:
     try:
-        low, high = plain.aminmax()
+        low, high = bare.aminmax()
     except NotImplementedError:  # float8 and the wider unsigned integers
-        low, high = (plain.float() if plain.is_floating_point() else plain.long()).aminmax()
-    return float(low), float(high)
+        low, high = (bare.float() if bare.is_floating_point() else bare.long()).aminmax()
+    return float(low.item()), float(high.item())
 
 
-def _as_it_lies(plain: torch.Tensor) -> torch.Tensor:
+def _as_it_lies(bare: torch.Tensor) -> torch.Tensor:
     """The same elements in the order in which they lie in memory: a transposed matrix needs no copy then."""
-    return plain.permute(sorted(range(plain.dim()), key=plain.stride, reverse=True))
+    return bare.permute(sorted(range(bare.dim()), key=bare.stride, reverse=True))
 
 
 @cache
 def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
-
-
-def _bytes(tensor: torch.Tensor) -> Numbers | None:
-    """The content of a contiguous tensor as bytes; None where `array` does not read them, or they are not in memory."""
-    code = CODES.get(tensor.dtype)
-    place = 0 if code is None or tensor.is_neg() else tensor.data_ptr()
-    return Numbers(code, _memory(tensor.nbytes).from_address(place).raw) if code and place else None
 
 
 @lru_cache(maxsize=256)
