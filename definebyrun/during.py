@@ -35,7 +35,8 @@ class Engine:
     """
 
     def __init__(self, mode: TorchFunctionMode, begin: Callable[[], None]) -> None:
-        self._mode, self._begin, self._thread = mode, begin, get_ident()
+        self._mode: TorchFunctionMode | None = mode
+        self._begin, self._thread = begin, get_ident()
         self._before: Callable[..., Any] | None = None
         self.is_away = False  # whether what runs is kept out of the mode's sight
         # whether the pass that is running is recorded itself: `create_graph=True`
@@ -47,17 +48,22 @@ class Engine:
         torch.autograd._engine_run_backward = self._run  # type: ignore[assignment]
 
     def off(self) -> None:
-        """Put the engine back as it was."""
+        """Put the engine back as it was, and let go of what this one led to: somebody may have kept it.
+
+        So do the tables of `torch.overrides`, which hold the `torch.compile` that they find when they are made.
+        """
         torch.autograd._engine_run_backward = self._before  # type: ignore[assignment]
+        self._mode, self._begin = None, _nothing
 
     def _run(self, *args: Any, **kwargs: Any) -> Any:
         assert self._before is not None
         self._begin()
-        seen = self.is_away or self._mode in _get_current_function_mode_stack()
+        mode = self._mode
+        seen = mode is None or self.is_away or mode in _get_current_function_mode_stack()
         if seen or get_ident() != self._thread:
             return self._before(*args, **kwargs)
         outer, self.creates = self.creates, len(args) > 3 and bool(args[3])
-        _push_mode(self._mode)
+        _push_mode(mode)
         try:
             return self._before(*args, **kwargs)
         finally:
@@ -82,6 +88,10 @@ class Engine:
                 _pop_mode()
             for each in (self._mode, *reversed(above)) if on else ():
                 _push_mode(each)
+
+
+def _nothing() -> None:
+    """Nobody asks any more."""
 
 
 @contextmanager

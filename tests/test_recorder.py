@@ -19,6 +19,9 @@ from torch.utils.checkpoint import checkpoint
 
 import definebyrun as dbr
 from definebyrun import calls, ledger
+from definebyrun.backward import Watcher
+from definebyrun.ledger import Ledger
+from definebyrun.recorder import Recorder
 from definebyrun.snapshot import snapshot
 
 
@@ -709,6 +712,25 @@ def test_a_tape_keeps_no_tensor_alive_and_leaves_no_hook() -> None:
     (w * 2).sum().backward()
     assert len(tape.steps) == steps
     assert not torch.nn.modules.module._global_forward_pre_hooks
+
+
+def test_what_a_recording_held_is_gone_with_its_end_without_the_collector() -> None:
+    import gc
+
+    def there() -> set[type]:
+        return {type(thing) for thing in gc.get_objects()} & {Ledger, Recorder, Watcher}
+
+    gc.collect()
+    gc.disable()
+    try:
+        with dbr.record() as tape:
+            torch.ones(3, requires_grad=True).exp().sum().backward()
+            assert there() == {Ledger, Recorder, Watcher}
+        assert there() == {Recorder}
+        del tape
+        assert there() == set()
+    finally:
+        gc.enable()
 
 
 def test_what_locals_returned_stays_as_it_is() -> None:
