@@ -6,6 +6,7 @@ A hook only looks: it changes no gradient. Gradients are copied at once, because
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 from weakref import ref
@@ -33,6 +34,16 @@ class _Sent(NamedTuple):
     value: Value
 
 
+@dataclass(slots=True)
+class _Pass:
+    """A backward pass: its number, the place that started it, whether it frees the graph, the nodes that have run."""
+
+    number: int
+    stack: Stack
+    freed: bool
+    ran: list[int] = field(default_factory=list)
+
+
 class Watcher:
     """Hangs hooks on nodes and writes a step into the ledger whenever one has run.
 
@@ -43,7 +54,7 @@ class Watcher:
         self.ledger = Ledger(self._watch)
         self._where = where
         self._handles: list[Any] = []
-        self._runs: dict[int, tuple[int, list[int]]] = {}
+        self._passes: dict[int, _Pass] = {}
         self._before: dict[int, tuple[Received, Value | None]] = {}
         self._travelling: dict[tuple[int, int, int], _Sent | None] = {}
         self._hooks = self._about_to_run, self._has_run  # bound once, not for every node
@@ -99,9 +110,9 @@ class Watcher:
     ) -> None:
         """A node has run: note what arrived, what it passed on, and what that did to a leaf's `.grad`."""
         ledger, task = self.ledger, torch._C._current_graph_task_id()
-        run, ran = self._runs.setdefault(task, (len(self._runs), []))
+        here = self._passes.get(task) or self._begun(task)
         if torch.is_grad_enabled():  # in a pass it is on with `create_graph=True`
-            self._see_made(number, leaf, grad_inputs, grad_outputs, run)
+            self._see_made(number, leaf, grad_inputs, grad_outputs, here.number)
         seen: dict[int, Value | None] = {}  # by id of a gradient: what is in it
         if number in self._before:
             received, before = self._before.pop(number)
@@ -112,7 +123,7 @@ class Watcher:
                 seen = dict(zip(map(id, grad_outputs), received, strict=True))
         passed = []
         for slot, grad in enumerate(grad_inputs):
-            edge = ledger.edge_at.get((number, slot))
+            edge = ledger.graph.edge_at.get((number, slot))
             if grad is not None and edge is not None:
                 value = seen.get(id(grad))  # an addition passes on what has arrived, twice
                 if value is None:
@@ -124,8 +135,8 @@ class Watcher:
                 met = way in self._travelling  # and its sum is another tensor
                 self._travelling[way] = None if met else _Sent(ref(grad), version_of(grad), value)
         node = ledger.nodes[number]
-        node.order, node.grad = len(ran), received[0] if received else None
-        ran.append(number)
+        node.order, node.grad = len(here.ran), received[0] if received else None
+        here.ran.append(number)
         value = None
         if leaf is not None:
             held = leaf.grad
@@ -136,25 +147,31 @@ class Watcher:
                 index=len(ledger.steps),
                 phase="backward",
                 node=number,
-                stack=self._where(),
+                stack=here.stack,
                 received=received,
                 passed=tuple(passed),
                 before=before,
                 after=value,
-                run=run,
-                freed=not torch._C._autograd._get_current_graph_task_keep_graph(),
+                run=here.number,
+                freed=here.freed,
             )
         )
+
+    def _begun(self, task: int) -> _Pass:
+        """A pass that has shown nothing of itself so far."""
+        keeps = torch._C._autograd._get_current_graph_task_keep_graph()
+        begun = self._passes[task] = _Pass(len(self._passes), self._where(), not keeps)
+        return begun
 
     @property
     def runs(self) -> int:
         """How many backward runs there have been."""
-        return len(self._runs)
+        return len(self._passes)
 
     def run_now(self) -> int:
         """The number of the backward run that is going on."""
         task = torch._C._current_graph_task_id()
-        return self._runs.setdefault(task, (len(self._runs), []))[0]
+        return (self._passes.get(task) or self._begun(task)).number
 
     def _see_made(
         self,

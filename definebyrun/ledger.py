@@ -6,7 +6,7 @@ are new and to whom they belong, what they keep. The ledger watches nothing; it 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import count, islice
 from threading import get_ident
@@ -66,7 +66,6 @@ class Ledger:
         # Nodes that a backward pass has made, until the call of `grad` that ran it is entered.
         self.unclaimed: list[int] = []
         self.edge_grads: dict[int, Value] = {}
-        self.edge_at: dict[tuple[int, int], int] = {}  # by node and place in its `next_functions`
         self._current: dict[int, int] = {}  # by id of a tensor: its newest version here
         self._counter: dict[int, int] = {}  # by id of a tensor: PyTorch's version counter then
         self._stale: set[int] = set()  # ids of tensors whose memory was changed through another
@@ -97,8 +96,7 @@ class Ledger:
             call = self.calls[call].outer
         op.scope = "" if call is None else self.calls[call].path
         edges = [node_of(tensor) for tensor in results]
-        if any(edges) or any(tensor._is_view() for tensor in results):
-            self._discover(results, number, edges)
+        self._discover(results, number, edges)
         if op.name in UNFILLED:
             self._unfilled.update(s._cdata for s in map(storage_of, results) if s is not None)
         pairs = zip(results, edges, strict=True)
@@ -109,7 +107,7 @@ class Ledger:
                 tensor = self._object(index)
                 known = self._versions[index].kind in ("leaf", "parameter")
                 if known and tensor is not None and id(tensor) in self._stale:
-                    self._enter(tensor, number)
+                    self._enter(tensor, number, node_of(tensor))
         self._read_saved()
         self.steps.append(Step.draft(len(self.steps), "forward", op=number, stack=op.stack))
 
@@ -191,7 +189,7 @@ class Ledger:
         if known is None:
             if edge is None or is_leaf(tensor) or edge[0] in self.graph:
                 return self._enter(tensor, None, edge)
-            return self._unseen(tensor, edge[0], [])
+            return self._unseen(tensor, edge, [])
         version = self._versions[known]
         fresh = self._is_fresh(tensor)
         if fresh and (version.node is None) == (edge is None):
@@ -200,11 +198,11 @@ class Ledger:
             return self._change_kind(known, tensor)
         if edge is not None and not is_leaf(tensor) and edge[0] not in self.graph:
             if isinstance(edge[0], torch.autograd.function.BackwardCFunction):
-                return self._unseen(tensor, edge[0], [known])
-            self._discover([tensor], version.op)
+                return self._unseen(tensor, edge, [known])
+            self._discover([tensor], version.op, [edge])
         if self.is_new(tensor):
             self._fill(tensor)
-        index = self._enter(tensor, version.op)
+        index = self._enter(tensor, version.op, edge)
         self._read_saved()
         return index
 
@@ -234,17 +232,17 @@ class Ledger:
         version, edge = self._versions[index], node_of(tensor)
         version.kind, version.node = kind_of(tensor), None
         if edge is not None:
-            self._discover([tensor], None)
+            self._discover([tensor], None, [edge])
             version.node = self.graph.index[edge[0]]
             self.nodes[version.node].leaf = index
         return index
 
-    def _unseen(self, tensor: torch.Tensor, node: Any, inner: list[int]) -> int:
+    def _unseen(self, tensor: torch.Tensor, edge: Way, inner: list[int]) -> int:
         """A result whose operation no call has shown: older than the recording, or a custom `Function`."""
-        if self._older(node):
-            self._discover([tensor], None)
-            return self._enter(tensor, None)
-        name = node.name().rpartition("::")[2].rstrip("0123456789").removesuffix("Backward")
+        if self._older(edge[0]):
+            self._discover([tensor], None, [edge])
+            return self._enter(tensor, None, edge)
+        name = edge[0].name().rpartition("::")[2].rstrip("0123456789").removesuffix("Backward")
         op = draft_of(name, tuple(inner))
         op.opaque = True
         forward = next((f for f in reversed(self.forwards) if f.name == name), None)
@@ -255,9 +253,9 @@ class Ledger:
         self.add(op, [tensor])
         return op.outputs[0]
 
-    def _enter(self, tensor: torch.Tensor, op: int | None, edge: Way | None = None) -> int:
+    def _enter(self, tensor: torch.Tensor, op: int | None, edge: Way | None) -> int:
         """Number a version of a tensor that an operation has made, or that is seen for the first time."""
-        index, key, edge = len(self._versions), id(tensor), edge or node_of(tensor)
+        index, key = len(self._versions), id(tensor)
         leaf, node, output_nr = edge is None or is_leaf(tensor), None, 0
         if edge is not None:
             node, output_nr = self.graph.index.get(edge[0]), edge[1]
@@ -354,18 +352,17 @@ class Ledger:
         return self.graph.index[edge[0]]
 
     def _discover(
-        self, tensors: list[torch.Tensor], op: int | None, edges: list[Way | None] | None = None
+        self, tensors: list[torch.Tensor], op: int | None, edges: Iterable[Way | None]
     ) -> None:
-        """Find the nodes that these tensors hang from; new ones belong to this operation."""
-        roots = [edge[0] for edge in edges or map(node_of, tensors) if edge is not None]
+        """Find the nodes that these tensors hang from by these edges; new ones belong to this operation."""
+        roots = [edge[0] for edge in edges if edge is not None]
         for tensor in tensors:
             base = tensor._base if tensor._is_view() else None
             edge = None if base is None or is_leaf(base) else node_of(base)
             if edge is not None:
                 roots.append(edge[0])
         own = set(map(id, tensors))
-        first = len(self.graph.edges)
-        for node in self.graph.add(roots):
+        for node in self.graph.add(roots) if roots else ():
             number, name = self.graph.index[node], node.name()
             leaf = node.variable if name == ACCUMULATE else None
             maker = None if leaf is not None or self._older(node) else op
@@ -375,15 +372,12 @@ class Ledger:
                 self._unread.append((number, node))
             if leaf is not None and id(leaf) not in own:
                 self._meet(leaf, number)
-        for index in range(first, len(self.graph.edges)):
-            source, _, _, slot = self.graph.edges[index]
-            self.edge_at[source, slot] = index
 
     def _meet(self, leaf: torch.Tensor, node: int) -> None:
         """An edge leads to this leaf: enter it, or tell its entry which node it has."""
         known = self._current.get(id(leaf))
         if known is None:
-            known = self._enter(leaf, None)
+            known = self._enter(leaf, None, node_of(leaf))
         if self._versions[known].node is None:
             self._versions[known].node = node
             self._versions[known].kind = kind_of(leaf)
@@ -442,7 +436,7 @@ class Ledger:
     ) -> None:
         """Enter the nodes behind gradients that a recorded backward pass has just computed: no call made them."""
         first, tensors = len(self.nodes), [grad for grad in grads if grad is not None]
-        self._discover(tensors, None)
+        self._discover(tensors, None, map(node_of, tensors))
         self._note_made(first, tensors, run, within, step)
 
     def claim(self, op: int, first: int, run: int) -> None:

@@ -152,17 +152,18 @@ class Recorder(TorchFunctionMode):
             stack = self._look(caller)
             if is_getter(func) and name_of(func) == "grad":
                 return self._read_grad(args[0], call_there(func, args, kwargs))
-            call = arguments_of(args, kwargs)
-            given = [thing for thing in call if type(thing) is not str]
-            inputs = tuple([self._ledger.tensor(tensor) for tensor in given])
-            versions = [version_of(tensor) for tensor in given]
-            numbers = iter(inputs)
-            written = (
-                inputs
-                if len(given) == len(call)
-                else tuple([each if type(each) is str else next(numbers) for each in call])
-            )
-            op = draft_of(name_of(func), inputs, stack, written)
+            given: list[torch.Tensor] = []
+            versions, inputs, written = [], [], []
+            for thing in arguments_of(args, kwargs):
+                if type(thing) is str:
+                    written.append(thing)
+                else:
+                    number = self._ledger.tensor(thing)
+                    given.append(thing)
+                    inputs.append(number)
+                    written.append(number)
+                    versions.append(version_of(thing))
+            op = draft_of(name_of(func), tuple(inputs), stack, tuple(written))
             inference = torch.is_inference_mode_enabled()
             op.grad_enabled = torch.is_grad_enabled() and not inference
             node = running_node()

@@ -97,6 +97,7 @@ class Graph:
     def __init__(self) -> None:
         self.index: dict[Any, int] = {}
         self.edges: list[tuple[int, int, int, int]] = []
+        self.edge_at: dict[tuple[int, int], int] = {}  # by node and place in its `next_functions`
 
     def __contains__(self, node: Any) -> bool:
         return node in self.index
@@ -117,6 +118,7 @@ class Graph:
             number = index[node]
             for slot, (target, input_nr) in enumerate(following):
                 if target is not None:
+                    self.edge_at[number, slot] = len(self.edges)
                     self.edges.append((number, index[target], input_nr, slot))
         return list(new)
 
