@@ -47,8 +47,8 @@ Watch = Callable[[Any, int, torch.Tensor | None], None]
 class Ledger:
     """Numbers tensors, operations and nodes as they turn up. `watch` is told of every new node.
 
-    Nodes, leaves and small tensors are held while the recording lasts, so an `id` and a number stay theirs. Large
-    results are not: the run lets go of their memory as it would anyway, and with it goes what is known by their `id`.
+    Nodes, parameters and small tensors are held while the recording lasts, so an `id` and a number stay theirs. Large
+    tensors are not: the run lets go of their memory as it would anyway, and with it goes what is known by their `id`.
     """
 
     def __init__(self, watch: Watch) -> None:
@@ -78,7 +78,8 @@ class Ledger:
         self._unfilled: set[int] = set()  # storages in which nothing has been written yet
         self._grad_now: dict[int, Value | None] = {}  # by leaf: what its `.grad` is known to hold
         self._owners: dict[int, torch.Tensor] = {}  # by storage of a `.grad`: the leaf
-        self._read_grads: set[int] = set()  # ids of tensors that the run has read as a `.grad`
+        # by id: tensors that the run has read as a `.grad`; of large ones a reference
+        self._read_grads: dict[int, torch.Tensor | ref[torch.Tensor]] = {}
         self._unread: list[tuple[int, Any]] = []
         self._held: list[Any] = []
         self._thread = get_ident()
@@ -141,8 +142,8 @@ class Ledger:
 
     def read_grad(self, grad: torch.Tensor) -> None:
         """The run reads a leaf's `.grad`: that tensor is there from now on, not from the start."""
-        self._read_grads.add(id(grad))
-        self._held.append(grad)
+        key, known = id(grad), self._read_grads
+        known[key] = ref(grad, partial(known.pop, key)) if is_large(grad) else grad
 
     def note_grad(self, leaf: torch.Tensor) -> None:
         """Something else than its own node may have changed a leaf's `.grad`: note what it holds now."""
@@ -272,8 +273,7 @@ class Ledger:
         since = len(self.steps) if key in self._read_grads else 0
         held: Any = tensor
         # what nothing has been written to is known by its address alone
-        known = op is not None and memory is not None and memory not in self._unfilled
-        if known and is_large(tensor):
+        if memory is not None and memory not in self._unfilled and is_large(tensor):
             if earlier is None:
                 self.names.forget(key)
             held = ref(tensor, partial(self._gone, index, key, memory))
@@ -518,6 +518,7 @@ class Ledger:
         self._recomputed.end(self.nodes, self.steps)
         self._objects.clear()  # what waits for their end leads here
         self._memories.clear()
+        self._read_grads.clear()
         grads = self.edge_grads
         return Trace(
             tensors=sealed(self._versions, Tensor),

@@ -165,8 +165,25 @@ def test_a_random_program_is_recorded_as_pytorch_has_it(
             assert last.tolist() == tensor.grad.tolist()
 
 
+def out_of_sight(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """A tensor from elsewhere, as a loader of data gives them: no call shows it."""
+    with torch._C.DisableTorchFunction():
+        return (a.detach() * b.detach()).clone()
+
+
+def read_grad(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """A leaf's `.grad` is read, used, and taken away."""
+    leaf = a.detach().requires_grad_()
+    (leaf * b.detach()).sum().backward()
+    used = leaf.grad * 2
+    leaf.grad = None
+    return used.detach()
+
+
 SHORT_LIVED = (
     *OPS,
+    out_of_sight,
+    read_grad,
     lambda a, b: a.reshape(-1)[:4].view(2, 2),
     lambda a, b: (a * 1).add_(b),
     lambda a, b: (a.detach().clone(), b)[0].mul_(2),
@@ -213,6 +230,22 @@ def test_what_the_run_lets_go_of_is_recorded_like_what_it_keeps(
         with patch.object(calls, "LARGE", large), patch.object(ledger, "LARGE", large):
             said.append(recorded())
     assert said[0] == said[1]
+
+
+def test_a_recording_holds_no_batch_and_no_gradient_longer_than_the_run() -> None:
+    w = torch.nn.Parameter(torch.ones(5000))
+    alive: list[weakref.ref[torch.Tensor]] = []
+    with dbr.record() as tape:
+        for _ in range(3):
+            batch = out_of_sight(w, w)
+            (w * batch).sum().backward()
+            alive += [weakref.ref(batch), weakref.ref(w.grad)]
+            w.grad = None
+        while_recording = [each() is not None for each in alive]
+    assert while_recording == [False, False, False, False, True, False]
+    batches = [t for t in tape.tensors if t.name == "batch"]
+    assert [(t.kind, t.value.high) for t in batches] == [("constant", 1.0)] * 3
+    assert [grad.value is None for grad in tape.grads] == [True] * 3
 
 
 def test_a_recording_holds_no_large_result_longer_than_the_run() -> None:
