@@ -10,6 +10,7 @@ import io
 import json
 import re
 import shutil
+import socket
 from functools import partial
 from pathlib import Path
 
@@ -109,12 +110,57 @@ def test_a_larger_model_is_not_tried_where_the_smaller_one_failed(
     assert row["state"] == "not tried"
 
 
+def test_only_what_is_divided_by_each_other_gets_several_processes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    builds = dict.fromkeys(TOOLS, 30.0) | {"torchviz": 9.0}
+    asked: list[str] = []
+
+    class Answering:
+        state = ""
+
+        def __init__(self, code: str) -> None:
+            asked.append(next(tool for tool in TOOLS if f"('{tool}', " in code))
+
+        def answer(self, limit: float) -> dict[str, float]:
+            return {"plain": 1.0}
+
+        def end(self) -> None:
+            pass
+
+    def take_turns(asked: dict[str, Answering], *_: object) -> dict[str, list[dict[str, object]]]:
+        return {tool: [{"plain": 1.0, "parts": {"build": builds[tool]}}] for tool in asked}
+
+    monkeypatch.setattr(bench, "installed", lambda package: True)
+    monkeypatch.setattr(bench, "Answering", Answering)
+    monkeypatch.setattr(bench, "take_turns", take_turns)
+    rows = bench.pictures("MLP, 2 layers", {})
+    several = {"definebyrun", "definebyrun, all of it", "torchviz"}
+    assert {tool: asked.count(tool) for tool in TOOLS} == {
+        tool: bench.SITTINGS if tool in several else 1 for tool in TOOLS
+    }
+    assert {row["tool"]: row["passes"] for row in rows} == {t: asked.count(t) for t in TOOLS}
+
+
 SAYS = "import json, sys, time\nsay = lambda **facts: print(json.dumps(facts), flush=True)\n"
 
 
 def test_a_measurement_that_takes_too_long_keeps_what_it_had_said() -> None:
     found = bench_turns.ask(f"{SAYS}say(plain=2.0)\nprint('{{')\ntime.sleep(60)", 1)
     assert found == {"plain": 2.0, "state": "> 1 s"}
+
+
+def test_what_a_measurement_has_started_is_stopped_with_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(10)
+        where = server.getsockname()
+        waits = f"import socket, time; kept = socket.create_connection({where}); time.sleep(60)"
+        code = f"{SAYS}import subprocess\nsubprocess.run([sys.executable, '-c', {waits!r}])"
+        assert bench_turns.ask(code, 5) == {"state": "> 5 s"}
+        connection, _ = server.accept()
+        with connection:
+            connection.settimeout(10)
+            assert connection.recv(1) == b""  # nobody is at the other end any more
 
 
 def test_a_measurement_that_fails_says_by_which_error() -> None:

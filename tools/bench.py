@@ -17,7 +17,7 @@ import shutil
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import graphviz
 
 from tools import kernels
-from tools.bench_turns import Answering, ask, say, summary, take_turns, turns
+from tools.bench_turns import Answering, ask, say, summary, sums_of, take_turns, turns
 from tools.measured import PLACE, ROOT, report, span, words
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ LONGER = 240
 SLOW = 8000
 """Milliseconds: a drawer that takes so long is not asked twice: warming up hardly matters to it."""
 SITTINGS = 3
-"""How often each drawer gets a new process: where its things come to lie in memory makes a twentieth of its time."""
+"""How often those that are set against each other get new processes: where things lie in memory makes a twentieth."""
 SMALLER = {
     "RNN, 1,000 steps": "RNN, 200 steps",
     "chain of 20,000 operations": "chain of 2,000 operations",
@@ -236,10 +236,11 @@ def pictures(name: str, before: dict[str, str]) -> list[dict[str, Any]]:
         elif before.get(tool, "drawn") != "drawn":
             row["state"] = "not tried"
     passes: dict[str, list[Any]] = {tool: [] for tool in TOOLS}
+    wanted: Collection[str] = TOOLS
     for _ in range(SITTINGS):
         asked: dict[str, Answering] = {}
         for tool, row in rows.items():
-            if "state" in row:
+            if "state" in row or tool not in wanted:
                 continue
             asked[tool] = Answering(code(DRAWN, tool, name))
             row |= asked[tool].answer(LIMIT)
@@ -250,6 +251,7 @@ def pictures(name: str, before: dict[str, str]) -> list[dict[str, Any]]:
             asked[tool].end()
             if asked[tool].state:
                 rows[tool]["state"] = asked[tool].state
+        wanted = set_against(sums_of(passes))
     for tool, row in rows.items():
         if passes[tool]:
             row |= summary(passes[tool]) | {"state": "drawn"}

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -15,10 +17,21 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from statistics import median, quantiles
 from typing import Any
+from weakref import finalize
 
 from tools.measured import ROOT
 
-__all__ = ["Answering", "ask", "heard", "is_known", "say", "summary", "take_turns", "turns"]
+__all__ = [
+    "Answering",
+    "ask",
+    "heard",
+    "is_known",
+    "say",
+    "summary",
+    "sums_of",
+    "take_turns",
+    "turns",
+]
 
 Facts = dict[str, Any]
 SECONDS, MOST = 0.8, 6
@@ -61,12 +74,14 @@ class Answering:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             encoding="utf-8",
+            start_new_session=True,
         )
+        self._left = finalize(self, _stop, self._process)  # the bench was interrupted
 
     def answer(self, limit: float) -> Facts:
         """What it says now; `state` tells why there is no more of it, and is not there where it waits for a turn."""
         assert self._process.stdout is not None
-        late = threading.Timer(limit, self._process.kill)
+        late = threading.Timer(limit, _stop, [self._process])
         late.start()
         facts: Facts = {}
         for line in self._process.stdout:
@@ -95,6 +110,16 @@ class Answering:
         with contextlib.suppress(OSError):
             self._process.communicate()
         self._errors.close()
+        self._left.detach()
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    """Stop a process, and what it has started: a `dot`, say."""
+    with contextlib.suppress(ProcessLookupError):  # it has just ended
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
 
 
 def ask(code: str, limit: float) -> Facts:
@@ -145,10 +170,14 @@ def take_turns(
             else:
                 found[name].append(facts["turn"])
         unknown = {name for name in going if not _enough(found[name], spent[name])}
-        sums = {name: median(map(added, passes)) for name, passes in found.items() if passes}
-        group = {name for name in together(sums) if spent[name] < MORE * SECONDS}
+        group = {name for name in together(sums_of(found)) if spent[name] < MORE * SECONDS}
         going = [name for name in asked if name in unknown or (unknown & group and name in group)]
     return found
+
+
+def sums_of(found: dict[str, list[Facts]]) -> dict[str, float]:
+    """What each adds to the plain run by its passes so far, if there are any."""
+    return {name: median(map(added, passes)) for name, passes in found.items() if passes}
 
 
 def _enough(passes: list[Facts], spent: float) -> bool:
