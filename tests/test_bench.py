@@ -154,13 +154,14 @@ def test_what_a_measurement_has_started_is_stopped_with_it() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(10)
         where = server.getsockname()
-        waits = f"import socket, time; kept = socket.create_connection({where}); time.sleep(60)"
-        code = f"{SAYS}import subprocess\nsubprocess.run([sys.executable, '-c', {waits!r}])"
+        waits = (
+            f"kept = socket.create_connection({where}); time.sleep(20); kept.send(b'still here')"
+        )
+        code = f"{SAYS}import subprocess\nsubprocess.run([sys.executable, '-c', {f'import socket, time; {waits}'!r}])"
         assert bench_turns.ask(code, 5) == {"state": "> 5 s"}
         connection, _ = server.accept()
         with connection:
-            connection.settimeout(10)
-            assert connection.recv(1) == b""  # nobody is at the other end any more
+            assert connection.recv(10) == b""  # nobody is at the other end any more
 
 
 def test_a_measurement_that_fails_says_by_which_error() -> None:
