@@ -828,6 +828,21 @@ def test_the_range_of_a_tensor_does_not_depend_on_how_it_lies_in_memory() -> Non
         assert repr(snapshot(view)) == repr(plain)  # which tells 0.0 from -0.0, and finds NaN
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int64, torch.int32])
+def test_the_range_of_a_tensor_is_the_same_without_numpy(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    numbers = (10 * torch.randn(80, 100)).to(dtype)
+    given = [numbers, numbers.t(), numbers.relu(), -numbers.relu(), numbers[:, ::2]]
+    if dtype.is_floating_point:
+        given += [numbers.log(), numbers / 0, torch.full((5000,), -0.0, dtype=dtype)]
+    before = [repr(snapshot(tensor)) for tensor in given]
+    assert len(set(before)) > 3
+    monkeypatch.setattr("definebyrun.values.numpy", None)
+    assert [repr(snapshot(tensor)) for tensor in given] == before
+
+
 def test_large_tensors_keep_their_range_only() -> None:
     w = torch.linspace(-1, 1, 10_000, requires_grad=True)
     with dbr.record() as tape:
