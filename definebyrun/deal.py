@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections import Counter
 
+from .brief import brief, size
 from .cards import ENDS, LONG, SHARED, WIDTH, Card, Link, State
+from .labels import adds, node_label, op_step, short, tensor_label
 from .links import data_links, edge_links
 from .rows import Backward, clip, leaf_grads, node_grads, row_of
-from .text import adds, brief, node_label, op_step, short, size, tensor_label
 from .trace import Node, Op, Tensor, Trace, beside
 
 __all__ = ["count", "deal"]

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .cards import Card, Link
+from .labels import made_by
 from .meet import meet
-from .text import made_by
 from .trace import Block, Op, Tensor, Trace
 
 __all__ = ["Frame", "framed"]

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from typing import Self
 
 from . import plots
-from .text import size
+from .brief import size
 
 __all__ = ["Kept"]
 

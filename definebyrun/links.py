@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import replace
 
 from .cards import Card, Link
+from .labels import op_step
 from .rows import Backward, clip
-from .text import op_step
 from .trace import Tensor, Trace
 
 __all__ = ["data_links", "edge_links"]

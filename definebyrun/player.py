@@ -16,10 +16,10 @@ from markupsafe import Markup
 
 from .alone import address
 from .assets import asset
+from .brief import size
 from .cards import Card, Link
 from .sides import canonical, kept, legend, sentences, sizes
 from .svg import Picture
-from .text import size
 from .trace import Step, Trace
 
 __all__ = ["player", "still"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from .brief import brief
 from .cards import WIDTH, State
 from .memory import freed_at
-from .text import brief
 from .trace import Step, Trace
 from .values import Value, total
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from html import escape
 
-from .text import brief, grad_text, op_call, op_step, read_label, short, size, tensor_label
+from .brief import brief, size
+from .labels import op_call, op_step, read_label, short, tensor_label
+from .text import grad_text
 from .trace import Node, Trace
 
 __all__ = ["Table", "tabulate"]

@@ -18,13 +18,13 @@ import torch
 from torch import nn
 
 import definebyrun as dbr
+from definebyrun.brief import WIDE, brief
 from definebyrun.cards import SHARED
 from definebyrun.deal import deal
 from definebyrun.dot import card_size
 from definebyrun.layout import LayoutError, to_svg
 from definebyrun.memory import kept_after_steps
-from definebyrun.text import brief
-from definebyrun.words import WIDE, sentence
+from definebyrun.words import sentence
 
 ROOT = Path(__file__).parent.parent
 

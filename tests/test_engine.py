@@ -16,10 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import definebyrun as dbr
+from definebyrun.brief import brief
 from definebyrun.pieces import engine, scalar_engine
 from definebyrun.pieces.engine import RULES, WATCHERS, Tensor, cat, where
 from definebyrun.pieces.engine_tape import Recording
-from definebyrun.text import brief
 from tests.lesson_code import cells
 from tools import chapters
 
