@@ -1,35 +1,51 @@
 """Custom `Function`s at work: their forward is the learner's code, and what it computes lies within one call.
 
-PyTorch calls it from `Function.apply`, whose frame says which class it is and what it was given.
+PyTorch calls it without gradients, from native code that leaves no frame. So a running forward is known by its own
+frame: its code is that of a subclass's `forward`, and the context that it has been given says which call this is.
 """
 
 from __future__ import annotations
 
+import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 import torch
+from torch.autograd.function import BackwardCFunction, Function
 
 from .calls import tensors_in
 from .entries import Forward, Stack
 from .ledger import Ledger
+from .naming import let_go
 from .trace import Call
 
 __all__ = ["Functions"]
 
-APPLY = torch.autograd.Function.apply.__func__.__code__  # type: ignore[attr-defined]
+NO_SETUP = Function.setup_context
+"""What a class has that does without `setup_context`: its forward is given the context itself."""
 
 
 @dataclass
 class _Open:
-    """A running `apply`: its frame's id and arguments, which tell it from all others, and its call's number."""
+    """A running forward: its frame's id, a sequence number, how far it had come, and its call's number.
+
+    With a context the sequence number is that of its node, which no other call has. Without one it is the next
+    node's: it goes up with each call of a `Function`, this one's or one within it, and then the code goes on.
+    """
 
     frame: int
-    given: Any
+    sequence_nr: int
+    place: int
     call: int
+
+    def is_the_same(self, frame: FrameType, sequence_nr: int, has_context: bool) -> bool:
+        """Whether a frame that is seen now is this forward still."""
+        if self.frame != id(frame):
+            return False
+        return self.sequence_nr == sequence_nr or (not has_context and frame.f_lasti > self.place)
 
 
 class Functions:
@@ -38,42 +54,83 @@ class Functions:
     def __init__(self, ledger: Ledger, where: Callable[[FrameType | None], Stack]) -> None:
         self._ledger, self._where = ledger, where
         self._open: list[_Open] = []
+        self._classes: dict[CodeType, type[Function]] = {}  # by the code of a forward
+        self._known = -1  # how many classes there were then
+        self._met: dict[
+            int, tuple[CodeType, type[Function] | None]
+        ] = {}  # by id: hashing takes long
 
     def innermost(self, module: int | None) -> int | None:
         """The innermost call that is going on, given that of a module: calls that are open lie within each other."""
         if torch.is_grad_enabled():  # in a forward of a custom Function it is off
             return module
         running: list[_Open] = []
-        for frame in _applies():
-            variables = frame.f_locals
-            given = variables.get("args")
+        for frame, kind in self._forwards():
+            given = _arguments(frame)
+            sequence_nr = torch.autograd._get_sequence_nr()
+            has_context = kind.setup_context is NO_SETUP
+            if has_context:
+                ctx = given.pop(0) if given else None
+                if not isinstance(ctx, BackwardCFunction):  # the learner's own code has called it
+                    continue
+                kind, sequence_nr = type(ctx)._forward_cls, ctx._sequence_nr()  # type: ignore[attr-defined]
             at = len(running)
             known = self._open[at] if at < len(self._open) else None
-            if known is None or known.frame != id(frame) or known.given is not given:
+            if known is not None and known.is_the_same(frame, sequence_nr, has_context):
+                call = known.call
+            else:
                 outer = running[-1].call if running else None
                 outer = outer if module is None or (outer or -1) > module else module
-                known = _Open(id(frame), given, self._enter(frame, variables, outer))
-            running.append(known)
+                call = self._enter(frame, kind, given, outer)
+            running.append(_Open(id(frame), sequence_nr, frame.f_lasti, call))
         self._open = running
         if not running:
             return module
         return running[-1].call if module is None else max(module, running[-1].call)
 
-    def _enter(self, frame: FrameType, variables: dict[str, Any], outer: int | None) -> int:
+    def _enter(self, frame: FrameType, kind: type, given: list[Any], outer: int | None) -> int:
         calls, number = self._ledger.calls, len(self._ledger.calls)
-        inputs = [self._ledger.tensor(tensor) for tensor in tensors_in(variables.get("args"))]
-        name = getattr(variables.get("cls"), "__name__", "Function")
-        self._ledger.forwards.append(Forward(number, name, inputs, self._where(frame.f_back)))
-        calls.append(Call(number, "", name, outer))
+        inputs = [self._ledger.tensor(tensor) for tensor in tensors_in(given)]
+        place = self._where(frame.f_back)
+        self._ledger.forwards.append(Forward(number, kind.__name__, inputs, place))
+        calls.append(Call(number, "", kind.__name__, outer))
         return number
 
+    def _forwards(self) -> list[tuple[FrameType, type[Function]]]:
+        """The frames of forwards that led here, outermost first, with the classes that have them."""
+        frames = []
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None:
+            met = self._met.get(id(frame.f_code)) or self._meet(frame.f_code)
+            if met[1] is not None:
+                frames.append((frame, met[1]))
+            frame = frame.f_back
+        return frames[::-1]
 
-def _applies() -> list[FrameType]:
-    """The frames of `Function.apply` that led here, outermost first."""
-    frames = []
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        if frame.f_code is APPLY:
-            frames.append(frame)
-        frame = frame.f_back
-    return frames[::-1]
+    def _meet(self, code: CodeType) -> tuple[CodeType, type[Function] | None]:
+        if len(Function.__subclasses__()) != self._known:
+            self._known = len(Function.__subclasses__())
+            self._classes = {}
+            for kind in _below(Function):
+                own = getattr(inspect.unwrap(kind.forward), "__code__", None)
+                if own is not None:
+                    self._classes.setdefault(own, kind)
+        met = self._met[id(code)] = code, self._classes.get(code)
+        return met
+
+
+def _below(kind: type) -> Iterator[type[Function]]:
+    """All subclasses."""
+    for each in kind.__subclasses__():
+        yield each
+        yield from _below(each)
+
+
+def _arguments(frame: FrameType) -> list[Any]:
+    """What a function was called with, in order."""
+    code, variables = frame.f_code, frame.f_locals
+    several = code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS)
+    count = code.co_argcount + code.co_kwonlyargcount + several.bit_count()
+    given = [variables.get(name) for name in code.co_varnames[:count]]
+    let_go(frame, variables)
+    return given

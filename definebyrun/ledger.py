@@ -34,7 +34,6 @@ from .walk import (
     kind_of,
     leaf_kind_of,
     leaf_of,
-    next_sequence_nr,
     node_of,
 )
 
@@ -84,7 +83,7 @@ class Ledger:
         self._held: list[Any] = []
         self._thread = get_ident()
         self._recomputed = Recomputed()
-        self._first = next_sequence_nr()
+        self._first = torch.autograd._get_sequence_nr()  # of the next node that this thread makes
 
     # ---- operations ----
 

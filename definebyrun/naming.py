@@ -22,7 +22,7 @@ import torch
 from .callers import CALLED
 from .calls import is_large
 
-__all__ = ["Names", "is_library", "user_frames"]
+__all__ = ["Names", "is_library", "let_go", "user_frames"]
 
 _OURS = str(Path(__file__).parent) + os.sep
 _LIBRARIES = tuple(
@@ -66,7 +66,7 @@ def user_frames(
     return frames, False
 
 
-def _let_go(frame: FrameType, variables: Any) -> None:
+def let_go(frame: FrameType, variables: Any) -> None:
     """Empty the copy of a function's variables that Python before 3.13 leaves in the frame.
 
     It would keep every tensor alive that the function deletes later. A copy that somebody else holds too (the
@@ -100,7 +100,7 @@ class Names:
         for frame in reversed(list(frames)):
             variables = frame.f_locals
             self._read(variables)
-            _let_go(frame, variables)
+            let_go(frame, variables)
             if globals_too:
                 self._read(frame.f_globals)
 

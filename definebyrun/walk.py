@@ -21,7 +21,6 @@ __all__ = [
     "kind_of",
     "leaf_kind_of",
     "leaf_of",
-    "next_sequence_nr",
     "node_of",
     "walk",
 ]
@@ -75,20 +74,6 @@ def leaf_kind_of(tensor: torch.Tensor) -> str:
     if type(tensor) is not torch.Tensor and isinstance(tensor, torch.nn.Parameter):
         return "parameter" if tensor.requires_grad else "constant"
     return "leaf" if tensor.requires_grad else "constant"
-
-
-def next_sequence_nr() -> int:
-    """The sequence number of the next node that this thread makes; all that are there already have smaller ones.
-
-    >>> number = next_sequence_nr()
-    >>> torch.ones(1, requires_grad=True).exp().grad_fn._sequence_nr() >= number
-    True
-    """
-    if hasattr(torch._C._autograd, "_get_sequence_nr"):
-        return torch._C._autograd._get_sequence_nr()
-    # an older PyTorch tells it of nodes only
-    with torch._C.DisableTorchFunction(), torch.inference_mode(False), torch.enable_grad():
-        return (torch.zeros((), requires_grad=True) + 0).grad_fn._sequence_nr() + 1
 
 
 class Graph:

@@ -13,6 +13,7 @@ import threading
 import warnings
 import weakref
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -701,6 +702,60 @@ def test_the_forward_of_a_custom_function_lies_in_one_call() -> None:
     folded = tape.fold(modules=0)
     assert [op.name for op in folded.ops if not op.during] == ["Cube", "Cube", "sum"]
     shown(folded)
+
+
+class Doubled(torch.autograd.Function):
+    """A forward without a context, with a loop and another `Function` in it."""
+
+    @staticmethod
+    def forward(x: torch.Tensor, times: int) -> torch.Tensor:
+        for _ in range(times):
+            x = x * 2
+        return Cube.apply(x) * 1
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        ctx.times = inputs[1]
+
+    @staticmethod
+    def backward(ctx, grad: torch.Tensor):
+        return grad * 2**ctx.times, None
+
+
+class Halved(torch.autograd.Function):
+    @staticmethod
+    @torch.amp.custom_fwd(device_type="cpu")
+    def forward(ctx, x: torch.Tensor) -> torch.Tensor:
+        return x / 2
+
+    @staticmethod
+    def backward(ctx, grad: torch.Tensor) -> torch.Tensor:
+        return grad / 2
+
+
+class HalvedToo(Halved):
+    pass
+
+
+def test_each_call_of_a_custom_function_is_one_call_however_it_is_written() -> None:
+    w = leaf(2.0)
+    halved = Halved.apply
+    with dbr.record() as tape:
+        a = Doubled.apply(w, 2)
+        b = Doubled.apply(w, 2)
+        c = HalvedToo.apply(halved(w))
+        with torch.no_grad():
+            Halved.forward(SimpleNamespace(), w)
+        (a + b + c).backward()
+    assert [(call.kind, call.outer) for call in tape.calls] == [
+        *(("Doubled", None), ("Cube", 0), ("Doubled", None), ("Cube", 2)),
+        *(("Halved", None), ("HalvedToo", None)),
+    ]
+    calls = {name: [op.call for op in tape.ops if op.name == name] for name in ("mul", "div")}
+    assert calls["mul"][:10] == [0, 0, 1, 1, 0, 2, 2, 3, 3, 2]
+    assert calls["div"][:3] == [4, 5, None]
+    opaque = [(op.name, op.call) for op in tape.ops if op.opaque]
+    assert sorted(opaque) == [("Doubled", 0), ("Doubled", 2), ("Halved", 4), ("HalvedToo", 5)]
 
 
 def test_functions_and_modules_lie_within_each_other() -> None:
