@@ -1,7 +1,7 @@
 # The verbs of this repository. Each does its own set-up first, so any of them can be the first command on a fresh clone.
 # GNU make 3.81 (macOS) is enough. The work itself is done by the small scripts in tools/.
 
-.PHONY: help book test notebooks chapter lint links serve lab bench clean
+.PHONY: help book test notebooks chapter lint links serve lab bench torch clean
 .DEFAULT_GOAL := help
 
 ifeq ($(OS),Windows_NT)
@@ -48,6 +48,7 @@ help:
 	@echo 'make lint        check the style of all code; FIX=1 puts right what it can'
 	@echo 'make links       check that the links to other places still lead somewhere (needs the network)'
 	@echo 'make bench       measure the recorder and the drawers; SAVE=1 puts the result into the book'
+	@echo 'make torch       run the tests of the package with another PyTorch: VERSION=2.14.1 (several GB)'
 	@echo 'make clean       remove what was built; .venv stays (make clean ALL=1 removes it too)'
 
 .venv/book.stamp: requirements-book.txt
@@ -103,6 +104,9 @@ _build/peers: .venv/test.stamp tools/bench-requirements.txt
 
 bench: _build/peers
 	@$(PY) -m tools.bench $(if $(SAVE),--save) $(if $(ONLY),--only '$(ONLY)')
+
+torch: .venv/test.stamp
+	@$(PY) -m tools.versions $(VERSION)
 
 clean:
 	@rm -rf _build build *.egg-info .pytest_cache .ruff_cache .hypothesis notebooks/.ipynb_checkpoints

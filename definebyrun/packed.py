@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from .calls import tensors_in
+from .calls import saved_by, tensors_in
 
 __all__ = ["packed_by"]
 
@@ -41,9 +41,7 @@ def packed_by(node: Any) -> tuple[Kept, Any]:
             if type(data).__name__ == "_Holder":
                 checkpoint = checkpoint or _checkpoint(one)
             kept += [(attribute.removeprefix("_raw_saved_"), t) for t in tensors_in(data)]
-    inputs = getattr(checkpoint, "saved_args", ())
-    needed = (getattr(saved, "data", None) for saved in inputs)
-    kept += [(CHECKPOINT_INPUT, t) for t in needed if isinstance(t, torch.Tensor)]
+    kept += [(CHECKPOINT_INPUT, tensor) for tensor in _inputs(checkpoint)]
     return kept, checkpoint
 
 
@@ -52,6 +50,15 @@ def _checkpoint(saved: Any) -> Any:
     closed = getattr(getattr(saved, "unpack_hook", None), "__closure__", None) or ()
     frames = (cell.cell_contents for cell in closed)
     return next((f for f in frames if type(f).__name__ == "_CheckpointFrame"), None)
+
+
+def _inputs(checkpoint: Any) -> list[torch.Tensor]:
+    """What a checkpoint keeps to compute again from; before PyTorch 2.12 a node of its own keeps it."""
+    saver = getattr(checkpoint, "input_saver", None)
+    if saver is not None:
+        return [tensor for _, tensor in saved_by(saver.grad_fn)]
+    inputs = (getattr(saved, "data", None) for saved in getattr(checkpoint, "saved_args", ()))
+    return [each for each in inputs if isinstance(each, torch.Tensor)]
 
 
 @cache

@@ -90,6 +90,7 @@ def test_make_alone_lists_the_verbs(clone: Path) -> None:
         "lint",
         "links",
         "bench",
+        "torch",
         "clean",
     ):
         assert f"make {verb} " in done.stdout

@@ -221,6 +221,7 @@ def test_a_checkpoint_keeps_its_input_and_what_it_computes_again_until_that_is_u
     held = [
         (node_name(tape, step), kept) for step, kept in zip(tape.steps, tape.memory(), strict=True)
     ]
+    held = held[sum(op.name == "empty" for op in tape.ops) :]  # PyTorch before 2.12 makes them
     assert {kept for name, kept in held[:6]} == {32}  # the input
     again = [kept for name, kept in held if name == "recompute"]
     assert again == [32, 64, 128]  # the input; the first tanh; that as an input, with the weight
