@@ -56,9 +56,8 @@ class Functions:
         self._open: list[_Open] = []
         self._classes: dict[CodeType, type[Function]] = {}  # by the code of a forward
         self._known = -1  # how many classes there were then
-        self._met: dict[
-            int, tuple[CodeType, type[Function] | None]
-        ] = {}  # by id: hashing takes long
+        # by id of a code, since hashing takes long: the code, and the class if it is a forward's
+        self._met: dict[int, tuple[CodeType, type[Function] | None]] = {}
 
     def innermost(self, module: int | None) -> int | None:
         """The innermost call that is going on, given that of a module: calls that are open lie within each other."""
@@ -71,9 +70,10 @@ class Functions:
             has_context = kind.setup_context is NO_SETUP
             if has_context:
                 ctx = given.pop(0) if given else None
-                if not isinstance(ctx, BackwardCFunction):  # the learner's own code has called it
-                    continue
-                kind, sequence_nr = type(ctx)._forward_cls, ctx._sequence_nr()  # type: ignore[attr-defined]
+                kind = getattr(type(ctx), "_forward_cls", kind)
+                if not isinstance(ctx, BackwardCFunction) or _code_of(kind) is not frame.f_code:
+                    continue  # the learner's own code has called it
+                sequence_nr = ctx._sequence_nr()
             at = len(running)
             known = self._open[at] if at < len(self._open) else None
             if known is not None and known.is_the_same(frame, sequence_nr, has_context):
@@ -112,7 +112,7 @@ class Functions:
             self._known = len(Function.__subclasses__())
             self._classes = {}
             for kind in _below(Function):
-                own = getattr(inspect.unwrap(kind.forward), "__code__", None)
+                own = _code_of(kind)
                 if own is not None:
                     self._classes.setdefault(own, kind)
         met = self._met[id(code)] = code, self._classes.get(code)
@@ -124,6 +124,11 @@ def _below(kind: type) -> Iterator[type[Function]]:
     for each in kind.__subclasses__():
         yield each
         yield from _below(each)
+
+
+def _code_of(kind: type[Function]) -> CodeType | None:
+    """The code of a class's forward, without what decorators have put around it."""
+    return getattr(inspect.unwrap(kind.forward), "__code__", None)
 
 
 def _arguments(frame: FrameType) -> list[Any]:

@@ -27,15 +27,7 @@ from .snapshot import unseen_snapshot as snapshot
 from .source import Sources
 from .trace import Call, Edge, Grad, Node, Op, Saved, Step, Tensor, Trace
 from .values import Value
-from .walk import (
-    ACCUMULATE,
-    Graph,
-    is_leaf,
-    kind_of,
-    leaf_kind_of,
-    leaf_of,
-    node_of,
-)
+from .walk import ACCUMULATE, Graph, is_leaf, kind_of, leaf_kind_of, leaf_of, node_of
 
 __all__ = ["Ledger"]
 

@@ -15,15 +15,7 @@ from .naming import Names, user_frames
 from .snapshot import snapshot
 from .trace import Edge, Node, Tensor, Trace
 
-__all__ = [
-    "Graph",
-    "is_leaf",
-    "kind_of",
-    "leaf_kind_of",
-    "leaf_of",
-    "node_of",
-    "walk",
-]
+__all__ = ["Graph", "is_leaf", "kind_of", "leaf_kind_of", "leaf_of", "node_of", "walk"]
 
 ACCUMULATE = "torch::autograd::AccumulateGrad"
 
