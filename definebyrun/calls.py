@@ -25,6 +25,7 @@ __all__ = [
     "name_of",
     "place_of",
     "saved_by",
+    "shape_of",
     "storage_of",
     "tensors_in",
     "version_of",
@@ -246,12 +247,28 @@ def written_by(
     return [tensor for tensor in unversioned if id(tensor) in written]
 
 
+def shape_of(tensor: torch.Tensor) -> tuple[int, ...]:
+    """The sizes as plain numbers; none where there are none to speak of: rows of a nested tensor differ in length.
+
+    >>> rows = torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=torch.jagged)
+    >>> shape_of(torch.ones(2, 3)), shape_of(rows)
+    ((2, 3), ())
+    """
+    try:
+        return tuple(map(int, tensor.shape))
+    except (RuntimeError, AttributeError):
+        return ()
+
+
 def place_of(tensor: torch.Tensor, shape: tuple[int, ...]) -> tuple[Any, ...]:
     """What a tensor shows of its storage, in which form: equal for two on one storage that are the same numbers.
 
     The shape is a plain tuple of numbers: that costs the garbage collector nothing.
     """
-    return tensor.storage_offset(), shape, tensor.stride(), tensor.dtype
+    try:
+        return tensor.storage_offset(), shape, tensor.stride(), tensor.dtype
+    except RuntimeError:  # a nested tensor has no strides
+        return 0, shape, (), tensor.dtype
 
 
 def saved_by(node: Any) -> list[tuple[str, torch.Tensor]]:

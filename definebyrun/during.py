@@ -22,10 +22,12 @@ from torch.overrides import (
     _push_mode,
 )
 
-__all__ = ["Engine", "running_node", "uncompiled", "what_runs"]
+__all__ = ["Engine", "running_node", "uncompiled", "unnoticed", "what_runs"]
 
 CAPTURING = ("_set_compilation_env", "suspend_functionalization")
 """The contexts in which `torch.cond` and its like capture their branches, and the backward of these."""
+FAST = ("torch.nn.modules.activation", "torch.nn.modules.transformer")
+"""Modules that compute in one native call when nobody overrides torch functions; a mode counts as somebody."""
 
 
 class Engine:
@@ -113,6 +115,36 @@ def uncompiled(engine: Engine) -> Iterator[None]:
             stack.callback(setattr, torch, "compile", torch.compile)
             torch.compile = _late(engine, torch.compile, stack)
         yield
+
+
+_HAS_TORCH_FUNCTION = torch.overrides.has_torch_function
+_unnoticed: list[TorchFunctionMode] = []
+
+
+@contextmanager
+def unnoticed(mode: TorchFunctionMode) -> Iterator[None]:
+    """A region in which a mode on top is nobody to attention and transformer layers: they go the way they would go."""
+    _unnoticed.append(mode)
+    torch.overrides.has_torch_function = _has_torch_function
+    try:
+        yield
+    finally:
+        _unnoticed.remove(mode)
+        if not _unnoticed:
+            torch.overrides.has_torch_function = _HAS_TORCH_FUNCTION
+
+
+@wraps(_HAS_TORCH_FUNCTION)
+def _has_torch_function(args: Any) -> bool:
+    above = []
+    if sys._getframe(1).f_globals.get("__name__") in FAST:
+        while (modes := _get_current_function_mode_stack()) and modes[-1] in _unnoticed:
+            above.append(_pop_mode())
+    try:
+        return _HAS_TORCH_FUNCTION(args)
+    finally:
+        for mode in reversed(above):
+            _push_mode(mode)
 
 
 def _late(engine: Engine, compile: Callable[..., Any], stack: ExitStack) -> Callable[..., Any]:

@@ -16,7 +16,7 @@ from weakref import ref
 import torch
 
 from .again import Recomputed
-from .calls import LARGE, UNFILLED, is_large, place_of, saved_by, storage_of, version_of
+from .calls import LARGE, UNFILLED, is_large, place_of, saved_by, shape_of, storage_of, version_of
 from .during import running_node
 from .entries import Forward, draft_of
 from .frozen import sealed
@@ -396,7 +396,7 @@ class Ledger:
                         else:
                             self._held.append(storage)
                     places = self._places.get(memory)
-                    shape = tuple(tensor.shape)
+                    shape = shape_of(tensor)
                     known = None if places is None else places.get(place_of(tensor, shape))
                     kept.append(Saved(name, ordinal, nbytes, known))
             self.nodes[number].saved = tuple(kept)

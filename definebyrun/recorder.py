@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from threading import get_ident
 from types import FrameType
 from typing import Any, NamedTuple
@@ -32,7 +33,7 @@ from .calls import (
     version_of,
     written_by,
 )
-from .during import Engine, running_node, uncompiled, what_runs
+from .during import Engine, running_node, uncompiled, unnoticed, what_runs
 from .entries import Stack, draft_of
 from .functions import Functions
 from .naming import user_frames
@@ -75,8 +76,9 @@ class Recorder(TorchFunctionMode):
             )
         self._watcher = Watcher(lambda: self._call)
         self._engine = Engine(self, self._watcher.begin)
-        self._uncompiled = uncompiled(self._engine)
-        self._uncompiled.__enter__()
+        self._around = ExitStack()
+        self._around.enter_context(uncompiled(self._engine))
+        self._around.enter_context(unnoticed(self))
         frames, _ = user_frames()
         self._frame: FrameType | None = frames[0] if frames else None
         self._sources = Sources(self._frame)
@@ -98,7 +100,7 @@ class Recorder(TorchFunctionMode):
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         super().__exit__(kind, error, trace)
         self._engine.off()
-        self._uncompiled.__exit__(None, None, None)
+        self._around.close()
         for handle in self._handles:
             handle.remove()
         self._watcher.release()
@@ -114,7 +116,7 @@ class Recorder(TorchFunctionMode):
             # a tape keeps nobody's memory
             self._calls.clear()
             del self._watcher, self._ledger, self._functions, self._frame, self._sources
-            del self._handles, self._callers, self._optimizing, self._engine, self._uncompiled
+            del self._handles, self._callers, self._optimizing, self._engine, self._around
             del self._stacks
 
     @property

@@ -12,6 +12,7 @@ from functools import cache, lru_cache
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
+from .calls import shape_of
 from .values import Numbers, Value, bounds_of
 
 __all__ = ["KEEP", "snapshot", "unfilled", "unseen_snapshot"]
@@ -43,8 +44,9 @@ def snapshot(tensor: torch.Tensor) -> Value:
 def unseen_snapshot(tensor: torch.Tensor) -> Value:
     """The same for who has switched torch functions off already, as the recorder has."""
     plain = type(tensor) in PLAIN
-    shape, dtype = tuple(tensor.shape) if plain else _shape(tensor), _name(tensor.dtype)
+    shape, dtype = (), _name(tensor.dtype)
     try:
+        shape = tuple(tensor.shape) if plain else shape_of(tensor)
         count = tensor.numel()
         if count > SPAN:
             return Value(shape, dtype)
@@ -71,14 +73,7 @@ def unseen_snapshot(tensor: torch.Tensor) -> Value:
 
 def unfilled(tensor: torch.Tensor) -> Value:
     """What is known of a tensor in which nothing has been written yet."""
-    return Value(_shape(tensor), _name(tensor.dtype))
-
-
-def _shape(tensor: torch.Tensor) -> tuple[int, ...]:
-    try:
-        return tuple(int(size) for size in tensor.shape)
-    except (RuntimeError, AttributeError):  # a nested tensor has rows of different length
-        return ()
+    return Value(shape_of(tensor), _name(tensor.dtype))
 
 
 def _in_memory(

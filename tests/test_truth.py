@@ -104,6 +104,24 @@ def use_a_nested_tensor() -> torch.Tensor:
     return (nested * 2).values()
 
 
+def use_a_nested_tensor_without_sizes() -> torch.Tensor:
+    w = torch.eye(2).requires_grad_()
+    rows = [torch.ones(2, 2) @ w, torch.ones(3, 2) @ w]
+    with warnings.catch_warnings(action="ignore"):  # it is a prototype
+        nested = torch.nested.as_nested_tensor(rows)
+    (nested * 2).to_padded_tensor(0.0).sum().backward()
+    assert w.grad is not None
+    return w.grad
+
+
+def use_an_encoder_that_packs_what_it_is_given() -> torch.Tensor:
+    torch.manual_seed(0)
+    encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(4, 2, 8, batch_first=True), 1)
+    hidden = torch.tensor([[False, False, True], [False, False, False]])
+    with torch.no_grad(), warnings.catch_warnings(action="ignore"):
+        return encoder.eval()(torch.ones(2, 3, 4), src_key_padding_mask=hidden)
+
+
 _w = leaf(1.0, 2.0)
 FREED = (_w * _w).sum()
 FREED.backward()
@@ -124,6 +142,8 @@ with torch.no_grad():
         use_a_subclass,
         use_a_function_with_a_variable,
         use_a_nested_tensor,
+        use_a_nested_tensor_without_sizes,
+        use_an_encoder_that_packs_what_it_is_given,
     ],
     ids=lambda run: run.__name__,
 )
@@ -133,6 +153,21 @@ def test_what_runs_without_a_recording_runs_with_one(run) -> None:
         recorded = run()
     assert torch.equal(plain, recorded)
     shown(tape)
+
+
+def test_attention_goes_the_fast_way_that_it_goes_without_a_recording() -> None:
+    x = torch.ones(2, 3, 4)
+    attention = nn.MultiheadAttention(4, 2, batch_first=True).eval()
+    encoder = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True).eval()
+    with torch.no_grad(), dbr.record() as outer, dbr.record() as tape:
+        attention(x, x, x)
+        encoder(x)
+    native = ["_native_multi_head_attention", "_transformer_encoder_layer_fwd"]
+    assert [op.name for op in tape.ops] == [op.name for op in outer.ops] == native
+    with dbr.record() as tape:
+        attention(x, x, x)
+    assert "multi_head_attention_forward" in [op.name for op in tape.ops]
+    assert torch.overrides.has_torch_function is torch._C._has_torch_function
 
 
 def test_inference_mode_around_the_recording() -> None:
