@@ -105,8 +105,9 @@ _build/peers: .venv/test.stamp tools/bench-requirements.txt
 bench: _build/peers
 	@$(PY) -m tools.bench $(if $(SAVE),--save) $(if $(ONLY),--only '$(ONLY)')
 
-torch: .venv/test.stamp
-	@$(PY) -m tools.versions $(VERSION)
+torch:
+	$(enough)
+	@'$(PYTHON)' -m tools.versions $(VERSION)
 
 clean:
 	@rm -rf _build build *.egg-info .pytest_cache .ruff_cache .hypothesis notebooks/.ipynb_checkpoints

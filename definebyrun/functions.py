@@ -108,9 +108,9 @@ class Functions:
         return frames[::-1]
 
     def _meet(self, code: CodeType) -> tuple[CodeType, type[Function] | None]:
-        if len(Function.__subclasses__()) != self._known:
-            self._known = len(Function.__subclasses__())
-            self._classes = {}
+        there = len(Function.__subclasses__())
+        if there != self._known:
+            self._known, self._classes = there, {}
             for kind in _below(Function):
                 own = _code_of(kind)
                 if own is not None:

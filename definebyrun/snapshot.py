@@ -79,7 +79,7 @@ def unfilled(tensor: torch.Tensor) -> Value:
 def _in_memory(
     tensor: torch.Tensor, shape: tuple[int, ...], dtype: str, count: int
 ) -> Value | None:
-    """What stands in this machine's memory, read there without any torch call; None where that cannot be."""
+    """What stands in this machine's memory, read there without any operation; None where that cannot be."""
     if not (tensor.is_cpu and tensor.is_contiguous()):
         return None
     code = CODES.get(tensor.dtype)
