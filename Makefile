@@ -33,8 +33,8 @@ SAVE ?=
 PORT ?= 8000
 
 # What the book is made of. The folders themselves (as folder/.) are newer when a file in them is gone.
-FOLDERS := chapters notebooks _static _ext _assets _templates
-PAGES := _config.yml _toc.yml index.md references.bib tools/bench.json tools/measured.py \
+FOLDERS := chapters notebooks bench _static _ext _assets _templates
+PAGES := _config.yml _toc.yml index.md references.bib \
 	$(wildcard $(addsuffix /.,$(FOLDERS))) \
 	$(shell find $(FOLDERS) -type f -not -name '*.pyc' -not -path '*/.*' -not -name '*.partial' 2>/dev/null)
 
@@ -80,7 +80,7 @@ notebooks: .venv/test.stamp
 chapter: .venv/test.stamp
 	@[ -n '$(NOTEBOOK)' ] || { echo 'name the notebook: make chapter' \
 	'NOTEBOOK=notebooks/01-your-first-graph.ipynb' >&2; exit 1; }
-	@$(PY) -m tools.chapter '$(NOTEBOOK)'
+	@$(PY) -m tools.take_back '$(NOTEBOOK)'
 
 lint: .venv/test.stamp
 	@$(PY) -m tools.style $(if $(FIX),--fix)
@@ -96,14 +96,14 @@ lab: .venv/lab.stamp
 	@$(PY) -m jupyterlab notebooks
 
 # The other drawers go into a folder of their own and use the torch of .venv.
-_build/peers: .venv/test.stamp tools/bench-requirements.txt
+_build/peers: .venv/test.stamp bench/requirements.txt
 	@echo 'Installing the other drawers into _build/peers'
 	@$(PY) -m pip install -q --disable-pip-version-check --no-deps --upgrade --target _build/peers \
-	-r tools/bench-requirements.txt
+	-r bench/requirements.txt
 	@touch _build/peers
 
 bench: _build/peers
-	@$(PY) -m tools.bench $(if $(SAVE),--save) $(if $(ONLY),--only '$(ONLY)')
+	@$(PY) -m bench.measure $(if $(SAVE),--save) $(if $(ONLY),--only '$(ONLY)')
 
 torch:
 	$(enough)
@@ -111,6 +111,6 @@ torch:
 
 clean:
 	@rm -rf _build build *.egg-info .pytest_cache .ruff_cache .hypothesis notebooks/.ipynb_checkpoints
-	@find chapters definebyrun tests tools _ext -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find chapters definebyrun definebyrun_course bench tests tools _ext -name __pycache__ -type d -prune -exec rm -rf {} +
 	$(if $(ALL),@rm -rf .venv)
 	@echo 'Removed what was built$(if $(ALL), and .venv).'

@@ -1,7 +1,7 @@
 """Words for the pictures of notebooks: an image output gets its text form as text alternative.
 
 In come the outputs of a page, each with all its forms; the plain text beside an image is what says
-what it shows (`definebyrun.plots.show` stores it there). An image without such words is a warning.
+what it shows (`definebyrun_course.plots.show` stores it there). An image without such words is a warning.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The `{measured}` directive: a table or plot of the bench, made from `tools/bench.json` when the page is built.
+"""The `{measured}` directive: a table or plot of the bench, made from `bench/numbers.json` when the page is built.
 
 In comes the name of a part, out goes its HTML. No number of the page is written by hand, so none can be out of date.
 An unknown name, or no saved result, is a warning, which the book's build makes an error.
@@ -10,8 +10,8 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from tools import measured
-from tools.measured import PLACE, SHOWN, load
+from bench import tables
+from bench.tables import PLACE, SHOWN, load
 
 
 class Measured(SphinxDirective):
@@ -21,7 +21,7 @@ class Measured(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         name = self.arguments[0]
-        for source in (PLACE, measured.__file__):  # the numbers, and how they are shown
+        for source in (PLACE, tables.__file__):  # the numbers, and how they are shown
             self.env.note_dependency(str(source))
         if name not in SHOWN:
             return self.refuse(f"there is no part {name!r}; there are {', '.join(SHOWN)}")

@@ -5,10 +5,10 @@ The public face is `record`, `draw`, `compare`, `load` and `check`; what they gi
 
 from typing import Any
 
-from .layout import LayoutError
+from .drawing.layout import LayoutError
 from .tape import Tape, compare, draw, load, record
-from .trace import Block, Call, Edge, Grad, Node, Op, Step, Tensor, Trace
-from .values import Value
+from .trace.model import Block, Call, Edge, Grad, Node, Op, Step, Tensor, Trace
+from .trace.value import Value
 
 __version__ = "0.1.0"
 __all__ = [
@@ -38,9 +38,9 @@ def check(exercise: str, *answers: Any) -> Any:
     An answer never makes it raise; `ModuleNotFoundError` where the course's own package is missing.
     """
     try:
-        from .exercises import check as judged
+        from definebyrun_course.exercises import check as judged
     except ModuleNotFoundError as error:
-        if error.name != f"{__name__}.exercises":
+        if error.name != "definebyrun_course":
             raise
         raise ModuleNotFoundError(
             "the exercises are a package of their own: run `pip install definebyrun-course`"

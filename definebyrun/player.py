@@ -14,13 +14,13 @@ from typing import Any
 from jinja2 import Environment
 from markupsafe import Markup
 
-from .alone import address
 from .assets import asset
-from .brief import size
-from .cards import Card, Link
-from .sides import canonical, kept, legend, sentences, sizes
-from .svg import Picture
-from .trace import Step, Trace
+from .cards.model import Card, Link
+from .drawing.standalone import address
+from .drawing.svg import Picture
+from .text.compared import canonical, kept, legend, sentences, sizes
+from .text.format import size
+from .trace.model import Step, Trace
 
 __all__ = ["player", "still"]
 

@@ -18,26 +18,27 @@ from typing import Any
 
 import torch
 
-from .alone import alone
-from .cards import Card, Link
-from .compare import compare as compare_traces
-from .deal import count
-from .dot import to_dot
-from .fold import fit, fit_both, fold
-from .frames import Frame, framed
-from .garbage import collections_wait, full_collections_wait
-from .kept import Kept
-from .layout import LayoutError
-from .memory import kept_after_steps
+from .cards.build import count_cards
+from .cards.clusters import Frame, framed
+from .cards.compared import build_cards
+from .cards.model import Card, Link
+from .comparison.join import compare as compare_traces
+from .drawing.dot import to_dot
+from .drawing.layout import LayoutError
+from .drawing.png import png
+from .drawing.standalone import alone
+from .drawing.svg import Picture
+from .drawing.svg import draw as draw_cards
+from .fold.folding import fit, fit_both, fold
+from .memory_plot import MemoryCurve
 from .player import player, still
-from .png import png
-from .recorder import Recorder
-from .sides import canonical, deal, summary, tabulate
-from .svg import Picture
-from .svg import draw as draw_cards
-from .table import Table
-from .trace import Trace
-from .walk import walk
+from .recorder.gc_pause import collections_wait, full_collections_wait
+from .recorder.recorder import Recorder
+from .recorder.walk import walk
+from .text.compared import canonical, summary, tabulate
+from .text.table import Table
+from .trace.memory import kept_after_steps
+from .trace.model import Trace
 
 __all__ = ["Player", "Tape", "compare", "draw", "load", "record"]
 
@@ -202,7 +203,7 @@ class Tape:
         """The run as rows: step, line, op, inputs, shape, value, grad_fn, saved, grad."""
         return tabulate(self.trace)
 
-    def memory(self) -> Kept:
+    def memory(self) -> MemoryCurve:
         """Bytes that the graph keeps alive after every step: a tuple, which a notebook shows as a plot.
 
         `ValueError` for a comparison, which has two graphs.
@@ -212,7 +213,9 @@ class Tape:
                 "a comparison has the memory of two runs: call memory() on each of their tapes"
             )
         trace = self.trace
-        return Kept(kept_after_steps(trace), tuple(s.phase == "backward" for s in trace.steps))
+        return MemoryCurve(
+            kept_after_steps(trace), tuple(s.phase == "backward" for s in trace.steps)
+        )
 
     def __repr__(self) -> str:
         if isinstance(self._given, Recorder) and not self._given.done:
@@ -234,10 +237,10 @@ class Tape:
             if self._whole is not None or (trace.sides and self._runs is None):
                 self._shown = trace
             elif self._runs is None:
-                self._shown = fit(trace, count, READABLE)
+                self._shown = fit(trace, count_cards, READABLE)
             else:
                 join = partial(compare_traces, names=trace.sides)
-                self._shown = fit_both(trace, *self._runs, join, count, READABLE)
+                self._shown = fit_both(trace, *self._runs, join, count_cards, READABLE)
         return self._shown
 
     def _said(self) -> str:
@@ -255,14 +258,14 @@ class Tape:
         ]
         choose = "fold the two tapes" if shown.sides else ".fold(…)"
         return (
-            f"{count(shown)} cards stand for {count(self.trace)}: {' and '.join(part for part in how if part)}. "
+            f"{count_cards(shown)} cards stand for {count_cards(self.trace)}: {' and '.join(filter(None, how))}. "
             f"Add .unfolded() to the tape to see all of them, {choose} to choose."
         )
 
     def _cards(self) -> tuple[list[Card], list[Link], list[Frame]]:
         if self._dealt is None:
             trace = self._drawable()
-            cards, links = deal(trace)
+            cards, links = build_cards(trace)
             self._dealt = cards, links, framed(trace, cards, links)
         return self._dealt
 
@@ -270,7 +273,7 @@ class Tape:
     def _picture(self) -> Picture:
         if self._drawn is None:
             forced = self._whole is self.trace
-            number = 0 if forced else count(self._drawable())
+            number = 0 if forced else count_cards(self._drawable())
             if number > MOST:
                 raise LayoutError(
                     f"This graph has {number} cards; above {MOST} only the text is shown."

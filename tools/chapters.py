@@ -109,12 +109,16 @@ def badge(lesson: Lesson) -> str:
 
 
 def setup_source(lesson: Lesson) -> str:
-    """Three lines that install the course's packages where they are missing and do nothing where they are there."""
+    """Lines that install the course's packages where they are missing and do nothing where they are there.
+
+    A folder that is named like a package but is none, such as a clone of the repository, has no `origin`.
+    """
     url, branch = repository(lesson.root)
     return (
         "import importlib.util\n"
-        'if importlib.util.find_spec("definebyrun") is None:\n'
-        f'    %pip install -q "git+{url}@{branch}" "git+{url}@{branch}#subdirectory=course"'
+        'found = importlib.util.find_spec("definebyrun_course")\n'
+        'if getattr(found, "origin", None) is None:\n'
+        f'    %pip install -q "git+{url}@{branch}" "git+{url}@{branch}#subdirectory=definebyrun_course"'
     )
 
 

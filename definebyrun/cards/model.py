@@ -1,0 +1,90 @@
+"""What is drawn: cards and the links between them, with the words on each card.
+
+One card stands for each backward node (a leaf's card is its `AccumulateGrad`), one for each tensor or operation
+that has no node. A link is an edge of PyTorch's graph, or data that flows where no gradient will. Every row of a
+card is a list of states: a text and the step from which it holds, so that a player only has to choose.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..trace.frozen import frozen
+
+__all__ = ["ENDS", "LONG", "SHARED", "WIDTH", "Card", "Link", "State"]
+
+WIDTH = 24
+"""The most characters a row of a card holds."""
+LONG = 30
+"""The most that say where a node comes from: small print."""
+ENDS = ("op", "plain", "older", "made")
+"""Kinds of cards that are an output when nothing else uses them."""
+SHARED = 4
+"""A leaf that more operations use than this gets one chip for each use: shared nodes make a layout explode."""
+
+
+@frozen
+class State:
+    """A text, and the step (0: before the first) from which a card shows it."""
+
+    since: int
+    text: str
+
+
+@dataclass(slots=True)
+class Card:
+    """One card. `born` is the step that makes it (0: it was there), `node` the backward node it stands for.
+
+    `kind` is `leaf`, `parameter`, `constant`, `op` (has a node), `inner` (a further node of an operation),
+    `plain` (an operation without a node), `older` (a node from before the recording) or `made` (a node that a backward
+    pass made: `origin` says while which node ran). `generation` and `run` are those of `trace.Node`. `runs` are the
+    backward steps in which its node ran; `output` marks a result that nothing else uses. `badge` is the word in the
+    upper right corner; `folded` says that the card is a whole module. In a comparison `side` is the run that the card
+    belongs to alone; the `more_` rows are B's, where both runs' do not fit in one row.
+    """
+
+    id: str
+    kind: str
+    title: str
+    born: int = 0
+    node: int | None = None
+    op: int | None = None
+    values: list[State] = field(default_factory=list)
+    function: str = ""
+    keeps: list[State] = field(default_factory=list)
+    grads: list[State] = field(default_factory=list)
+    runs: list[int] = field(default_factory=list)
+    output: bool = False
+    badge: str = ""
+    folded: bool = False
+    origin: str = ""
+    run: int | None = None
+    generation: int = 1
+    side: str = ""
+    more_values: list[State] = field(default_factory=list)
+    more_grads: list[State] = field(default_factory=list)
+
+    def rows(self) -> list[list[State]]:
+        """The rows below the title, each with its states over time."""
+        node = [State(0, self.function)] if self.function else []
+        origin = [State(0, self.origin)] if self.origin else []
+        rows = [self.values, self.more_values, node, origin, self.grads, self.more_grads]
+        return [row for row in rows if row]
+
+
+@frozen
+class Link:
+    """An arrow between two cards in the direction of the data. `edge` is None where no gradient flows back.
+
+    `flows` lists the backward steps in which a gradient went along it, with that gradient as text. `back` marks what
+    goes from one repetition of a block to the next: an arrow against the order of the cards.
+    """
+
+    id: str
+    tail: str
+    head: str
+    born: int
+    edge: int | None = None
+    flows: tuple[State, ...] = ()
+    back: bool = False
+    side: str = ""

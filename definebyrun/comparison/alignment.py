@@ -1,0 +1,258 @@
+"""Two traces go in, what is the same in both comes out: pairs of tensors, operations, nodes, edges and steps.
+
+First those operations are paired that computed the same from the same leaves, in whatever order; then, of the rest,
+the longest common sequence by place in the code, module, name and literal arguments; then the same without the
+literals, which may be data too (`x * rate`). The place is the whole way through the code, so a recursion is paired
+level by level. Nodes follow their operations; nodes without one are found from the root, along slots, and from the
+leaves. Values play no part. Every pass is linear but for the longest common sequence.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Hashable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..trace.model import Edge, Op, Tensor, Trace
+from .code_places import Places
+from .sequences import Pairs, common, in_turn
+
+__all__ = ["Alignment", "align"]
+
+
+@dataclass
+class Alignment:
+    """What is the same in two traces."""
+
+    tensors: Pairs = field(default_factory=Pairs)
+    ops: Pairs = field(default_factory=Pairs)
+    nodes: Pairs = field(default_factory=Pairs)
+    edges: Pairs = field(default_factory=Pairs)
+    steps: Pairs = field(default_factory=Pairs)
+
+
+def align(a: Trace, b: Trace) -> Alignment:
+    """Pair the parts of two traces."""
+    found = Alignment()
+    _pair_ops(a, b, found)
+    _pair_nodes(a, b, found)
+    _pair_edges(a, b, found)
+    _pair_steps(a, b, found)
+    return found
+
+
+# ---- operations and tensors ----
+
+
+def _pair_ops(a: Trace, b: Trace, found: Alignment) -> None:
+    places = Places(a.sources, b.sources)
+    stacks_b = [tuple(map(places, op.stack)) for op in b.ops]
+    lines_a = [(op.stack, op.name, op.scope) for op in a.ops]
+    lines_b = [(stack, op.name, op.scope) for op, stack in zip(b.ops, stacks_b, strict=True)]
+    numbers: dict[Any, int] = {}
+    keys_a, keys_b = (
+        [
+            numbers.setdefault((line, _literals(op)), len(numbers))
+            for op, line in zip(trace.ops, lines, strict=True)
+        ]
+        for trace, lines in ((a, lines_a), (b, lines_b))
+    )
+    made_a, made_b = _made(a), _made(b)
+    for pair in in_turn(_named_leaves(a), _named_leaves(b)):
+        found.tensors.add(*pair)
+
+    def settle(pairs: Iterable[tuple[int, int]]) -> None:
+        """Pair operations, what they made, and what only they read: factories, leaves of other names."""
+        fresh = [pair for pair in pairs if found.ops.add(*pair)]
+        for i, j in fresh:
+            for pair in zip(made_a[i], made_b[j], strict=False):
+                found.tensors.add(*pair)
+        for i, j in fresh:
+            for s, t in zip(a.ops[i].inputs, b.ops[j].inputs, strict=False):
+                one, other = a.tensors[s], b.tensors[t]
+                if one.op is None or other.op is None:
+                    if one.op == other.op and one.kind == other.kind:
+                        found.tensors.add(s, t)
+                    continue
+                same = a.ops[one.op].factory and keys_a[one.op] == keys_b[other.op]
+                if same and found.ops.add(one.op, other.op):
+                    for pair in zip(made_a[one.op], made_b[other.op], strict=False):
+                        found.tensors.add(*pair)
+
+    known: dict[Any, int] = {}
+    settle(in_turn(_computed(a, keys_a, known), _computed(b, keys_b, known)))
+    for of_a, of_b in ((keys_a, keys_b), (lines_a, lines_b)):
+        rest_a = [op.index for op in a.ops if op.index not in found.ops.to_b]
+        rest_b = [op.index for op in b.ops if op.index not in found.ops.to_a]
+        pairs = common([of_a[i] for i in rest_a], [of_b[j] for j in rest_b])
+        settle((rest_a[i], rest_b[j]) for i, j in pairs)
+
+
+def _literals(op: Op) -> Hashable:
+    """The arguments that are no tensors; what a factory makes is data, so its arguments do not count."""
+    return () if op.factory else tuple(p for p in enumerate(op.args) if isinstance(p[1], str))
+
+
+def _made(trace: Trace) -> list[list[int]]:
+    """The tensors of each operation: its outputs, then further versions that were dated back to it."""
+    made = [list(op.outputs) for op in trace.ops]
+    for tensor in trace.tensors:
+        if tensor.op is not None and tensor.index not in trace.ops[tensor.op].outputs:
+            made[tensor.op].append(tensor.index)
+    return made
+
+
+def _named_leaves(trace: Trace) -> Iterator[tuple[Hashable, int]]:
+    """Tensors that were there before the run, by name (parameters: their path), else in order."""
+    for tensor in trace.tensors:
+        if tensor.op is None:
+            yield (tensor.kind, tensor.name), tensor.index
+
+
+def _computed(trace: Trace, keys: list[int], known: dict[Any, int]) -> Iterator[tuple[int, int]]:
+    """Each operation on tensors, with a number for what it computed: equal for equal expressions of equal leaves."""
+    content: dict[int, int] = {}
+    count: Counter[Any] = Counter()
+
+    def of(tensor: Tensor) -> int:
+        if tensor.index not in content:  # a leaf, or a version that is nobody's output
+            key = (tensor.kind, tensor.name, tensor.op is None)
+            count[key] += 1
+            content[tensor.index] = known.setdefault((key, count[key]), len(known))
+        return content[tensor.index]
+
+    for op in trace.ops:
+        expression = (keys[op.index], *(of(trace.tensors[i]) for i in op.inputs))
+        for place, output in enumerate(op.outputs):
+            content[output] = known.setdefault((expression, place), len(known))
+        if op.inputs:
+            yield known.setdefault(expression, len(known)), op.index
+
+
+# ---- nodes, edges, steps ----
+
+
+def _pair_nodes(a: Trace, b: Trace, found: Alignment) -> None:
+    for i, j in found.ops.to_b.items():
+        _pair_node(a, b, a.main_node(i), b.main_node(j), found)
+        rest_a = [(a.nodes[n].name, n) for n in a.nodes_of(i) if n not in found.nodes.to_b]
+        rest_b = [(b.nodes[n].name, n) for n in b.nodes_of(j) if n not in found.nodes.to_a]
+        for pair in in_turn(rest_a, rest_b):
+            _pair_node(a, b, *pair, found)
+    for i, j in list(found.tensors.to_b.items()):
+        _pair_node(a, b, a.tensors[i].node, b.tensors[j].node, found)
+    _walk_down(a, b, found)
+    _walk_up(a, b, found)
+    hanging_a, hanging_b = _hanging(a), _hanging(b)
+    for i, j in found.nodes.to_b.items():
+        for pair in in_turn(hanging_a.get(i, ()), hanging_b.get(j, ())):
+            found.tensors.add(*pair)
+
+
+def _pair_node(a: Trace, b: Trace, i: int | None, j: int | None, found: Alignment) -> bool:
+    """Pair two nodes if they are of one name and one origin: a pair of operations, a pair of leaves, or older."""
+    if i is None or j is None:
+        return False
+    one, other = a.nodes[i], b.nodes[j]
+    for p, q, pairs in ((one.op, other.op, found.ops), (one.leaf, other.leaf, found.tensors)):
+        if (p is None) != (q is None):
+            return False
+        if p is not None and q is not None and not pairs.has(p, q):
+            open_leaves = pairs is found.tensors and p not in pairs.to_b and q not in pairs.to_a
+            if not open_leaves or a.tensors[p].kind != b.tensors[q].kind:
+                return False
+    if one.name != other.name or not found.nodes.add(i, j):
+        return False
+    found.tensors.add(one.leaf, other.leaf)
+    return True
+
+
+def _walk_down(a: Trace, b: Trace, found: Alignment) -> None:
+    """From the roots of two drawn graphs and from every pair of nodes: what hangs at the same slot."""
+    if a.root is not None and b.root is not None:
+        _pair_node(a, b, a.tensors[a.root].node, b.tensors[b.root].node, found)
+    waiting = deque(found.nodes.to_b.items())
+    while waiting:
+        i, j = waiting.popleft()
+        slots = {edge.slot: edge for edge in b.edges_of([j])}
+        for edge in a.edges_of([i]):
+            same = slots.get(edge.slot)
+            if same is not None and _pair_node(a, b, edge.target, same.target, found):
+                waiting.append((edge.target, same.target))
+
+
+def _walk_up(a: Trace, b: Trace, found: Alignment) -> None:
+    """Nodes without an operation that lead to the same nodes, from the leaves up."""
+    waiting: dict[Any, deque[int]] = {}
+    for node in b.nodes:
+        if node.op is None and node.leaf is None and node.index not in found.nodes.to_a:
+            key = (node.name, _targets(b.edges_of([node.index])))
+            waiting.setdefault(key, deque()).append(node.index)
+    if not waiting:
+        return
+    for index in _leaves_first(a):
+        edges = a.edges_of([index])
+        if edges and index not in found.nodes.to_b:
+            key = (a.nodes[index].name, _targets(edges, found.nodes.to_b))
+            if waiting.get(key) and _pair_node(a, b, index, waiting[key][0], found):
+                waiting[key].popleft()
+
+
+def _targets(edges: list[Edge], to: dict[int, int] | None = None) -> Hashable:
+    """Where edges lead; in the numbers of the other trace where `to` is given."""
+    return tuple(
+        (edge.slot, edge.target if to is None else to.get(edge.target, "none"), edge.input_nr)
+        for edge in edges
+    )
+
+
+def _leaves_first(trace: Trace) -> Iterator[int]:
+    """All nodes, each after those that its edges lead to."""
+    open_edges = Counter(edge.source for edge in trace.edges)
+    sources: dict[int, list[int]] = {}
+    for edge in trace.edges:
+        sources.setdefault(edge.target, []).append(edge.source)
+    waiting = deque(node.index for node in trace.nodes if not open_edges[node.index])
+    while waiting:
+        index = waiting.popleft()
+        yield index
+        for source in sources.get(index, ()):
+            open_edges[source] -= 1
+            if not open_edges[source]:
+                waiting.append(source)
+
+
+def _hanging(trace: Trace) -> dict[int, list[tuple[int, int]]]:
+    """By node: the results without an operation that hang from it, each with the number of its output."""
+    hanging: dict[int, list[tuple[int, int]]] = {}
+    for tensor in trace.tensors:
+        if tensor.op is None and tensor.kind == "result" and tensor.node is not None:
+            hanging.setdefault(tensor.node, []).append((tensor.output_nr, tensor.index))
+    return hanging
+
+
+def _pair_edges(a: Trace, b: Trace, found: Alignment) -> None:
+    places = {(e.source, e.slot): e for e in b.edges}
+    for edge in a.edges:
+        other = places.get((found.nodes.to_b.get(edge.source, -1), edge.slot))
+        if other is None or edge.input_nr != other.input_nr:
+            continue
+        if found.nodes.has(edge.target, other.target):
+            found.edges.add(edge.index, other.index)
+
+
+def _pair_steps(a: Trace, b: Trace, found: Alignment) -> None:
+    """An operation's step with that of its pair; a node's with its pair's in the backward run of the same number."""
+
+    def keyed(
+        trace: Trace, ops: dict[int, int] | None, nodes: dict[int, int] | None
+    ) -> Iterator[Any]:
+        for step in trace.steps:
+            part, to = (step.op, ops) if step.phase == "forward" else (step.node, nodes)
+            number = part if to is None or part is None else to.get(part)
+            if number is not None:
+                yield (step.phase, number, step.run), step.index
+
+    for pair in in_turn(keyed(a, found.ops.to_b, found.nodes.to_b), keyed(b, None, None)):
+        found.steps.add(*pair)

@@ -1,0 +1,113 @@
+"""A trace goes in, a smaller trace comes out: modules folded into one operation each, repetitions rolled up.
+
+A folded trace is a trace like any other, so every other room works on it. Its operations and nodes say how many
+they stand for; what it no longer shows is counted, not invented. Repetitions are looked for after modules are folded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from ..trace.model import Trace
+from .contraction import merge
+from .modules import calls_of, chosen, depths, planned
+from .node_graphs import roll_nodes
+from .repeats import find_runs
+from .roll_up import roll
+
+__all__ = ["fit", "fit_both", "fold"]
+
+
+def fold(
+    trace: Trace, modules: bool | int | str | Iterable[str] = False, repeats: bool = False
+) -> Trace:
+    """A trace in which modules are folded, one operation for each call, and repetitions rolled up.
+
+    `modules` is how many levels of modules stay open, or the paths of those to fold: with 0 every module that your
+    code calls is one operation; with 1 or True those are open and the modules inside them folded. `repeats` rolls up
+    what runs at least three times in a row, also through modules of one structure that differ in their numbers.
+
+    Raises `ValueError` for a path that no module of the run has, and for a negative number of levels.
+
+    >>> from definebyrun.trace.model import Op, Step, Tensor
+    >>> from definebyrun.trace.value import Value
+    >>> one = Value((), "int64")
+    >>> tensors = [Tensor(0, "y", "constant", one), *(Tensor(i + 1, "y", "result", one, i) for i in range(5))]
+    >>> ops = [Op(i, "mul", 3, "y = y * 2", "", (i,), (i + 1,), args=(i, "2")) for i in range(5)]
+    >>> steps = [Step(i, "forward", op=i) for i in range(5)]
+    >>> folded = fold(Trace(tuple(tensors), tuple(ops), steps=tuple(steps)), repeats=True)
+    >>> [(op.name, op.times) for op in folded.ops], len(folded.steps)
+    ([('mul', 5)], 1)
+    """
+    if modules is not False:
+        trace = merge(trace, planned(trace, chosen(trace, modules)))
+    return _rolled(trace) if repeats else trace
+
+
+def _rolled(trace: Trace) -> Trace:
+    """The trace with all its repetitions rolled up."""
+    if trace.root is not None:
+        return roll_nodes(trace)
+    for alike in (False, True):
+        while runs := find_runs(trace, alike):
+            trace = roll(trace, runs)
+    return trace
+
+
+def fit(trace: Trace, count: Callable[[Trace], int], most: int) -> Trace:
+    """The trace folded as little as it takes to count at most so many: repetitions first, then modules, deepest first.
+
+    Where nothing repeats, a level that leaves more than that is seen without merging.
+    """
+    if count(trace) <= most:
+        return trace
+    folded = _rolled(trace)
+    repeats = folded is not trace
+    if repeats and count(folded) <= most:
+        return folded
+    depth = depths(trace)
+    used = (depth[op.call] for op in trace.ops if op.call is not None)
+    for level in range(max(used, default=-1), -1, -1):
+        into = chosen(trace, level)
+        if level and not repeats and _at_least(trace, into) > most:
+            continue
+        folded = _rolled(merge(trace, planned(trace, into)))
+        if count(folded) <= most:
+            break
+    return folded
+
+
+def _at_least(trace: Trace, into: list[int | None]) -> int:
+    """How many cards are left at least: one for each folded call that has nodes, one for each other operation."""
+    calls = calls_of(trace)
+    left: set[tuple[str, int]] = set()
+    for op in {node.op for node in trace.nodes if node.op is not None}:
+        call = calls[op]
+        whole = None if call is None else into[call]
+        left.add(("op", op) if whole is None else ("call", whole))
+    return len(left)
+
+
+def fit_both(
+    joined: Trace,
+    a: Trace,
+    b: Trace,
+    join: Callable[[Trace, Trace], Trace],
+    count: Callable[[Trace], int],
+    most: int,
+) -> Trace:
+    """What `join` has made of two traces, or makes of both folded alike, as little as it takes to fit into `most`.
+
+    First modules are folded, the deepest first: then each card still meets its own counterpart. Only where that is not
+    enough, repetitions are rolled up: the last time in one run need not be the last in the other.
+    """
+    levels = [depth for trace in (a, b) for depth in depths(trace)]
+    deepest_first = range(max(levels, default=-1), -1, -1)
+    ways = [(level, repeats) for repeats in (False, True) for level in (False, *deepest_first)]
+    for level, repeats in ways[1:]:
+        if count(joined) <= most:
+            break
+        one, other = fold(a, level, repeats), fold(b, level, repeats)
+        if one is not a or other is not b:
+            joined = join(one, other)
+    return joined

@@ -1,0 +1,146 @@
+"""A tensor goes in, the backward graph that hangs from it now comes out, without any recording.
+
+The walk follows `grad_fn` and `next_functions` with a list of its own, so a chain of any length is no
+recursion. `Graph` is the growing numbering that the recorder shares: a node keeps its number once it has one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+
+from ..trace.model import Edge, Node, Tensor, Trace
+from .names import Names
+from .snapshot import snapshot
+from .user_frames import user_frames
+
+__all__ = ["Graph", "is_leaf", "kind_of", "leaf_kind_of", "leaf_of", "node_of", "walk"]
+
+ACCUMULATE = "torch::autograd::AccumulateGrad"
+
+
+def node_of(tensor: torch.Tensor) -> tuple[Any, int] | None:
+    """The node that a tensor's gradient arrives at, with the output number; None when it asks for none.
+
+    None also for the few tensors that PyTorch cannot be asked about: sparse and nested leaves, parameters of lazy
+    modules before their first call, tensors inside the forward of a custom `Function`, and views that an in-place
+    change of their base has made unusable.
+    """
+    try:
+        if not tensor.requires_grad:
+            return None
+        if not tensor.is_leaf:
+            return tensor.grad_fn, tensor.output_nr
+        with torch._C.DisableTorchFunction():
+            if torch.is_grad_enabled() and not torch.is_inference_mode_enabled():
+                # what `get_gradient_edge` does, without its care for all that is asked for above
+                node = tensor.view_as(tensor).grad_fn.next_functions[0][0]  # type: ignore[union-attr]
+                return None if node is None else (node, 0)
+            with torch.inference_mode(False):
+                return torch.autograd.graph.get_gradient_edge(tensor).node, 0
+    except (RuntimeError, ValueError, AssertionError, AttributeError):
+        return None
+
+
+def is_leaf(tensor: torch.Tensor) -> bool:
+    """`tensor.is_leaf`; True for a view that can no longer be asked, since no node leads to it."""
+    try:
+        return tensor.is_leaf
+    except RuntimeError:
+        return True
+
+
+def leaf_of(node: Any) -> torch.Tensor | None:
+    """The leaf that an `AccumulateGrad` fills; None for every other node."""
+    return node.variable if node.name() == ACCUMULATE else None
+
+
+def kind_of(tensor: torch.Tensor) -> str:
+    """`parameter`, `leaf`, `constant` or `result`, as `trace.Tensor.kind` means them."""
+    return "result" if tensor.requires_grad and not is_leaf(tensor) else leaf_kind_of(tensor)
+
+
+def leaf_kind_of(tensor: torch.Tensor) -> str:
+    """The same of a tensor that is known to be a leaf."""
+    if type(tensor) is not torch.Tensor and isinstance(tensor, torch.nn.Parameter):
+        return "parameter" if tensor.requires_grad else "constant"
+    return "leaf" if tensor.requires_grad else "constant"
+
+
+class Graph:
+    """Numbers nodes in the order in which they are found, and keeps them alive so that numbers stay theirs."""
+
+    def __init__(self) -> None:
+        self.index: dict[Any, int] = {}
+        self.edges: list[tuple[int, int, int, int]] = []
+        self.edge_at: dict[tuple[int, int], int] = {}  # by node and place in its `next_functions`
+
+    def __contains__(self, node: Any) -> bool:
+        return node in self.index
+
+    def add(self, roots: Iterable[Any]) -> list[Any]:
+        """Number every node that can be reached from these and is new; give the new ones in that order."""
+        index, new = self.index, {}
+        waiting = list(roots)[::-1]
+        while waiting:
+            node = waiting.pop()
+            if node not in index:
+                index[node] = len(index)
+                new[node] = following = node.next_functions
+                for target, _ in reversed(following):
+                    if target is not None:
+                        waiting.append(target)
+        for node, following in new.items():
+            number = index[node]
+            for slot, (target, input_nr) in enumerate(following):
+                if target is not None:
+                    self.edge_at[number, slot] = len(self.edges)
+                    self.edges.append((number, index[target], input_nr, slot))
+        return list(new)
+
+
+def walk(tensor: torch.Tensor) -> Trace:
+    """The backward graph of a tensor as a `Trace` with nodes and edges, no steps.
+
+    Raises `TypeError` for anything but a tensor, `ValueError` for a tensor that has no graph.
+    """
+    if not isinstance(tensor, torch.Tensor):
+        raise TypeError(f"draw takes a torch.Tensor, not {type(tensor).__name__}")
+    start = node_of(tensor)
+    if start is None and tensor.requires_grad:
+        raise ValueError(
+            "PyTorch shows no node for this tensor (a sparse leaf, say, or a lazy parameter before its first call): "
+            "draw a result that was computed from it"
+        )
+    if start is None:
+        raise ValueError(
+            "this tensor has no graph: requires_grad is False, so autograd recorded nothing for it"
+        )
+    graph, names = Graph(), Names()
+    names.look(user_frames()[0])
+    found = graph.add([start[0]])
+    tensors: list[Tensor] = []
+    nodes: list[Node] = []
+    for node in found:
+        leaf = leaf_of(node)
+        if leaf is not None:
+            index, number = len(tensors), graph.index[node]
+            tensors.append(
+                Tensor(index, names.of(leaf), kind_of(leaf), snapshot(leaf), None, number)
+            )
+            nodes.append(Node(number, node.name(), leaf=index))
+        else:
+            nodes.append(Node(graph.index[node], node.name()))
+    names.give(tensor, "")
+    for result in names.tensors():
+        edge = None if is_leaf(result) else node_of(result)
+        if edge is not None and edge[0] in graph:
+            index, name = len(tensors), names.of(result) or None
+            tensors.append(
+                Tensor(index, name, "result", snapshot(result), None, graph.index[edge[0]], edge[1])
+            )
+    root = next(t.index for t in tensors if (t.node, t.output_nr) == (0, start[1]))
+    edges = tuple(Edge(i, *edge) for i, edge in enumerate(graph.edges))
+    return Trace(tensors=tuple(tensors), nodes=tuple(nodes), edges=edges, root=root)

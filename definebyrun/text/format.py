@@ -1,0 +1,119 @@
+"""A value, or a number of bytes, goes in, and the few characters come out that say it to people.
+
+A small tensor is written out, a larger one by its shape and range; never more than there is room for.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from ..trace.value import Value, total
+
+__all__ = ["WIDE", "adds_up", "brief", "number", "size"]
+
+WIDE = 40
+"""The most characters of a value within a sentence."""
+
+
+def number(value: complex | float | int | bool) -> str:
+    """A number as people write it, four significant digits: `0.3333`, `6`, `-2.5e-07`, `True`.
+
+    >>> [number(v) for v in (1.0, -0.0, 1 / 3, 12345678.0, True)]
+    ['1', '0', '0.3333', '1.235e+07', 'True']
+    """
+    if type(value) is float:  # most of all
+        return f"{value:.4g}" if value else "0"
+    if isinstance(value, (bool, int)):
+        return str(value)
+    if isinstance(value, complex):
+        sign = "-" if value.imag < 0 else "+"
+        return f"{number(value.real)}{sign}{number(abs(value.imag))}j"
+    return f"{value + 0.0:.4g}" if value else "0"
+
+
+def brief(value: Value | None, width: int = 22) -> str:
+    """A value in at most about `width` characters: its content when that fits, else its shape and range.
+
+    >>> brief(Value((3,), "float32", (0.5, -2.0, 6.0)))
+    '[0.5, -2, 6]'
+    >>> brief(Value((64, 10), "float32", None, -1.5, 2.25))
+    '64×10 in [-1.5, 2.25]'
+    >>> brief(Value((3, 2), "float32", (0.6, 0.8, float("nan"), float("nan"), 1.0, 2.0)))
+    '3×2 in [0.6, 2], 2 nan'
+    """
+    if value is None:
+        return "not yet"
+    if value.data is not None and len(value.data) * 2 <= width + 2:
+        text = _nested(value.tolist())
+        if len(text) <= width:
+            return text
+    shape = _shape(value.shape)
+    bounds = value.bounds()
+    if bounds is None:
+        return f"{shape} {value.dtype}"[:width]
+    low, high = bounds
+    if low != low:
+        return _broken(value, shape, width)
+    for text in _ranged(shape, low, high):
+        if len(text) <= width:
+            return text
+    return f"{shape} {value.dtype}"[:width]
+
+
+@lru_cache(maxsize=1024)
+def _shape(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape)) or "scalar"
+
+
+@lru_cache(maxsize=4096)  # a gradient is shown where it leaves and where it arrives
+def _ranged(shape: str, low: float, high: float) -> tuple[str, str]:
+    """A shape and a range, in more and in fewer characters."""
+    full = f"{shape} in [{number(low)}, {number(high)}]"
+    if low == high:
+        full = f"{shape}, all {number(low)}"
+    return full, f"{shape} [{low + 0.0:.2g}, {high + 0.0:.2g}]"
+
+
+def _broken(value: Value, shape: str, width: int) -> str:
+    """A value in which there is what is no number: that is counted, and the range is that of the rest."""
+    whole = value.data or ()
+    numbers = [n for n in whole if n == n]
+    if not numbers:
+        return f"{shape}, all nan" if whole else f"{shape} in [nan, nan]"
+    low, high = float(min(numbers)), float(max(numbers))  # type: ignore[type-var]
+    count = f"{len(whole) - len(numbers)} nan"
+    text = f"{shape} in [{number(low)}, {number(high)}], {count}"
+    return text if len(text) <= width else f"{shape}, {count}"[:width]
+
+
+def adds_up(parts: list[Value], value: Value) -> bool:
+    """Whether a value is the sum of parts, as far as their numbers are known.
+
+    >>> one, two = (Value((), "float32", (float(n),)) for n in (1, 2))
+    >>> adds_up([one, one], two), adds_up([one, two], two)
+    (True, False)
+    """
+    made = total(parts)
+    unknown = made.data is None
+    return unknown or brief(made, 40) == brief(value, 40)
+
+
+def _nested(content: object) -> str:
+    if isinstance(content, list):
+        return "[" + ", ".join(map(_nested, content)) + "]"
+    return number(content)  # type: ignore[arg-type]
+
+
+def size(nbytes: int) -> str:
+    """Bytes as people write them.
+
+    >>> size(24), size(4096), size(3_500_000)
+    ('24 B', '4 KiB', '3.34 MiB')
+    """
+    if nbytes < 1024:
+        return f"{nbytes} B"
+    for unit in ("KiB", "MiB"):
+        nbytes /= 1024  # type: ignore[assignment]
+        if nbytes < 1024:
+            return f"{nbytes:.3g} {unit}" if nbytes < 100 else f"{nbytes:.0f} {unit}"
+    return f"{nbytes / 1024:.3g} GiB"

@@ -1,0 +1,130 @@
+"""Exercises answer back: every wrong answer is caught with its own message, a stub is a stub, nothing is raised."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+import definebyrun as dbr
+from definebyrun_course.exercises import Exercise, Wrong, lessons, of_lesson
+from definebyrun_course.exercises.core import expect, is_stub, judge
+
+ALL = [exercise for number in lessons() for exercise in of_lesson(number)]
+
+
+def ids(value: Any) -> str | None:
+    return getattr(value, "id", getattr(value, "name", None))
+
+
+@pytest.mark.parametrize(("exercise", "wrong"), [(e, w) for e in ALL for w in e.wrong], ids=ids)
+def test_a_listed_wrong_answer_is_caught_with_its_own_message(
+    exercise: Exercise, wrong: Wrong
+) -> None:
+    answers = (
+        wrong.answer
+        if isinstance(wrong.answer, tuple) and exercise.id != "01.1"
+        else (wrong.answer,)
+    )
+    verdict = dbr.check(exercise.id, *answers)
+    assert verdict.status == "not yet", verdict
+    assert wrong.says in verdict.message, verdict
+
+
+@pytest.mark.parametrize("exercise", ALL, ids=ids)
+def test_an_exercise_lists_at_least_two_wrong_answers_with_different_messages(
+    exercise: Exercise,
+) -> None:
+    assert len(exercise.wrong) >= 2
+    assert len({wrong.says for wrong in exercise.wrong}) == len(exercise.wrong)
+
+
+def test_every_lesson_has_at_least_three_exercises_numbered_in_order() -> None:
+    assert lessons()
+    for number in lessons():
+        assert [e.id for e in of_lesson(number)] == [
+            f"{number}.{i + 1}" for i in range(len(of_lesson(number)))
+        ]
+        assert len(of_lesson(number)) >= 3
+
+
+def empty(x: Any) -> None: ...
+
+
+def documented(x: Any) -> None:
+    """Only says what it will do."""
+
+
+class Hollow:
+    def forward(self, x: Any) -> None: ...
+
+
+class HollowFunction(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> None: ...
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Any) -> None: ...
+
+
+class HalfFunction(HollowFunction):
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        return x.exp()
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Any) -> None: ...
+
+
+EMPTY = [empty, documented, Hollow, HollowFunction, lambda: ...]
+
+
+@pytest.mark.parametrize("stub", [..., (..., ...), [1, ...], {"a": ...}, *EMPTY])
+def test_a_stub_is_not_attempted(stub: Any) -> None:
+    assert is_stub(stub)
+    assert dbr.check("01.2", stub).status == "not attempted yet"
+
+
+@pytest.mark.parametrize(
+    "answer", [0, None, (1, 2), [], lambda x: x, lambda: 3, judge, Exercise, HalfFunction]
+)
+def test_an_attempt_is_no_stub(answer: Any) -> None:
+    assert not is_stub(answer)
+
+
+def half_done(tensor: Any) -> Any:
+    node = ...
+    return node.next_functions
+
+
+def test_dots_left_inside_are_not_attempted_either() -> None:
+    verdict = dbr.check("01.2", half_done)
+    assert verdict.status == "not attempted yet"
+    assert "still holds dots" in verdict.message
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [None, 3, "no", object(), lambda: 1, lambda *a: 1 / 0, [lambda x: x], {}, float("nan")],
+)
+@pytest.mark.parametrize("exercise", ALL, ids=ids)
+def test_a_check_never_raises(exercise: Exercise, answer: Any) -> None:
+    verdict = dbr.check(exercise.id, answer)
+    assert verdict.status == "not yet"
+    assert verdict.message
+    assert repr(verdict).startswith(f"✗ Exercise {exercise.id}: not yet\n")
+
+
+def test_an_unknown_exercise_is_named_with_those_that_exist() -> None:
+    assert "there are 01.1, 01.2" in dbr.check("01.9", 1).message
+    assert "There is no exercise 'x'" in dbr.check("x", 1).message
+
+
+def test_a_verdict_shows_itself_with_markup_escaped() -> None:
+    exercise = Exercise("99.1", "fine", lambda a: expect(a == 1, "1 < 2 & <b>", "try 1"), ())
+    html = judge(exercise, (2,))._repr_html_()
+    assert "1 &lt; 2 &amp; &lt;b&gt;" in html
+    assert "Hint: try 1" in html
+    assert 'role="status"' in html
+    assert repr(judge(exercise, (1,))) == "✓ Exercise 99.1: correct\nfine"
