@@ -3,25 +3,45 @@
 The public face is `record`, `draw`, `compare`, `load` and `check`; what they give shows itself in a notebook.
 """
 
+import warnings
 from typing import Any
 
 from .drawing.layout import LayoutError
-from .tape import Tape, compare, draw, load, record
-from .trace.model import Block, Call, Edge, Grad, Node, Op, Step, Tensor, Trace
+from .memory_plot import MemoryCurve
+from .tape import Player, Tape, compare, draw, load, record
+from .text.table import Table
+from .trace.model import (
+    Block,
+    Edge,
+    Grad,
+    ModuleCall,
+    Node,
+    Op,
+    Saved,
+    Source,
+    Step,
+    TensorVersion,
+    Trace,
+)
 from .trace.value import Value
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "Block",
-    "Call",
     "Edge",
     "Grad",
     "LayoutError",
+    "MemoryCurve",
+    "ModuleCall",
     "Node",
     "Op",
+    "Player",
+    "Saved",
+    "Source",
     "Step",
+    "Table",
     "Tape",
-    "Tensor",
+    "TensorVersion",
     "Trace",
     "Value",
     "check",
@@ -31,11 +51,18 @@ __all__ = [
     "record",
 ]
 
+RENAMED = {"Call": "ModuleCall", "Tensor": "TensorVersion"}
+"""What was called otherwise in version 0.1. These names go with version 0.3."""
+
 
 def check(exercise: str, *answers: Any) -> Any:
     """Judge an answer to an exercise of the course, such as `"01.2"`: a `Verdict` that says what is wrong.
 
     An answer never makes it raise; `ModuleNotFoundError` where the course's own package is missing.
+
+    >>> check("01.1", ...)
+    ○ Exercise 01.1: not attempted yet
+    Replace the dots (...) with your own code, then run the cell again.
     """
     try:
         from definebyrun_course.exercises import check as judged
@@ -46,3 +73,20 @@ def check(exercise: str, *answers: Any) -> Any:
             "the exercises are a package of their own: run `pip install definebyrun-course`"
         ) from None
     return judged(exercise, *answers)
+
+
+def __getattr__(name: str) -> Any:
+    """Names of version 0.1, with a warning that says the new one."""
+    new = RENAMED.get(name)
+    if new is not None:
+        said = f"definebyrun.{name} is called definebyrun.{new} since version 0.2"
+    elif name in ("exercises", "pieces", "plots"):
+        said = f"definebyrun.{name} is definebyrun_course.{name} since version 0.2"
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn(said, DeprecationWarning, stacklevel=2)
+    if new is not None:
+        return globals()[new]
+    from importlib import import_module
+
+    return import_module(f"definebyrun_course.{name}")

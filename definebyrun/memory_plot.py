@@ -14,7 +14,7 @@ from html import escape
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Self
 
-from .text.format import size
+from .text.format import format_bytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -76,9 +76,10 @@ class MemoryCurve(tuple[int, ...]):
         """What the plot shows, in words."""
         if not self:
             return "Memory that the graph keeps alive: no step was recorded."
+        most, last = max(self), self[-1]
         text = (
-            f"Memory that the graph keeps alive: at most {size(max(self))}, after step {self.index(max(self)) + 1} "
-            f"of {len(self)}; {size(self[-1])} at the end."
+            f"Memory that the graph keeps alive: at most {format_bytes(most)}, after step {self.index(most) + 1} "
+            f"of {len(self)}; {format_bytes(last)} at the end."
         )
         if True in self.backward:
             text += f" Backward begins with step {self.backward.index(True) + 1}."

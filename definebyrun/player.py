@@ -16,21 +16,21 @@ from markupsafe import Markup
 
 from .assets import asset
 from .cards.model import Card, Link
-from .drawing.standalone import address
+from .drawing.standalone import data_uri
 from .drawing.svg import Picture
-from .text.compared import canonical, kept, legend, sentences, sizes
-from .text.format import size
+from .text.compared import bytes_in_words, bytes_kept, canonical_text, legend, sentences
+from .text.format import format_bytes
 from .trace.model import Step, Trace
 
-__all__ = ["player", "still"]
+__all__ = ["player_html", "still_html"]
 
 
 def style(trace: Trace, picture: Picture) -> str:
-    """The style of a drawing; that of frames, folded cards and comparisons only where there are any."""
-    framed = 'class="dbr-f' in picture.svg or 'class="dbr-stack' in picture.svg
+    """The style of a drawing; that of clusters, folded cards and comparisons only where there are any."""
+    clustered = 'class="dbr-f' in picture.svg or 'class="dbr-stack' in picture.svg
     made = asset("generations.css") if 'class="dbr-f dbr-gen' in picture.svg else ""
     marked = made + (asset("sides.css") if trace.sides else "")
-    return asset("drawing.css") + (asset("frames.css") if framed else "") + marked
+    return asset("drawing.css") + (asset("frames.css") if clustered else "") + marked
 
 
 def _shown(picture: Picture, label: str) -> str:
@@ -41,13 +41,13 @@ def _shown(picture: Picture, label: str) -> str:
     """
     least = round(picture.width * 0.6)
     svg = picture.svg.replace("<svg ", f'<svg style="min-width:{least}px" ', 1)
-    image = f'<img class="dbr-bare" alt="{escape(label)}" src="{address(picture)}">'
+    image = f'<img class="dbr-bare" alt="{escape(label)}" src="{data_uri(picture)}">'
     return f'{image}<div class="dbr-in" hidden="1">{svg}</div>'
 
 
-def still(trace: Trace, picture: Picture, label: str, folding: str = "") -> str:
+def still_html(trace: Trace, picture: Picture, label: str, folding: str = "") -> str:
     """The picture as it is at the end, with the canonical text folded below it: HTML without scripts."""
-    text = str(Markup.escape(canonical(trace)))
+    text = str(Markup.escape(canonical_text(trace)))
     words = _said(trace, folding)
     said = f'<p class="dbr-said">{words}</p>' if words else ""
     return (
@@ -66,7 +66,7 @@ def _said(trace: Trace, folding: str) -> Markup:
     return words
 
 
-def player(
+def player_html(
     trace: Trace,
     cards: list[Card],
     links: list[Link],
@@ -75,9 +75,9 @@ def player(
     folding: str = "",
 ) -> str:
     """The player's HTML."""
-    steps, memory = _steps(trace, cards, links), [max(parts) for parts in kept(trace)]
+    steps, memory = _steps(trace, cards, links), [max(parts) for parts in bytes_kept(trace)]
     most = max(memory, default=0) or 1
-    identity = hashlib.sha256(canonical(trace).encode()).hexdigest()[:10]
+    identity = hashlib.sha256(canonical_text(trace).encode()).hexdigest()[:10]
     environment = Environment(autoescape=True)
     return environment.from_string(asset("player.html")).render(
         id=identity,
@@ -88,7 +88,7 @@ def player(
         code=_code(trace),
         steps=steps,
         memory=["0", *(f"{part / most:.2f}" for part in memory)],
-        text=canonical(trace),
+        text=canonical_text(trace),
         said=_said(trace, folding),
         data=Markup(
             json.dumps(steps, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
@@ -113,8 +113,8 @@ def _steps(trace: Trace, cards: list[Card], links: list[Link]) -> list[dict[str,
     ids = {card.id for card in cards}
     count = f"{len(trace.steps)} steps are ahead" if len(trace.steps) > 1 else "One step is ahead"
     begin = f"Start. {count}; nothing has run yet. Step with the buttons, or click here and use the arrow keys."
-    steps = [{"t": begin, "c": [], "e": [], "l": [], "m": size(0), "b": 0}]
-    for step, said, bytes_kept in zip(trace.steps, sentences(trace), kept(trace), strict=True):
+    steps = [{"t": begin, "c": [], "e": [], "l": [], "m": format_bytes(0), "b": 0}]
+    for step, said, each in zip(trace.steps, sentences(trace), bytes_kept(trace), strict=True):
         if step.phase == "forward":
             lit = by_op.get(step.op, []) or _hanging(trace, step, by_node)
             tensor = made.get(step.op)
@@ -131,7 +131,7 @@ def _steps(trace: Trace, cards: list[Card], links: list[Link]) -> list[dict[str,
                 "c": [card for card in lit if card in ids],
                 "e": [by_edge[edge] for edge in _flowing(step) if edge in by_edge],
                 "l": _places(trace, step),
-                "m": sizes(bytes_kept),
+                "m": bytes_in_words(each),
                 "b": int(step.phase == "backward"),
             }
         )

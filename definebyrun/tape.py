@@ -19,32 +19,32 @@ from typing import Any
 import torch
 
 from .cards.build import count_cards
-from .cards.clusters import Frame, framed
+from .cards.clusters import Cluster, build_clusters
 from .cards.compared import build_cards
 from .cards.model import Card, Link
-from .comparison.join import compare as compare_traces
+from .comparison.join import join
 from .drawing.dot import to_dot
 from .drawing.layout import LayoutError
 from .drawing.png import png
-from .drawing.standalone import alone
+from .drawing.standalone import standalone_svg
 from .drawing.svg import Picture
-from .drawing.svg import draw as draw_cards
+from .drawing.svg import render as draw_cards
 from .fold.folding import fit, fit_both, fold
 from .memory_plot import MemoryCurve
-from .player import player, still
-from .recorder.gc_pause import collections_wait, full_collections_wait
+from .player import player_html, still_html
+from .recorder.gc_pause import no_collections, no_full_collections
 from .recorder.recorder import Recorder
 from .recorder.walk import walk
-from .text.compared import canonical, summary, tabulate
+from .text.compared import canonical_text, summary, tabulate
 from .text.table import Table
 from .trace.memory import kept_after_steps
 from .trace.model import Trace
 
 __all__ = ["Player", "Tape", "compare", "draw", "load", "record"]
 
-READABLE = 60
+MAX_CARDS_SHOWN = 60
 """A graph of more cards than this is folded when it is shown, unless it is asked for as it is."""
-MOST = 600
+MAX_CARDS_LAID_OUT = 600
 """More cards than this are laid out only for `unfolded`: else the text is shown, and a sentence says so."""
 
 PAGE = """<!doctype html>
@@ -87,7 +87,7 @@ class Tape:
         self._whole = whole
         self._runs = runs  # of a comparison: the two that it was made of, with their modules
         self._shown: Trace | None = None
-        self._dealt: tuple[list[Card], list[Link], list[Frame]] | None = None
+        self._dealt: tuple[list[Card], list[Link], list[Cluster]] | None = None
         self._drawn: Picture | None = None
 
     @property
@@ -129,7 +129,7 @@ class Tape:
 
     def text(self) -> str:
         """The canonical text: every operation, node, edge and gradient, one fact a line; of the whole run."""
-        return canonical(self.trace)
+        return canonical_text(self.trace)
 
     def json(self) -> str:
         """The trace as JSON, which `load` reads."""
@@ -137,8 +137,8 @@ class Tape:
 
     def dot(self) -> str:
         """The picture as DOT, for Graphviz or any program that reads it."""
-        cards, links, frames = self._cards()
-        return to_dot(cards, links, frames, large=len(cards) > READABLE)
+        cards, links, clusters = self._cards()
+        return to_dot(cards, links, clusters, large=len(cards) > MAX_CARDS_SHOWN)
 
     def svg(self) -> str:
         """The picture as SVG with all its states, for a page that has the style; `save` writes one that stands alone.
@@ -152,7 +152,7 @@ class Tape:
 
         Raises `LayoutError` where no engine is there, `RuntimeError` where matplotlib is not.
         """
-        return png(alone(self._picture()))
+        return png(standalone_svg(self._picture()))
 
     def save(self, path: str | Path) -> None:
         """Write the tape to a file in the form that the file's ending names.
@@ -169,7 +169,7 @@ class Tape:
         """
         path = Path(path)
         forms = {
-            ".svg": lambda: alone(self._picture()),
+            ".svg": lambda: standalone_svg(self._picture()),
             ".png": self.png,
             ".html": lambda: PAGE.format(label=escape(self._label()), body=self.html()),
             ".dot": self.dot,
@@ -191,7 +191,9 @@ class Tape:
         try:
             cards, links, _ = self._cards()
             picture = self._picture()
-            return player(self._drawable(), cards, links, picture, self._label(), self._folding())
+            return player_html(
+                self._drawable(), cards, links, picture, self._label(), self._folding()
+            )
         except LayoutError as error:
             return self._instead(error)
 
@@ -225,11 +227,11 @@ class Tape:
 
     def _repr_html_(self) -> str:
         try:
-            return still(self._drawable(), self._picture(), self._label(), self._folding())
+            return still_html(self._drawable(), self._picture(), self._label(), self._folding())
         except LayoutError as error:
             return self._instead(error)
 
-    @collections_wait()
+    @no_collections()
     def _drawable(self) -> Trace:
         """What is drawn: the run, folded when it is large and nobody has said how to show it."""
         if self._shown is None:
@@ -237,15 +239,15 @@ class Tape:
             if self._whole is not None or (trace.sides and self._runs is None):
                 self._shown = trace
             elif self._runs is None:
-                self._shown = fit(trace, count_cards, READABLE)
+                self._shown = fit(trace, count_cards, MAX_CARDS_SHOWN)
             else:
-                join = partial(compare_traces, names=trace.sides)
-                self._shown = fit_both(trace, *self._runs, join, count_cards, READABLE)
+                again = partial(join, names=trace.sides)
+                self._shown = fit_both(trace, *self._runs, again, count_cards, MAX_CARDS_SHOWN)
         return self._shown
 
     def _said(self) -> str:
         """The text of what is drawn; under a picture that was folded unasked, the sentence that says so."""
-        return "\n".join(filter(None, (canonical(self._drawable()), self._folding())))
+        return "\n".join(filter(None, (canonical_text(self._drawable()), self._folding())))
 
     def _folding(self) -> str:
         """A sentence for a picture that was folded unasked."""
@@ -262,25 +264,25 @@ class Tape:
             f"Add .unfolded() to the tape to see all of them, {choose} to choose."
         )
 
-    def _cards(self) -> tuple[list[Card], list[Link], list[Frame]]:
+    def _cards(self) -> tuple[list[Card], list[Link], list[Cluster]]:
         if self._dealt is None:
             trace = self._drawable()
             cards, links = build_cards(trace)
-            self._dealt = cards, links, framed(trace, cards, links)
+            self._dealt = cards, links, build_clusters(trace, cards, links)
         return self._dealt
 
-    @collections_wait()
+    @no_collections()
     def _picture(self) -> Picture:
         if self._drawn is None:
             forced = self._whole is self.trace
             number = 0 if forced else count_cards(self._drawable())
-            if number > MOST:
+            if number > MAX_CARDS_LAID_OUT:
                 raise LayoutError(
-                    f"This graph has {number} cards; above {MOST} only the text is shown."
+                    f"This graph has {number} cards; above {MAX_CARDS_LAID_OUT} only the text is shown."
                 )
-            cards, links, frames = self._cards()
-            large = len(cards) > READABLE
-            self._drawn = draw_cards(cards, links, self._label(), frames, large)
+            cards, links, clusters = self._cards()
+            large = len(cards) > MAX_CARDS_SHOWN
+            self._drawn = draw_cards(cards, links, self._label(), clusters, large)
         return self._drawn
 
     def _label(self) -> str:
@@ -325,7 +327,7 @@ def record() -> Iterator[Tape]:
     ('w', 3, 5)
     """
     recorder = Recorder()
-    with full_collections_wait(), recorder:
+    with no_full_collections(), recorder:
         yield Tape(recorder)
 
 
@@ -376,7 +378,7 @@ def compare(a: Tape, b: Tape, names: tuple[str, str] = ("A", "B")) -> Tape:
     if len(names) != 2 or len({*called}) != 2:
         raise ValueError("names takes two different words, one for each run")
     runs = a.trace, b.trace
-    return Tape(compare_traces(*runs, tuple(names)), runs=runs)
+    return Tape(join(*runs, tuple(names)), runs=runs)
 
 
 def load(path_or_text: str | PathLike[str]) -> Tape:

@@ -7,22 +7,32 @@ from __future__ import annotations
 
 from collections import Counter
 
-from ..text.format import brief, size
-from ..text.labels import adds, node_label, op_step, short, tensor_label
-from ..trace.model import Node, Op, Tensor, Trace, beside
-from .gradient_rows import Backward, clip, leaf_grads, node_grads, row_of
+from ..text.format import format_bytes, format_value
+from ..text.labels import is_gradient_sum, node_label, op_step, short_node_name, tensor_label
+from ..trace.model import Node, Op, TensorVersion, Trace, cached
+from .gradient_rows import BackwardHistory, clip, leaf_grads, node_grads, values_row
 from .links import data_links, edge_links
-from .model import ENDS, LONG, SHARED, WIDTH, Card, Link, State
+from .model import (
+    MAX_ROW_CHARS,
+    MAX_SMALL_PRINT_CHARS,
+    MAX_USES_WITHOUT_CHIPS,
+    OUTPUT_KINDS,
+    Card,
+    Link,
+    State,
+)
 
 __all__ = ["build_cards", "count_cards"]
 
-LEAST = 6
+MIN_NAME_CHARS = 6
 """Of a name that is cut, at least so many characters are shown."""
 
 
-def build_cards(trace: Trace, shared: float = SHARED) -> tuple[list[Card], list[Link]]:
+def build_cards(
+    trace: Trace, shared: float = MAX_USES_WITHOUT_CHIPS
+) -> tuple[list[Card], list[Link]]:
     """All cards and links of a trace, in a fixed order; a leaf with more uses than `shared` gets chips."""
-    back = Backward.of(trace)
+    back = BackwardHistory.of(trace)
     cards = _leaf_cards(trace, back) + _op_cards(trace, back) + _older_cards(trace, back)
     cards += _made_cards(trace, back)
     by_node = {card.node: card for card in cards if card.node is not None}
@@ -34,34 +44,40 @@ def build_cards(trace: Trace, shared: float = SHARED) -> tuple[list[Card], list[
     links += data_links(trace, {card.id: card for card in cards}, uses)
     used = {link.tail for link in links if not link.back}
     for card in cards:
-        card.output = card.kind in ENDS and card.id not in used
+        card.output = card.kind in OUTPUT_KINDS and card.id not in used
     return [card for card in cards if card.id not in uses] + chips, links
 
 
 def count_cards(trace: Trace) -> int:
     """How many cards `build_cards` gives, without making them."""
-    return beside(trace, _count)
+    return cached(trace, _count)
 
 
 def _count(trace: Trace) -> int:
     uses = Counter([edge.target for edge in trace.edges])
-    chips = sum(n - 1 for i, n in uses.items() if n > SHARED and trace.nodes[i].leaf is not None)
+    chips = sum(
+        n - 1
+        for i, n in uses.items()
+        if n > MAX_USES_WITHOUT_CHIPS and trace.nodes[i].leaf is not None
+    )
     known = {t.index if t.origin is None else t.origin for t in trace.tensors if t.node is not None}
     leaves = sum([leaf.index not in known for leaf in trace.leaves])
     plain = sum([not op.factory and _without_node(trace, op) for op in trace.ops])
     return len(trace.nodes) + chips + leaves + plain
 
 
-def _leaf_cards(trace: Trace, back: Backward) -> list[Card]:
+def _leaf_cards(trace: Trace, back: BackwardHistory) -> list[Card]:
     """A card for each leaf; more than one where PyTorch has given the leaf a new `AccumulateGrad` on the way."""
     cards = []
     for tensor in trace.leaves:
-        family = trace.family(tensor.index)
+        family = trace.leaf_versions(tensor.index)
         born = op_step(trace, tensor.op) if tensor.op is not None else tensor.since
-        values = [State(0, brief(tensor.value, WIDTH))]
+        values = [State(0, format_value(tensor.value, MAX_ROW_CHARS))]
         for version in family[1:]:
             if version.op is not None:
-                values.append(State(op_step(trace, version.op), brief(version.value, WIDTH)))
+                values.append(
+                    State(op_step(trace, version.op), format_value(version.value, MAX_ROW_CHARS))
+                )
         nodes = list(dict.fromkeys(t.node for t in family if t.node is not None))
         for node in nodes or [None]:
             name = f"t{tensor.index}" if node is None else f"n{node}"
@@ -76,7 +92,7 @@ def _leaf_cards(trace: Trace, back: Backward) -> list[Card]:
     return cards
 
 
-def _op_cards(trace: Trace, back: Backward) -> list[Card]:
+def _op_cards(trace: Trace, back: BackwardHistory) -> list[Card]:
     cards = []
     for op in trace.ops:
         if op.factory:
@@ -86,16 +102,16 @@ def _op_cards(trace: Trace, back: Backward) -> list[Card]:
         names = ", ".join(dict.fromkeys(t.name for t in outputs if t.name))
         title = _title(names, op.name, born, bool(op.module))
         title += {"backward": ", in backward", "recompute": ", recomputed"}.get(op.during, "")
-        values = row_of([t.value for t in outputs])
+        values = values_row([t.value for t in outputs])
         main = trace.main_node(op.index)
         if main is not None and trace.nodes[main].made is not None:
             if not _without_node(trace, op):
                 continue  # the nodes of its pass have cards of their own
-            main, values = None, row_of([t.value for t in outputs if t.node is None])
+            main, values = None, values_row([t.value for t in outputs if t.node is None])
         elif main is None and not _without_node(trace, op):
             continue  # code in the pass has made them
         card = Card(f"o{op.index}", "plain", clip(title), born, None, op.index, [State(0, values)])
-        card.badge, card.folded = op.module[:WIDTH], bool(op.module)
+        card.badge, card.folded = op.module[:MAX_ROW_CHARS], bool(op.module)
         if main is None:
             card.function = "no grad_fn"
         else:
@@ -131,10 +147,10 @@ def _mark(card: Card, node: Node) -> None:
         card.badge = f"gen {node.generation}"
 
 
-def _made_cards(trace: Trace, back: Backward) -> list[Card]:
+def _made_cards(trace: Trace, back: BackwardHistory) -> list[Card]:
     """A card for each node that no call made, but a backward pass that was recorded itself."""
     made = [node for node in trace.nodes if node.made is not None]
-    hanging: dict[int | None, list[Tensor]] = {}
+    hanging: dict[int | None, list[TensorVersion]] = {}
     for tensor in trace.tensors if made else ():
         hanging.setdefault(tensor.node, []).append(tensor)
     cards = []
@@ -151,11 +167,11 @@ def _made_cards(trace: Trace, back: Backward) -> list[Card]:
         card.op = node.op if given else None
         values = [t.value for t in given] or ([] if node.value is None else [node.value])
         if values:
-            card.values = [State(0, row_of(values))]
+            card.values = [State(0, values_row(values))]
         _fill(trace, card, back)
         by = None if node.within is None else node_label(trace, node.within)
-        alone = "where gradients meet" if adds(node) else "maker not seen"
-        card.origin = clip(alone if by is None else f"by {by}", LONG)
+        alone = "where gradients meet" if is_gradient_sum(node) else "maker not seen"
+        card.origin = clip(alone if by is None else f"by {by}", MAX_SMALL_PRINT_CHARS)
         if title == label:  # which says what the node is
             card.function, card.origin = card.origin, ""
         _mark(card, node)
@@ -166,34 +182,34 @@ def _made_cards(trace: Trace, back: Backward) -> list[Card]:
 def _title(names: str, name: str, step: int, module: bool) -> str:
     """What a card is called. What was done stays; of a long path the end does, which says more than its beginning."""
     title = f"{names} = {name}" if names else f"{name}#{step}"
-    if len(title) <= WIDTH:
+    if len(title) <= MAX_ROW_CHARS:
         return title
     if not module:
-        room = WIDTH - len(f"… = {name}")
+        room = MAX_ROW_CHARS - len(f"… = {name}")
         if ", " in names:
             return f"{name}#{step}"
         cut = f"…{names[-room:]}" if "." in names else f"{names[:room]}…"
-        return f"{cut} = {name}" if names and room >= LEAST else title
+        return f"{cut} = {name}" if names and room >= MIN_NAME_CHARS else title
     path = names or name
-    if names and len(names) + len(name.rpartition(".")[2]) + 4 <= WIDTH:
-        return f"{names} = …{name[len(names) + 4 - WIDTH :]}"
-    return f"…{path[1 - WIDTH :]}"
+    if names and len(names) + len(name.rpartition(".")[2]) + 4 <= MAX_ROW_CHARS:
+        return f"{names} = …{name[len(names) + 4 - MAX_ROW_CHARS :]}"
+    return f"…{path[1 - MAX_ROW_CHARS :]}"
 
 
-def _older_cards(trace: Trace, back: Backward) -> list[Card]:
+def _older_cards(trace: Trace, back: BackwardHistory) -> list[Card]:
     cards = []
-    held: dict[int, Tensor] = {}
+    held: dict[int, TensorVersion] = {}
     for tensor in trace.tensors:
         if tensor.node is not None and tensor.op is None:
             held.setdefault(tensor.node, tensor)
     for node in trace.nodes:
         if node.op is None and node.leaf is None and node.made is None:
             card = Card(f"n{node.index}", "older", "", 0, node.index)
-            card.title = short(node.name)
+            card.title = short_node_name(node.name)
             tensor = held.get(node.index)
             if tensor is not None:
                 card.title = tensor.name or card.title
-                card.values = [State(0, brief(tensor.value, WIDTH))]
+                card.values = [State(0, format_value(tensor.value, MAX_ROW_CHARS))]
             _fill(trace, card, back)
             if card.title == card.function:
                 card.function = ""
@@ -201,13 +217,15 @@ def _older_cards(trace: Trace, back: Backward) -> list[Card]:
     return cards
 
 
-def _fill(trace: Trace, card: Card, back: Backward) -> None:
+def _fill(trace: Trace, card: Card, back: BackwardHistory) -> None:
     """The lower half of a card: its node, what that keeps, what arrives at it."""
     node = trace.nodes[card.node or 0]
-    card.function = short(node.name)
+    card.function = short_node_name(node.name)
     kept = sum({s.storage: s.nbytes for s in node.saved}.values())
     if kept:
-        card.keeps = [State(card.born, f"{'all keep' if node.times > 1 else 'keeps'} {size(kept)}")]
+        card.keeps = [
+            State(card.born, f"{'all keep' if node.times > 1 else 'keeps'} {format_bytes(kept)}")
+        ]
         freed = back.freed.get(node.index)
         if freed is not None:
             card.keeps.append(State(freed, "freed"))

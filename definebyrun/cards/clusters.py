@@ -1,7 +1,7 @@
-"""A trace, its cards and links go in, frames come out: which cards a module or a repeated block holds together.
+"""A trace, its cards and links go in, clusters come out: which cards a module or a repeated block holds together.
 
-Frames lie within each other as the calls of modules do. A module gets one where that helps: when it holds more than
-one operation, not all of them, and not the same ones as the frame around it. A repeated block always gets one, and so
+Clusters lie within each other as the calls of modules do. A module gets one where that helps: when it holds more than
+one operation, not all of them, and not the same ones as the cluster around it. A repeated block always gets one, and so
 does the graph that a backward pass has made.
 """
 
@@ -9,20 +9,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..comparison.word_diff import meet
-from ..text.labels import made_by
-from ..trace.model import Block, Op, Tensor, Trace
+from ..comparison.word_diff import word_diff
+from ..text.labels import maker_of_pass
+from ..trace.model import Block, Op, TensorVersion, Trace
 from .model import Card, Link
 
-__all__ = ["Frame", "framed"]
+__all__ = ["Cluster", "build_clusters"]
 
 Key = tuple[str, int]
 """A module call, a repeated block or a recorded backward pass: its kind and its index."""
 
 
 @dataclass(slots=True)
-class Frame:
-    """A frame: its label, the ids of the cards that lie in it directly, the id of the frame around it.
+class Cluster:
+    """A cluster: its label, the ids of the cards that lie in it directly, the id of the cluster around it.
 
     `made` says that a backward pass has made what is in it, from step `born` on.
     """
@@ -36,8 +36,8 @@ class Frame:
     born: int = 0
 
 
-def framed(trace: Trace, cards: list[Card], links: list[Link]) -> list[Frame]:
-    """The frames of a drawing, outer ones before those within them."""
+def build_clusters(trace: Trace, cards: list[Card], links: list[Link]) -> list[Cluster]:
+    """The clusters of a drawing, outer ones before those within them."""
     if not trace.calls and not trace.blocks and not any(card.run is not None for card in cards):
         return []
     paths = _Paths(trace)
@@ -48,34 +48,34 @@ def framed(trace: Trace, cards: list[Card], links: list[Link]) -> list[Frame]:
             for key in ways[card.id]:
                 ops.setdefault(key, set()).add(card.op)
     everything = len({card.op for card in cards if card.op is not None})
-    frames: dict[Key, Frame] = {}
+    clusters: dict[Key, Cluster] = {}
 
-    def into(way: tuple[Key, ...], card: Card) -> Frame | None:
-        """The innermost frame on a way, made for this card if nothing came that way before."""
+    def into(way: tuple[Key, ...], card: Card) -> Cluster | None:
+        """The innermost cluster on a way, made for this card if nothing came that way before."""
         around: Key | None = None
         for key in way:
             held = len(ops.get(key, ()))
             more = held > 1 and held < everything
             if key[0] != "call" or (more and (around is None or held < len(ops[around]))):
-                if key not in frames:
-                    outer = None if around is None else frames[around].id
+                if key not in clusters:
+                    outer = None if around is None else clusters[around].id
                     label = paths.label(key, card)
-                    frame = Frame(f"f{len(frames)}", label, outer, rolled=key[0] == "block")
-                    frame.made, frame.born = key[0] == "run", card.born
-                    frames[key] = frame
+                    cluster = Cluster(f"f{len(clusters)}", label, outer, rolled=key[0] == "block")
+                    cluster.made, cluster.born = key[0] == "run", card.born
+                    clusters[key] = cluster
                 around = key
-        return None if around is None else frames[around]
+        return None if around is None else clusters[around]
 
-    innermost: dict[tuple[Key, ...], Frame | None] = {}
+    innermost: dict[tuple[Key, ...], Cluster | None] = {}
     for card in cards:
         way = ways[card.id]
         if way not in innermost:
             innermost[way] = into(way, card)
-        frame = innermost[way]
-        if frame is not None:
-            frame.cards.append(card.id)
-            frame.born = min(frame.born, card.born)
-    return list(frames.values())
+        cluster = innermost[way]
+        if cluster is not None:
+            cluster.cards.append(card.id)
+            cluster.born = min(cluster.born, card.born)
+    return list(clusters.values())
 
 
 class _Paths:
@@ -106,7 +106,7 @@ class _Paths:
         blocks = () if op is None else tuple(k for k in self.of(trace.ops[op]) if k[0] == "block")
         return (*blocks, ("run", card.run or 0))
 
-    def of_leaf(self, leaf: Tensor, way: tuple[Key, ...]) -> tuple[Key, ...]:
+    def of_leaf(self, leaf: TensorVersion, way: tuple[Key, ...]) -> tuple[Key, ...]:
         """As much of the way to its users as holds for a leaf: all repetitions share it, or each has its own."""
         own = () if leaf.block is None else self._blocks[leaf.block]
         inside = [place for place, key in enumerate(way) if key[0] == "block" and key[1] in own]
@@ -117,13 +117,15 @@ class _Paths:
 
     def label(self, key: Key, card: Card) -> str:
         if key[0] == "run":
-            return f"generation {card.generation}: made by {made_by(self.trace, key[1])}"
+            return f"generation {card.generation}: made by {maker_of_pass(self.trace, key[1])}"
         if key[0] == "call":
             call = self.trace.calls[key[1]]
             return f"{call.path} ({call.kind})" if call.path else call.kind
         block = self.trace.blocks[key[1]]
         said = (
-            _repeats(block) if block.other is None else meet(_repeats(block), _repeats(block.other))
+            _repeats(block)
+            if block.other is None
+            else word_diff(_repeats(block), _repeats(block.other))
         )
         return f"{said}, the last one shown" + (f", only {block.side}" if block.side else "")
 

@@ -8,15 +8,15 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ..comparison.sequences import side_by_side
-from ..comparison.split import Half, both_halves
-from ..comparison.word_diff import NOTHING, meet
+from ..comparison.split import Half, halves
+from ..comparison.word_diff import NOTHING, word_diff
 from ..trace.model import Trace
 from . import build
-from .model import ENDS, SHARED, Card, Link, State
+from .model import MAX_USES_WITHOUT_CHIPS, OUTPUT_KINDS, Card, Link, State
 
 __all__ = ["build_cards"]
 
-FITS = 30
+MAX_JOINT_CHARS = 30
 """The most characters of a row that shows both runs; a longer one becomes two rows."""
 
 
@@ -24,7 +24,7 @@ def build_cards(trace: Trace) -> tuple[list[Card], list[Link]]:
     """All cards and links of a trace, also of a comparison; see `build.build_cards`."""
     if not trace.sides:
         return build.build_cards(trace)
-    (cards_a, links_a), (cards_b, links_b) = map(_renamed, both_halves(trace))
+    (cards_a, links_a), (cards_b, links_b) = map(_renamed, halves(trace))
     cards = [_one_card(*pair) for pair in side_by_side(cards_a, cards_b, lambda card: card.id)]
     links = [_one_link(*pair) for pair in side_by_side(links_a, links_b, _way)]
     data = 0
@@ -34,7 +34,7 @@ def build_cards(trace: Trace) -> tuple[list[Card], list[Link]]:
             data += 1
     used = {link.tail for link in links}
     for card in cards:
-        card.output = card.kind in ENDS and card.id not in used
+        card.output = card.kind in OUTPUT_KINDS and card.id not in used
     return _with_chips(trace, cards, links)
 
 
@@ -72,11 +72,11 @@ def _one_card(a: Card | None, b: Card | None) -> Card:
     grads, more_grads = _rows(a.grads, b.grads)
     return replace(
         a,
-        title=meet(a.title, b.title),
+        title=word_diff(a.title, b.title),
         values=values,
         more_values=more_values,
-        function=meet(a.function, b.function),
-        origin=meet(a.origin, b.origin),
+        function=word_diff(a.function, b.function),
+        origin=word_diff(a.origin, b.origin),
         keeps=_over_time(a.keeps, b.keeps, _keeps),
         grads=grads,
         more_grads=more_grads,
@@ -86,8 +86,8 @@ def _one_card(a: Card | None, b: Card | None) -> Card:
 
 def _rows(a: list[State], b: list[State]) -> tuple[list[State], list[State]]:
     """One row of both runs' states where each fits, else a row for each run."""
-    row = _over_time(a, b, meet)
-    if all(len(state.text) <= FITS for state in row):
+    row = _over_time(a, b, word_diff)
+    if all(len(state.text) <= MAX_JOINT_CHARS for state in row):
         return row, []
     return (
         _over_time(a, b, lambda one, _: f"A {one}"),
@@ -123,8 +123,8 @@ def _one_link(a: Link | None, b: Link | None) -> Link:
         if one is None or other is None:
             said = f"A {one}" if other is None else f"B {other}"
         else:
-            said = meet(one, other)
-            said = said if len(said) <= FITS else f"A {one}\nB {other}"
+            said = word_diff(one, other)
+            said = said if len(said) <= MAX_JOINT_CHARS else f"A {one}\nB {other}"
         flows.append(State(since, said))
     return replace(a, flows=tuple(flows))
 
@@ -137,7 +137,7 @@ def _with_chips(
     uses = Counter(link.tail for link in links if link.edge is not None and link.tail in leaves)
     chips, seen = [], Counter[str]()
     for place, link in enumerate(links):
-        if link.edge is None or uses[link.tail] <= SHARED:
+        if link.edge is None or uses[link.tail] <= MAX_USES_WITHOUT_CHIPS:
             continue
         card, number = leaves[link.tail], uses[link.tail]
         seen[card.id] += 1
@@ -145,4 +145,4 @@ def _with_chips(
         name, title = f"{card.id}u{seen[card.id]}", f"{card.title} (use {use} of {number})"
         chips.append(replace(card, id=name, title=title, side=link.side or card.side))
         links[place] = replace(link, tail=name)
-    return [card for card in cards if uses[card.id] <= SHARED] + chips, links
+    return [card for card in cards if uses[card.id] <= MAX_USES_WITHOUT_CHIPS] + chips, links

@@ -6,15 +6,15 @@ from collections import Counter
 from dataclasses import replace
 
 from ..text.labels import op_step
-from ..trace.model import Tensor, Trace
-from .gradient_rows import Backward, clip
+from ..trace.model import TensorVersion, Trace
+from .gradient_rows import BackwardHistory, clip
 from .model import Card, Link
 
 __all__ = ["data_links", "edge_links"]
 
 
 def edge_links(
-    trace: Trace, by_node: dict[int | None, Card], back: Backward, shared: float
+    trace: Trace, by_node: dict[int | None, Card], back: BackwardHistory, shared: float
 ) -> tuple[list[Link], list[Card]]:
     """One link for each edge; a leaf with many uses is copied into a chip for each."""
     uses = Counter(edge.target for edge in trace.edges)
@@ -91,7 +91,7 @@ def _chip(card: str, uses: dict[str, list[Link]], step: int) -> str:
     return next((link.tail for link in reversed(links) if link.born <= step), links[0].tail)
 
 
-def _card_of(trace: Trace, tensor: Tensor) -> str:
+def _card_of(trace: Trace, tensor: TensorVersion) -> str:
     if tensor.node is not None:
         return f"n{tensor.node}"
     if tensor.kind != "result":
@@ -99,10 +99,10 @@ def _card_of(trace: Trace, tensor: Tensor) -> str:
     return f"o{tensor.op}"
 
 
-def _leaf_id(trace: Trace, tensor: Tensor) -> str:
+def _leaf_id(trace: Trace, tensor: TensorVersion) -> str:
     """The card of a leaf: the one of its own node, or of the node that it had or will have."""
     if tensor.node is not None:
         return f"n{tensor.node}"
-    first = trace.first(tensor.index)
-    node = next((t.node for t in trace.family(first) if t.node is not None), None)
+    first = trace.first_version(tensor.index)
+    node = next((t.node for t in trace.leaf_versions(first) if t.node is not None), None)
     return f"t{first}" if node is None else f"n{node}"

@@ -11,15 +11,23 @@ from dataclasses import dataclass, field
 
 from ..trace.frozen import frozen
 
-__all__ = ["ENDS", "LONG", "SHARED", "WIDTH", "Card", "Link", "State"]
+__all__ = [
+    "MAX_ROW_CHARS",
+    "MAX_SMALL_PRINT_CHARS",
+    "MAX_USES_WITHOUT_CHIPS",
+    "OUTPUT_KINDS",
+    "Card",
+    "Link",
+    "State",
+]
 
-WIDTH = 24
+MAX_ROW_CHARS = 24
 """The most characters a row of a card holds."""
-LONG = 30
+MAX_SMALL_PRINT_CHARS = 30
 """The most that say where a node comes from: small print."""
-ENDS = ("op", "plain", "older", "made")
+OUTPUT_KINDS = ("op", "plain", "older", "made")
 """Kinds of cards that are an output when nothing else uses them."""
-SHARED = 4
+MAX_USES_WITHOUT_CHIPS = 4
 """A leaf that more operations use than this gets one chip for each use: shared nodes make a layout explode."""
 
 

@@ -14,9 +14,9 @@ from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..trace.model import Edge, Op, Tensor, Trace
-from .code_places import Places
-from .sequences import Pairs, common, in_turn
+from ..trace.model import Edge, Op, TensorVersion, Trace
+from .code_places import LinePairs
+from .sequences import Pairs, longest_common_subsequence, pair_by_key
 
 __all__ = ["Alignment", "align"]
 
@@ -46,7 +46,7 @@ def align(a: Trace, b: Trace) -> Alignment:
 
 
 def _pair_ops(a: Trace, b: Trace, found: Alignment) -> None:
-    places = Places(a.sources, b.sources)
+    places = LinePairs(a.sources, b.sources)
     stacks_b = [tuple(map(places, op.stack)) for op in b.ops]
     lines_a = [(op.stack, op.name, op.scope) for op in a.ops]
     lines_b = [(stack, op.name, op.scope) for op, stack in zip(b.ops, stacks_b, strict=True)]
@@ -59,7 +59,7 @@ def _pair_ops(a: Trace, b: Trace, found: Alignment) -> None:
         for trace, lines in ((a, lines_a), (b, lines_b))
     )
     made_a, made_b = _made(a), _made(b)
-    for pair in in_turn(_named_leaves(a), _named_leaves(b)):
+    for pair in pair_by_key(_named_leaves(a), _named_leaves(b)):
         found.tensors.add(*pair)
 
     def settle(pairs: Iterable[tuple[int, int]]) -> None:
@@ -81,11 +81,11 @@ def _pair_ops(a: Trace, b: Trace, found: Alignment) -> None:
                         found.tensors.add(*pair)
 
     known: dict[Any, int] = {}
-    settle(in_turn(_computed(a, keys_a, known), _computed(b, keys_b, known)))
+    settle(pair_by_key(_computed(a, keys_a, known), _computed(b, keys_b, known)))
     for of_a, of_b in ((keys_a, keys_b), (lines_a, lines_b)):
         rest_a = [op.index for op in a.ops if op.index not in found.ops.to_b]
         rest_b = [op.index for op in b.ops if op.index not in found.ops.to_a]
-        pairs = common([of_a[i] for i in rest_a], [of_b[j] for j in rest_b])
+        pairs = longest_common_subsequence([of_a[i] for i in rest_a], [of_b[j] for j in rest_b])
         settle((rest_a[i], rest_b[j]) for i, j in pairs)
 
 
@@ -115,7 +115,7 @@ def _computed(trace: Trace, keys: list[int], known: dict[Any, int]) -> Iterator[
     content: dict[int, int] = {}
     count: Counter[Any] = Counter()
 
-    def of(tensor: Tensor) -> int:
+    def of(tensor: TensorVersion) -> int:
         if tensor.index not in content:  # a leaf, or a version that is nobody's output
             key = (tensor.kind, tensor.name, tensor.op is None)
             count[key] += 1
@@ -138,7 +138,7 @@ def _pair_nodes(a: Trace, b: Trace, found: Alignment) -> None:
         _pair_node(a, b, a.main_node(i), b.main_node(j), found)
         rest_a = [(a.nodes[n].name, n) for n in a.nodes_of(i) if n not in found.nodes.to_b]
         rest_b = [(b.nodes[n].name, n) for n in b.nodes_of(j) if n not in found.nodes.to_a]
-        for pair in in_turn(rest_a, rest_b):
+        for pair in pair_by_key(rest_a, rest_b):
             _pair_node(a, b, *pair, found)
     for i, j in list(found.tensors.to_b.items()):
         _pair_node(a, b, a.tensors[i].node, b.tensors[j].node, found)
@@ -146,7 +146,7 @@ def _pair_nodes(a: Trace, b: Trace, found: Alignment) -> None:
     _walk_up(a, b, found)
     hanging_a, hanging_b = _hanging(a), _hanging(b)
     for i, j in found.nodes.to_b.items():
-        for pair in in_turn(hanging_a.get(i, ()), hanging_b.get(j, ())):
+        for pair in pair_by_key(hanging_a.get(i, ()), hanging_b.get(j, ())):
             found.tensors.add(*pair)
 
 
@@ -254,5 +254,5 @@ def _pair_steps(a: Trace, b: Trace, found: Alignment) -> None:
             if number is not None:
                 yield (step.phase, number, step.run), step.index
 
-    for pair in in_turn(keyed(a, found.ops.to_b, found.nodes.to_b), keyed(b, None, None)):
+    for pair in pair_by_key(keyed(a, found.ops.to_b, found.nodes.to_b), keyed(b, None, None)):
         found.steps.add(*pair)

@@ -10,11 +10,11 @@ from collections.abc import Hashable, Sequence
 from difflib import SequenceMatcher
 
 from ..trace.model import Source
-from .sequences import Pairs, in_turn
+from .sequences import Pairs, pair_by_key
 
-__all__ = ["Places", "same_pieces"]
+__all__ = ["LinePairs", "same_pieces"]
 
-ALIKE = 0.6
+MIN_LINE_RATIO = 0.6
 """Lines of an edited piece of code are taken for the same line from this likeness on."""
 
 
@@ -26,7 +26,7 @@ def same_pieces(a: Sequence[Source], b: Sequence[Source]) -> list[tuple[int, int
             [(key(piece), i) for i, piece in enumerate(pieces) if i not in done]
             for pieces, done in ((a, found.to_b), (b, found.to_a))
         ]
-        for pair in in_turn(*keyed):
+        for pair in pair_by_key(*keyed):
             found.add(*pair)
     return sorted(found.to_b.items())
 
@@ -40,13 +40,13 @@ def _same_lines(a: tuple[str, ...], b: tuple[str, ...]) -> dict[int, int]:
         elif what == "replace":
             for line in range(j, j_end):
                 alike = [SequenceMatcher(None, a[k], b[line]).ratio() for k in range(i, i_end)]
-                if alike and max(alike) >= ALIKE:
+                if alike and max(alike) >= MIN_LINE_RATIO:
                     found[line] = i = i + alike.index(max(alike))
                     i += 1
     return found
 
 
-class Places:
+class LinePairs:
     """Says for a place in B's code which place in A's code it is; a place that A has not stays its own."""
 
     def __init__(self, a: Sequence[Source], b: Sequence[Source]) -> None:

@@ -15,10 +15,10 @@ from .code_places import same_pieces
 from .renumber import Numbers, Renumbering, renumbered
 from .sequences import Order, Pairs, weave
 
-__all__ = ["compare"]
+__all__ = ["join"]
 
 
-def compare(a: Trace, b: Trace, names: tuple[str, str] = ("A", "B")) -> Trace:
+def join(a: Trace, b: Trace, names: tuple[str, str] = ("A", "B")) -> Trace:
     """One trace of two runs, `names` being what they are called; see `trace.Trace.sides`."""
     same = align(a, b)
     kinds = ("tensors", "nodes", "edges", "steps")

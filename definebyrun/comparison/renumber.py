@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..trace.frozen import altered
-from ..trace.model import Block, Edge, Grad, Node, Op, Step, Tensor
+from ..trace.model import Block, Edge, Grad, Node, Op, Step, TensorVersion
 
 __all__ = ["Numbers", "Renumbering", "renumbered"]
 
@@ -26,7 +26,7 @@ class Renumbering:
     pieces: dict[int, tuple[int, int]] = field(default_factory=dict)
     storages: Mapping[int, int] = field(default_factory=dict)
 
-    def tensor(self, tensor: Tensor) -> Tensor:
+    def tensor(self, tensor: TensorVersion) -> TensorVersion:
         return altered(
             tensor,
             index=self.tensors[tensor.index],

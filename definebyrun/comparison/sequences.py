@@ -11,10 +11,10 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
-__all__ = ["Order", "Pairs", "common", "in_turn", "side_by_side", "weave"]
+__all__ = ["Order", "Pairs", "longest_common_subsequence", "pair_by_key", "side_by_side", "weave"]
 
 Part = TypeVar("Part")
-SPAN = 20_000
+MAX_LCS_ITEMS = 20_000
 """Of longer unlike sequences the longest common one is sought span by span: memory is SPAN²/8 bytes at most."""
 
 
@@ -40,18 +40,20 @@ class Pairs:
 # ---- sequences ----
 
 
-def common(a: Sequence[Hashable], b: Sequence[Hashable]) -> list[tuple[int, int]]:
+def longest_common_subsequence(
+    a: Sequence[Hashable], b: Sequence[Hashable]
+) -> list[tuple[int, int]]:
     """The longest common sequence of two, as pairs of places; where there is a choice, the earliest places.
 
-    >>> common("abcd", "xbcbcd")
+    >>> longest_common_subsequence("abcd", "xbcbcd")
     [(1, 1), (2, 2), (3, 5)]
     """
     start = 0
     while start < min(len(a), len(b)) and a[start] == b[start]:
         start += 1
     pairs = [(i, i) for i in range(start)]
-    for first in range(start, min(len(a), len(b)), SPAN):
-        inside = _common(a[first : first + SPAN], b[first : first + SPAN])
+    for first in range(start, min(len(a), len(b)), MAX_LCS_ITEMS):
+        inside = _common(a[first : first + MAX_LCS_ITEMS], b[first : first + MAX_LCS_ITEMS])
         pairs += [(first + i, first + j) for i, j in inside]
     return pairs
 
@@ -84,7 +86,7 @@ def _common(a: Sequence[Hashable], b: Sequence[Hashable]) -> Iterator[tuple[int,
             j += 1
 
 
-def in_turn(
+def pair_by_key(
     a: Iterable[tuple[Any, int]], b: Iterable[tuple[Any, int]]
 ) -> Iterator[tuple[int, int]]:
     """Numbers with equal keys: the first with the first, the second with the second, and so on."""
@@ -131,7 +133,7 @@ def side_by_side(
 ) -> list[tuple[Part | None, Part | None]]:
     """Parts with equal keys in pairs, in A's order; what only B has comes after what it follows in B."""
     same = Pairs()
-    for pair in in_turn(
+    for pair in pair_by_key(
         ((key(p), i) for i, p in enumerate(a)), ((key(p), j) for j, p in enumerate(b))
     ):
         same.add(*pair)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..trace.frozen import altered
-from ..trace.model import Trace, beside
+from ..trace.model import Trace, cached
 from .renumber import Renumbering, renumbered
 
-__all__ = ["Half", "apart", "both_halves"]
+__all__ = ["Half", "apart", "halves"]
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class Half:
 def apart(trace: Trace, side: str) -> Half:
     """One run of a comparison, `side` being "A" or "B".
 
-    >>> from definebyrun.comparison.join import compare
-    >>> from definebyrun.trace.model import Tensor
+    >>> from definebyrun.comparison.join import join
+    >>> from definebyrun.trace.model import TensorVersion
     >>> from definebyrun.trace.value import Value
-    >>> runs = [Trace(tensors=(Tensor(0, "x", "constant", Value((), "int64", (n,))),)) for n in (1, 2)]
-    >>> apart(compare(*runs), "B").trace.tensors == runs[1].tensors
+    >>> runs = [Trace(tensors=(TensorVersion(0, "x", "constant", Value((), "int64", (n,))),)) for n in (1, 2)]
+    >>> apart(join(*runs), "B").trace.tensors == runs[1].tensors
     True
     """
 
@@ -71,9 +71,9 @@ def apart(trace: Trace, side: str) -> Half:
     )
 
 
-def both_halves(trace: Trace) -> tuple[Half, Half]:
+def halves(trace: Trace) -> tuple[Half, Half]:
     """Both runs of a comparison, taken apart once."""
-    return beside(trace, _both_halves)
+    return cached(trace, _both_halves)
 
 
 def _both_halves(trace: Trace) -> tuple[Half, Half]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from itertools import groupby
 
-__all__ = ["NOTHING", "meet", "words_of"]
+__all__ = ["NOTHING", "split_words", "word_diff"]
 
 NOTHING = "–"
 UNIT = re.compile(r" (?:B|[KMG]iB)\b")
@@ -13,19 +13,19 @@ UNIT = re.compile(r" (?:B|[KMG]iB)\b")
 CALL = re.compile(r"([\w.]+)\(([^()]+)\)")
 
 
-def meet(a: str, b: str) -> str:
+def word_diff(a: str, b: str) -> str:
     """Two texts as one: words outside brackets that differ are shown for both.
 
-    >>> meet("y = mul(x, w) → [1, 2]", "y = mul(x, w) → [3, 4]")
+    >>> word_diff("y = mul(x, w) → [1, 2]", "y = mul(x, w) → [3, 4]")
     'y = mul(x, w) → A [1, 2] · B [3, 4]'
-    >>> meet("grad not yet", "grad 1")
+    >>> word_diff("grad not yet", "grad 1")
     'grad A not yet · B 1'
-    >>> meet("h = mul(x, 2)", "h = mul(x, 3)")
+    >>> word_diff("h = mul(x, 2)", "h = mul(x, 3)")
     'h = mul(x, A 2 · B 3)'
     """
     if a == b:
         return a
-    one, other = words_of(a), words_of(b)
+    one, other = split_words(a), split_words(b)
     if len(one) != len(other):
         start = _equal(one, other)
         end = _equal(one[start:][::-1], other[start:][::-1])
@@ -44,9 +44,9 @@ def _pair(a: list[str], b: list[str]) -> str:
     left, right = (part.removesuffix(mark) or NOTHING for part in (left, right))
     calls = CALL.fullmatch(left), CALL.fullmatch(right)
     if calls[0] and calls[1] and calls[0][1] == calls[1][1]:
-        given = [words_of(call[2], ",") for call in calls if call]
+        given = [split_words(call[2], ",") for call in calls if call]
         if len(given[0]) == len(given[1]):
-            inside = (meet(*pair) for pair in zip(*given, strict=True))
+            inside = (word_diff(*pair) for pair in zip(*given, strict=True))
             return f"{calls[0][1]}({', '.join(inside)}){mark}"
     return f"A {left} · B {right}{mark}"
 
@@ -59,7 +59,7 @@ def _equal(a: list[str], b: list[str]) -> int:
     )
 
 
-def words_of(line: str, cut: str = " ") -> list[str]:
+def split_words(line: str, cut: str = " ") -> list[str]:
     """A text cut at the blanks, or commas, that lie in no bracket and before no unit."""
     found, depth, start = [], 0, 0
     for place, sign in enumerate(line):

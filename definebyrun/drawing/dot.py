@@ -12,9 +12,9 @@ from functools import cache
 
 import graphviz
 
-from ..cards.clusters import Frame
+from ..cards.clusters import Cluster
 from ..cards.model import Card, Link
-from .leaf_groups import Clump, Sizes, spaced, without_frames
+from .leaf_groups import LeafGroup, Sizes, spaced, without_clusters
 
 __all__ = [
     "AGAIN",
@@ -76,12 +76,12 @@ def card_size(card: Card) -> tuple[float, float]:
 
 
 def to_dot(
-    cards: list[Card], links: list[Link], frames: Sequence[Frame] = (), large: bool = False
+    cards: list[Card], links: list[Link], clusters: Sequence[Cluster] = (), large: bool = False
 ) -> str:
     """The picture as DOT, data flowing from top to bottom; in a `large` one modules stand below each other."""
-    apart = spaced(cards, links, frames, ()) if large else set()
+    apart = spaced(cards, links, clusters, ()) if large else set()
     lines = [_node(card) for card in cards]
-    lines += _frames(frames, labels=True)
+    lines += _clusters(clusters, labels=True)
     lines += [_edge(link, " minlen=2" if link.id in apart else "") for link in links]
     return _head(labels=True) + "".join(lines) + "}\n"
 
@@ -89,26 +89,26 @@ def to_dot(
 def to_lay_out(
     cards: list[Card],
     links: list[Link],
-    frames: Sequence[Frame],
+    clusters: Sequence[Cluster],
     sizes: Sizes,
-    clumps: dict[str, Clump],
+    groups: dict[str, LeafGroup],
     large: bool,
 ) -> str:
-    """What a layout needs of the same, as DOT: no text, and one node for each clump."""
-    apart = spaced(cards, links, frames, clumps) if large else set()
-    own = [link for clump in clumps.values() for link in clump.links]
+    """What a layout needs of the same, as DOT: no text, and one node for each group."""
+    apart = spaced(cards, links, clusters, groups) if large else set()
+    own = [link for group in groups.values() for link in group.links]
     within, inside = {link.id for link in own}, {link.tail for link in own}
-    inside.update(other.card for clump in clumps.values() for other in clump.beside)
+    inside.update(other.card for group in groups.values() for other in group.beside)
     lines = []
     for name in (card.id for card in cards if card.id not in inside):
-        width, height = clumps[name].size if name in clumps else sizes[name]
+        width, height = groups[name].size if name in groups else sizes[name]
         lines.append(f"\t{name} [height={height / 72:.3f} id={name} width={width / 72:.3f}]\n")
-    lines += _frames(without_frames(frames, clumps), labels=False, without=inside)
+    lines += _clusters(without_clusters(clusters, groups), labels=False, without=inside)
     for link in links:
         if link.id not in within:
             look = f"label={_room(len(AGAIN))} constraint=false " if link.back else ""
-            look += "arrowhead=none headport=n " if link.head in clumps else ""
-            look += "tailport=s " if link.tail in clumps else ""
+            look += "arrowhead=none headport=n " if link.head in groups else ""
+            look += "tailport=s " if link.tail in groups else ""
             look += "minlen=2 " if link.id in apart else ""
             lines.append(f"\t{link.tail} -> {link.head} [{look}id={link.id}]\n")
     return _head(labels=False) + "".join(lines) + "}\n"
@@ -152,26 +152,28 @@ def _edge(link: Link, more: str = "") -> str:
     return f"\t{link.tail} -> {link.head} [{look}]\n"
 
 
-def _frames(frames: Sequence[Frame], labels: bool, without: Collection[str] = ()) -> list[str]:
-    """Frames as clusters, inner ones first; for a layout a label is only the room that it needs."""
+def _clusters(
+    clusters: Sequence[Cluster], labels: bool, without: Collection[str] = ()
+) -> list[str]:
+    """Clusters as clusters, inner ones first; for a layout a label is only the room that it needs."""
     lines: dict[str | None, list[str]] = {None: []}
     depth: dict[str | None, str] = {None: ""}
-    for frame in frames:
-        inside = depth[frame.id] = depth[frame.outer] + "\t"
-        style = ("filled,rounded" if frame.rolled else "rounded") + (
-            ",dotted" if frame.made else ""
+    for cluster in clusters:
+        inside = depth[cluster.id] = depth[cluster.outer] + "\t"
+        style = ("filled,rounded" if cluster.rolled else "rounded") + (
+            ",dotted" if cluster.made else ""
         )
         style = f'"{style}"' if "," in style else style
-        line = LINE["made" if frame.made else "inner"]
-        text = graphviz.quoting.quote(graphviz.escape(frame.label)) if labels else ""
-        lines[frame.id] = [
-            f"{inside}subgraph cluster_{frame.id} {{\n",
-            f'{inside}\tcolor="{line}" fillcolor="#f6f9fd" fontname=monospace fontsize=11 id={frame.id} '
-            f"label={text or _room(len(frame.label))} labeljust=l margin=9 style={style}\n",
-            *(f"{inside}\t{card}\n" for card in frame.cards if card not in without),
+        line = LINE["made" if cluster.made else "inner"]
+        text = graphviz.quoting.quote(graphviz.escape(cluster.label)) if labels else ""
+        lines[cluster.id] = [
+            f"{inside}subgraph cluster_{cluster.id} {{\n",
+            f'{inside}\tcolor="{line}" fillcolor="#f6f9fd" fontname=monospace fontsize=11 id={cluster.id} '
+            f"label={text or _room(len(cluster.label))} labeljust=l margin=9 style={style}\n",
+            *(f"{inside}\t{card}\n" for card in cluster.cards if card not in without),
         ]
-    for frame in reversed(frames):
-        lines[frame.outer] += [*lines[frame.id], f"{depth[frame.id]}}}\n"]
+    for cluster in reversed(clusters):
+        lines[cluster.outer] += [*lines[cluster.id], f"{depth[cluster.id]}}}\n"]
     return lines[None]
 
 

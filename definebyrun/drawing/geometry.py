@@ -1,6 +1,6 @@
-"""Graphviz's SVG goes in, places come out: the size of the picture, a box for each card and frame, a line for a link.
+"""Graphviz's SVG goes in, places come out: the size of the picture, a box for each card and cluster, a line for a link.
 
-Its SVG is regular (a group for each card, link and frame, in which none of these lies), and long: reading just these
+Its SVG is regular (a group for each card, link and cluster, in which none of these lies), and long: reading just these
 groups takes a small part of what making a tree of all elements does.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import hypot
 
-__all__ = ["Box", "Line", "Places", "Point", "places"]
+__all__ = ["Box", "Geometry", "Point", "Route", "read_geometry"]
 
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]
@@ -23,7 +23,7 @@ _FINE = re.compile(r"(?<=\.\d)\d+")
 
 
 @dataclass(slots=True)
-class Line:
+class Route:
     """How a link runs: its curves and the head of its arrow, as SVG writes them, and the room of its label."""
 
     curves: str
@@ -33,7 +33,7 @@ class Line:
     def middle(self) -> Point:
         """The middle of the curves, by the lengths of their chords: near enough to put a word beside it.
 
-        >>> Line("M0,0C0,10 0,20 0,30", "").middle()
+        >>> Route("M0,0C0,10 0,20 0,30", "").middle()
         (0.0, 15.0)
         """
         found = _numbers(self.curves)
@@ -54,27 +54,27 @@ class Line:
     def top(self) -> float:
         """Where the highest point of the curves is, of those that SVG names.
 
-        >>> Line("M0,5C0,10 0,20 0,30", "").top()
+        >>> Route("M0,5C0,10 0,20 0,30", "").top()
         5.0
         """
         return min(_numbers(self.curves)[1::2])
 
 
 @dataclass(frozen=True)
-class Places:
+class Geometry:
     """Width and height of the picture, how far its content is moved; boxes and lines by id."""
 
     width: float
     height: float
     shift: tuple[str, str]
     boxes: dict[str, Box]
-    lines: dict[str, Line]
+    lines: dict[str, Route]
 
 
-def places(svg: str) -> Places:
+def read_geometry(svg: str) -> Geometry:
     """What Graphviz has drawn where.
 
-    >>> found = places(
+    >>> found = read_geometry(
     ...     '<svg viewBox="0.00 0.00 62.00 44.00"><g id="graph0" class="graph" transform="translate(4 40)">'
     ...     '<g id="n0" class="node"><polygon fill="none" points="54,-36 0,-36 0,0 54,0"/></g></g></svg>'
     ... )
@@ -85,7 +85,7 @@ def places(svg: str) -> Places:
     *_, width, height = _numbers(view[1]) if view else (0.0, 0.0)
     x, y = shift[1].replace(",", " ").split() if shift else ("0", "0")
     boxes: dict[str, Box] = {}
-    lines: dict[str, Line] = {}
+    lines: dict[str, Route] = {}
     for group in svg.split('<g id="')[1:]:
         name, _, inside = group.partition('" class="')
         kind, _, inside = inside.partition('"')
@@ -96,13 +96,13 @@ def places(svg: str) -> Places:
             boxes[name] = _box(_value(inside, "points"))
         elif kind == "cluster":  # a path has round corners
             boxes[name] = _box(_value(inside, "d" if "<path" in inside else "points"))
-    return Places(width, height, (x, y), boxes, lines)
+    return Geometry(width, height, (x, y), boxes, lines)
 
 
-def _line(inside: str) -> Line:
+def _line(inside: str) -> Route:
     """A link from its shapes: a path, the head of an arrow if it has one, the white room of a label."""
     curve, *shapes = inside.split("<polygon")
-    found = Line(_FINE.sub("", _value(curve, "d")), "")
+    found = Route(_FINE.sub("", _value(curve, "d")), "")
     for shape in shapes:
         if 'fill="white"' in shape:
             found.room = _box(_value(shape, "points"))

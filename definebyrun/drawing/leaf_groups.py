@@ -1,10 +1,10 @@
-"""Cards and links go in, clumps come out: a card together with the leaves that nothing but it uses, laid out as one.
+"""Cards and links go in, groups come out: a card together with the leaves that nothing but it uses, laid out as one.
 
 A third of a large graph is parameters and buffers that have one use each. In a layout of single cards they stand
 beside what was computed just before, so modules that ran one after the other come to stand side by side, and the
 picture grows wide. Here they stand to the left and right of the card that uses them, and what is computed runs down
-the middle. Graphviz is given one node for all of them, and for their frame where nothing else lies in it: frames are
-what a layout takes most of its time for.
+the middle. Graphviz is given one node for all of them, and for their cluster where nothing else lies in it: clusters
+are what a layout takes most of its time for.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from ..cards.clusters import Frame
+from ..cards.clusters import Cluster
 from ..cards.model import Card, Link
-from .geometry import Box, Line, Places, Point
+from .geometry import Box, Geometry, Point, Route
 
-__all__ = ["FLOW", "Clump", "Sizes", "clumped", "spaced", "without_frames"]
+__all__ = ["FLOW", "LeafGroup", "Sizes", "group_leaves", "spaced", "without_clusters"]
 
 Sizes = dict[str, tuple[float, float]]
 """By card: width and height in points."""
@@ -27,7 +27,7 @@ APART, DOWN, ACROSS = 14.0, 34.0, 34.0
 FLOW = 6.7
 """Points that a character takes of a gradient beside its arrow."""
 TOP, AROUND = 27.0, 9.0
-"""Points that a frame keeps free: above, where its name stands, and on its other sides."""
+"""Points that a cluster keeps free: above, where its name stands, and on its other sides."""
 HEAD, WING = 7.0, 2.5
 """The length of an arrow's head, and half its width."""
 
@@ -51,12 +51,12 @@ class Side:
 
 
 @dataclass
-class Clump:
+class LeafGroup:
     """A card, what stands above it, to its left and to its right, and the links that lead to it and on from it.
 
     A way is the links that lead from a leaf down to the card. There is one above where nothing else is read; the
-    sides have theirs from top to bottom. `beside` it, to the right of all, stand clumps of the same frame that have no
-    link to anything else; `frame` is that frame where it holds nothing more.
+    sides have theirs from top to bottom. `beside` it, to the right of all, stand groups of the same cluster that have
+    no link to anything else; `cluster` is that cluster where it holds nothing more.
     """
 
     card: str
@@ -66,8 +66,8 @@ class Clump:
     inputs: list[Link]
     outputs: list[Link]
     sizes: Sizes
-    beside: list[Clump] = field(default_factory=list)
-    frame: Frame | None = None
+    beside: list[LeafGroup] = field(default_factory=list)
+    cluster: Cluster | None = None
 
     @property
     def links(self) -> list[Link]:
@@ -91,18 +91,18 @@ class Clump:
         width = max([width + 2 * max(self.left.reach, right), *[wide for wide, _ in above]])
         height = max(height, self.left.height, self.right.height)
         height = max([height + sum([high + DOWN for _, high in above]), *[h for _, h in others]])
-        if self.frame is not None:
-            width = max(width, FLOW * len(self.frame.label)) + 2 * AROUND
+        if self.cluster is not None:
+            width = max(width, FLOW * len(self.cluster.label)) + 2 * AROUND
             height += TOP + AROUND
         return width, height
 
-    def open(self, found: Places) -> None:
+    def open(self, found: Geometry) -> None:
         """Put its cards and links where the node that stood for all of them lies."""
         left, top, width, height = found.boxes[self.card]
         middle, bottom = left + width / 2, top + height
         ceiling, floor = top, bottom
-        if self.frame is not None:
-            found.boxes[self.frame.id] = found.boxes[self.card]
+        if self.cluster is not None:
+            found.boxes[self.cluster.id] = found.boxes[self.card]
             ceiling, floor = top + TOP, bottom - AROUND
         wide, high = self.sizes[self.card]
         upper = floor - high if self.above else (ceiling + floor - high) / 2
@@ -128,7 +128,7 @@ class Clump:
                 f"{_down((middle, upper + high), (middle, bottom))} {line.curves.partition('C')[2]}"
             )
 
-    def _stand(self, side: Side, own: Box, right: bool, found: Places) -> None:
+    def _stand(self, side: Side, own: Box, right: bool, found: Geometry) -> None:
         """Put the leaves of one side where they belong, with their links."""
         x, y, wide, high = own
         toward, edge = (-1, x + wide) if right else (1, x)
@@ -142,7 +142,7 @@ class Clump:
             start = left if right else left + width, top + height / 2
             tip = edge, y + high * (place + 1) / (len(side.ways) + 1)
             line = _over(start, (edge - toward * HEAD, tip[1]))
-            found.lines[way[-1].id] = Line(line, _head(tip, (toward, 0)))
+            found.lines[way[-1].id] = Route(line, _head(tip, (toward, 0)))
 
     def _column(self, way: list[Link], middle: float, top: float) -> list[Box]:
         """Where the cards of a way stand, one below the other."""
@@ -153,20 +153,20 @@ class Clump:
             top += height + DOWN
         return spots
 
-    def _stack(self, way: list[Link], spots: list[Box], found: Places) -> None:
+    def _stack(self, way: list[Link], spots: list[Box], found: Geometry) -> None:
         """Put cards one below the other, with the links from each to the next."""
         for link, one, two in zip(way, spots, spots[1:], strict=False):
             middle, end = one[0] + one[2] / 2, two[1]
             line = _down((middle, one[1] + one[3]), (middle, end - HEAD))
             found.boxes[link.tail] = one
-            found.lines[link.id] = Line(line, _head((middle, end), (0, 1)))
+            found.lines[link.id] = Route(line, _head((middle, end), (0, 1)))
 
 
-def clumped(
-    cards: Sequence[Card], links: Sequence[Link], frames: Sequence[Frame], sizes: Sizes
-) -> dict[str, Clump]:
-    """The clumps by card. A card that reads more than one result has none: each of them needs its own way to it."""
-    frame = _around(frames)
+def group_leaves(
+    cards: Sequence[Card], links: Sequence[Link], clusters: Sequence[Cluster], sizes: Sizes
+) -> dict[str, LeafGroup]:
+    """The groups by card. A card that reads more than one result has none: each of them needs its own way to it."""
+    cluster = _around(clusters)
     kinds = {card.id: card.kind for card in cards}
     into: dict[str, list[Link]] = {}
     uses: dict[str, list[Link]] = {}
@@ -179,7 +179,7 @@ def clumped(
         found = [link]
         while True:
             here = found[0].tail
-            if len(uses[here]) > 1 or found[0].back or frame.get(here) != frame.get(link.head):
+            if len(uses[here]) > 1 or found[0].back or cluster.get(here) != cluster.get(link.head):
                 return []
             before = into.get(here, ())
             if not before:
@@ -188,7 +188,7 @@ def clumped(
                 return []
             found.insert(0, before[0])
 
-    found: dict[str, Clump] = {}
+    found: dict[str, LeafGroup] = {}
     taken: set[str] = set()
     for card in sorted(cards, key=lambda card: card.kind == "inner"):  # these belong to others
         if card.kind in LEAVES or card.id in taken:
@@ -202,71 +202,73 @@ def clumped(
             half = (len(ways) + 1) // 2
             left, right = Side(ways[:half], sizes), Side(ways[half:], sizes)
             outputs = uses.get(card.id, [])
-            clump = found[card.id] = Clump(card.id, above, left, right, inputs, outputs, sizes)
-            taken.update(link.tail for link in clump.links)
-    _gather(found, frames, taken)
+            group = found[card.id] = LeafGroup(card.id, above, left, right, inputs, outputs, sizes)
+            taken.update(link.tail for link in group.links)
+    _gather(found, clusters, taken)
     return found
 
 
-def _gather(found: dict[str, Clump], frames: Sequence[Frame], taken: set[str]) -> None:
-    """Let a clump stand for its whole frame, where all else in that is clumps without a link to anything."""
-    outer = {frame.outer for frame in frames}
-    for frame in frames:
-        names = [name for name in frame.cards if name not in taken]
-        if frame.id in outer or not all(name in found for name in names):
+def _gather(found: dict[str, LeafGroup], clusters: Sequence[Cluster], taken: set[str]) -> None:
+    """Let a group stand for its whole cluster, where all else in that is groups without a link to anything."""
+    outer = {cluster.outer for cluster in clusters}
+    for cluster in clusters:
+        names = [name for name in cluster.cards if name not in taken]
+        if cluster.id in outer or not all(name in found for name in names):
             continue
         linked = [name for name in names if found[name].inputs or found[name].outputs]
         if len(linked) == 1:
-            clump = found[linked[0]]
-            clump.frame = frame
-            clump.beside = [found.pop(name) for name in names if name != clump.card]
-            if clump.beside:  # which take the place of the right side
-                clump.left = Side(clump.left.ways + clump.right.ways, clump.sizes)
-                clump.right = Side([], clump.sizes)
+            group = found[linked[0]]
+            group.cluster = cluster
+            group.beside = [found.pop(name) for name in names if name != group.card]
+            if group.beside:  # which take the place of the right side
+                group.left = Side(group.left.ways + group.right.ways, group.sizes)
+                group.right = Side([], group.sizes)
 
 
-def without_frames(frames: Sequence[Frame], clumps: dict[str, Clump]) -> list[Frame]:
-    """The frames that clumps do not stand for; a clump lies in the one around its own."""
-    stood = {clump.frame.id: name for name, clump in clumps.items() if clump.frame is not None}
+def without_clusters(clusters: Sequence[Cluster], groups: dict[str, LeafGroup]) -> list[Cluster]:
+    """The clusters that groups do not stand for; a group lies in the one around its own."""
+    stood = {group.cluster.id: name for name, group in groups.items() if group.cluster is not None}
     inside: dict[str | None, list[str]] = {}
-    for frame in frames:
-        if frame.id in stood:
-            inside.setdefault(frame.outer, []).append(stood[frame.id])
+    for cluster in clusters:
+        if cluster.id in stood:
+            inside.setdefault(cluster.outer, []).append(stood[cluster.id])
     return [
-        replace(frame, cards=[*frame.cards, *inside.get(frame.id, ())])
-        for frame in frames
-        if frame.id not in stood
+        replace(cluster, cards=[*cluster.cards, *inside.get(cluster.id, ())])
+        for cluster in clusters
+        if cluster.id not in stood
     ]
 
 
 def spaced(
     cards: Sequence[Card],
     links: Sequence[Link],
-    frames: Sequence[Frame],
-    clumps: Collection[str],
+    clusters: Sequence[Cluster],
+    groups: Collection[str],
 ) -> set[str]:
-    """The links that enter a frame where leaves stand above the card that they lead to, and that are in no clump.
+    """The links that enter a cluster where leaves stand above the card that they lead to, and that are in no group.
 
-    What they come from belongs above these leaves: beside them it would push the frame to the side.
+    What they come from belongs above these leaves: beside them it would push the cluster to the side.
     """
-    frame = _around(frames)
-    outer = {each.id: each.outer for each in frames}
+    cluster = _around(clusters)
+    outer = {each.id: each.outer for each in clusters}
     leaves = {card.id for card in cards if card.kind in LEAVES}
-    topped = {k.head for k in links if k.tail in leaves and frame.get(k.tail) == frame.get(k.head)}
+    topped = {
+        k.head for k in links if k.tail in leaves and cluster.get(k.tail) == cluster.get(k.head)
+    }
 
     def enters(link: Link) -> bool:
-        around = frame.get(link.tail)
-        while around is not None and around != frame.get(link.head):
+        around = cluster.get(link.tail)
+        while around is not None and around != cluster.get(link.head):
             around = outer[around]
-        return around is None and link.head in frame
+        return around is None and link.head in cluster
 
-    heads = topped - set(clumps)
+    heads = topped - set(groups)
     return {link.id for link in links if link.head in heads and not link.back and enters(link)}
 
 
-def _around(frames: Sequence[Frame]) -> dict[str, str]:
-    """By card: the frame that it lies in directly."""
-    return {name: frame.id for frame in frames for name in frame.cards}
+def _around(clusters: Sequence[Cluster]) -> dict[str, str]:
+    """By card: the cluster that it lies in directly."""
+    return {name: cluster.id for cluster in clusters for name in cluster.cards}
 
 
 def _down(start: Point, end: Point) -> str:

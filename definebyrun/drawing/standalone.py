@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 from ..assets import asset
 from .svg import Picture
 
-__all__ = ["address", "alone"]
+__all__ = ["data_uri", "standalone_svg"]
 
 _SVG = "{http://www.w3.org/2000/svg}"
 _RULE = re.compile(r"([^{}]+)\{([^{}]*)\}")
@@ -47,7 +47,7 @@ class _Rule:
     says: dict[str, str]
 
 
-def alone(picture: Picture) -> str:
+def standalone_svg(picture: Picture) -> str:
     """The picture at the end of the run as one SVG document: white, light, without styles and without ids."""
     root = ElementTree.fromstring(picture.svg)
     rules, paper = _rules("".join(map(asset, STYLES)))
@@ -70,9 +70,9 @@ def alone(picture: Picture) -> str:
     return ElementTree.tostring(root, "unicode").replace(" />", "/>").replace('.0"', '"')
 
 
-def address(picture: Picture) -> str:
+def data_uri(picture: Picture) -> str:
     """The picture as the address of an `<img>`."""
-    return f"data:image/svg+xml;base64,{b64encode(alone(picture).encode()).decode()}"
+    return f"data:image/svg+xml;base64,{b64encode(standalone_svg(picture).encode()).decode()}"
 
 
 def _say(

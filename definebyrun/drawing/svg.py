@@ -12,17 +12,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from ..cards.clusters import Frame
+from ..cards.clusters import Cluster
 from ..cards.model import Card, Link, State
 from .dot import AGAIN, ALONE, FILL, LINE, PAD, ROW, badge_of, card_size, to_lay_out
-from .geometry import Box, Line, places
+from .geometry import Box, Route, read_geometry
 from .layout import to_svg
-from .leaf_groups import FLOW, clumped
+from .leaf_groups import FLOW, group_leaves
 
-__all__ = ["Picture", "draw"]
+__all__ = ["Picture", "render"]
 
 ROOM = 8
-"""Points around a comparison, for the marks on the frames of its outermost cards."""
+"""Points around a comparison, for the marks on the clusters of its outermost cards."""
 _SPECIAL = re.compile("[&<>\"']")
 
 
@@ -35,11 +35,11 @@ class Picture:
     height: float
 
 
-def draw(
+def render(
     cards: list[Card],
     links: list[Link],
     label: str,
-    frames: Sequence[Frame] = (),
+    clusters: Sequence[Cluster] = (),
     large: bool = False,
 ) -> Picture:
     """Lay out and draw; `label` is the text alternative, and a large graph has its leaves beside what uses them.
@@ -47,20 +47,20 @@ def draw(
     Raises `layout.LayoutError` without an engine.
     """
     sizes = {card.id: card_size(card) for card in cards}
-    own = clumped(cards, links, frames, sizes) if large else {}
-    found = places(to_svg(to_lay_out(cards, links, frames, sizes, own, large)))
-    for clump in own.values():
-        clump.open(found)
+    own = group_leaves(cards, links, clusters, sizes) if large else {}
+    found = read_geometry(to_svg(to_lay_out(cards, links, clusters, sizes, own, large)))
+    for group in own.values():
+        group.open(found)
     width, height, boxes, lines = found.width, found.height, found.boxes, found.lines
-    level = {link.id for clump in own.values() for link in clump.level}
-    parts = [_frame(frame, boxes[frame.id]) for frame in frames]
+    level = {link.id for group in own.values() for link in group.level}
+    parts = [_cluster(cluster, boxes[cluster.id]) for cluster in clusters]
     for link in links:
         parts += _link(link, lines[link.id])
-    for frame in frames:
-        x, y, _, _ = boxes[frame.id]
-        roll = " dbr-rolled" if frame.rolled else " dbr-second" if frame.made else ""
+    for cluster in clusters:
+        x, y, _, _ = boxes[cluster.id]
+        roll = " dbr-rolled" if cluster.rolled else " dbr-second" if cluster.made else ""
         kind, place = f"dbr-k dbr-name{roll}", f"{x + PAD:.1f}"
-        parts.append(_text(kind, place, y + 15, frame.label, extra=_since(frame)))
+        parts.append(_text(kind, place, y + 15, cluster.label, extra=_since(cluster)))
     for card in cards:
         parts += _card(card, boxes[card.id])
     for link in links:
@@ -79,22 +79,22 @@ def draw(
     return Picture(svg, width, height)
 
 
-def _frame(frame: Frame, box: Box) -> str:
+def _cluster(cluster: Cluster, box: Box) -> str:
     x, y, width, height = box
-    kind = " dbr-roll" if frame.rolled else " dbr-gen" if frame.made else ""
-    dash = ' stroke-dasharray="2 4" stroke-linecap="round"' if frame.made else ""
+    kind = " dbr-roll" if cluster.rolled else " dbr-gen" if cluster.made else ""
+    dash = ' stroke-dasharray="2 4" stroke-linecap="round"' if cluster.made else ""
     return (
-        f'<g class="dbr-f{kind}"{_since(frame)}><rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" '
-        f'height="{height:.1f}" rx="8" fill="#f6f9fd" stroke="{LINE["made" if frame.made else "inner"]}"{dash}/></g>'
+        f'<g class="dbr-f{kind}"{_since(cluster)}><rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" '
+        f'height="{height:.1f}" rx="8" fill="#f6f9fd" stroke="{LINE["made" if cluster.made else "inner"]}"{dash}/></g>'
     )
 
 
-def _since(frame: Frame) -> str:
+def _since(cluster: Cluster) -> str:
     """A graph that a backward pass makes is not there before."""
-    return f' data-b="{frame.born}"' if frame.made else ""
+    return f' data-b="{cluster.born}"' if cluster.made else ""
 
 
-def _link(link: Link, line: Line) -> list[str]:
+def _link(link: Link, line: Route) -> list[str]:
     kind, dash = ("edge", "") if link.edge is not None else ("data", ' stroke-dasharray="5 3"')
     colour = "#33527a" if link.edge is not None else "#77776f"
     if link.back:
@@ -115,7 +115,7 @@ def _link(link: Link, line: Line) -> list[str]:
     return parts
 
 
-def _flows(link: Link, line: Line, right: float, level: bool) -> list[str]:
+def _flows(link: Link, line: Route, right: float, level: bool) -> list[str]:
     """The gradients that go along a link, beside its middle: above the cards, and on the side where there is room.
 
     Over a link that runs level they stand above it.
@@ -193,7 +193,7 @@ def _only(side: str) -> str:
 
 
 def _alone(side: str, box: Box, radius: float) -> list[str]:
-    """What only one run did: a bar along the frame, left for A and right for B, and a tab that says so."""
+    """What only one run did: a bar along the cluster, left for A and right for B, and a tab that says so."""
     x, y, width, height = box
     at, inward = (x, 1) if side == "A" else (x + width, -1)
     sweep, wide = int(side == "B"), 44

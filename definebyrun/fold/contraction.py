@@ -12,15 +12,15 @@ from collections.abc import Iterable
 
 from ..trace.frozen import altered
 from ..trace.memory import kept_after_steps
-from ..trace.model import Edge, Grad, Node, Op, Saved, Step, Tensor, Trace
-from ..trace.value import Value, total
-from .edges import Bundle, Bundling
+from ..trace.model import Edge, Grad, Node, Op, Saved, Step, TensorVersion, Trace
+from ..trace.value import Value, sum_values
+from .edges import EdgeGroup, EdgeGroups
 from .plan import Plan
 
-__all__ = ["Merger", "merge"]
+__all__ = ["Contraction", "contract"]
 
 
-class Merger(Bundling):
+class Contraction(EdgeGroups):
     """Puts the parts that stay into new numbers."""
 
     def run(self) -> Trace:
@@ -54,7 +54,7 @@ class Merger(Bundling):
         stay = sorted({t for t in self.plan.tensor if t is not None})
         self.new_tensor = {old: i for i, old in enumerate(stay)}
 
-    def _edge(self, bundle: Bundle) -> Edge:
+    def _edge(self, bundle: EdgeGroup) -> Edge:
         grad = bundle.shown.grad
         if bundle.summed:
             grad = self._sums.get(bundle.index, grad)
@@ -156,7 +156,7 @@ class Merger(Bundling):
                 if arrivals[edge.target, edge.input_nr, run] == len(values):  # PyTorch's own sum
                     step = received.get((edge.target, run), ())
                     value = step[edge.input_nr] if edge.input_nr < len(step) else None
-                value = total([v for _, v in values]) if value is None else value
+                value = sum_values([v for _, v in values]) if value is None else value
                 self._sums[number] = value
                 passed.append((number, value))
             else:
@@ -179,7 +179,7 @@ class Merger(Bundling):
         new = self.plan.home.get(old) if new is None else new
         return None if new is None else self.new_node[new]
 
-    def tensors(self) -> Iterable[Tensor]:
+    def tensors(self) -> Iterable[TensorVersion]:
         """The tensors that stay."""
         plan = self.plan
         times: Counter[int] = Counter()
@@ -323,8 +323,8 @@ def _nth(step: Step | None, place: int) -> Value | None:
     return step.received[place] if step is not None and place < len(step.received) else None
 
 
-def merge(trace: Trace, plan: Plan) -> Trace:
+def contract(trace: Trace, plan: Plan) -> Trace:
     """The trace in which every part is replaced by what stands for it; itself when the plan changes no operation."""
     if not plan.ops:
         return trace
-    return Merger(trace, plan).run()
+    return Contraction(trace, plan).run()

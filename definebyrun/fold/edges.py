@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from ..trace.model import Edge, Trace
 from .plan import Plan
 
-__all__ = ["Bundle", "Bundling"]
+__all__ = ["EdgeGroup", "EdgeGroups"]
 
 
 @dataclass
-class Bundle:
+class EdgeGroup:
     """Edges that become one: which of them is shown, and whether its gradient is the sum of all."""
 
     source: int
@@ -30,7 +30,7 @@ class Bundle:
 
 
 @dataclass
-class Bundling:
+class EdgeGroups:
     """Nodes by what stands for them, edges by what they become."""
 
     trace: Trace
@@ -39,8 +39,8 @@ class Bundling:
     shown: dict[int, int] = field(default_factory=dict)  # the node whose gradient is shown
     inner: Counter[int] = field(default_factory=Counter)  # edges folded away, by node
     entries: dict[int, dict[tuple[int, int], int]] = field(default_factory=dict)
-    bundles: list[Bundle] = field(default_factory=list)
-    bundle_of: dict[int, Bundle] = field(default_factory=dict)
+    bundles: list[EdgeGroup] = field(default_factory=list)
+    bundle_of: dict[int, EdgeGroup] = field(default_factory=dict)
 
     def bundle(self) -> None:
         """Find what belongs together."""
@@ -70,7 +70,7 @@ class Bundling:
 
     def _bundle_edges(self) -> None:
         trace, plan = self.trace, self.plan
-        found: dict[tuple[int, ...], Bundle] = {}
+        found: dict[tuple[int, ...], EdgeGroup] = {}
         parallel: Counter[tuple[int, ...]] = Counter()
         for edge in trace.edges:
             source, target = plan.node[edge.source], plan.node[edge.target]
@@ -91,7 +91,7 @@ class Bundling:
                 parallel[which] += 1
             bundle = found.get(key)
             if bundle is None:
-                bundle = found[key] = Bundle(source, target, edge)
+                bundle = found[key] = EdgeGroup(source, target, edge)
                 self.bundles.append(bundle)
             elif not (there and bundle.shown.target == self.shown[target] != edge.target):
                 bundle.shown = edge

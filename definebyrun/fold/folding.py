@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from ..trace.model import Trace
-from .contraction import merge
-from .modules import calls_of, chosen, depths, planned
-from .node_graphs import roll_nodes
-from .repeats import find_runs
-from .roll_up import roll
+from .contraction import contract
+from .modules import call_depths, calls_by_op, folded_into, plan_modules
+from .node_graphs import roll_up_nodes
+from .repeats import find_repetitions
+from .roll_up import roll_up
 
 __all__ = ["fit", "fit_both", "fold"]
 
@@ -29,10 +29,10 @@ def fold(
 
     Raises `ValueError` for a path that no module of the run has, and for a negative number of levels.
 
-    >>> from definebyrun.trace.model import Op, Step, Tensor
+    >>> from definebyrun.trace.model import Op, Step, TensorVersion
     >>> from definebyrun.trace.value import Value
     >>> one = Value((), "int64")
-    >>> tensors = [Tensor(0, "y", "constant", one), *(Tensor(i + 1, "y", "result", one, i) for i in range(5))]
+    >>> tensors = [TensorVersion(0, "y", "constant", one), *(TensorVersion(i + 1, "y", "result", one, i) for i in range(5))]
     >>> ops = [Op(i, "mul", 3, "y = y * 2", "", (i,), (i + 1,), args=(i, "2")) for i in range(5)]
     >>> steps = [Step(i, "forward", op=i) for i in range(5)]
     >>> folded = fold(Trace(tuple(tensors), tuple(ops), steps=tuple(steps)), repeats=True)
@@ -40,17 +40,17 @@ def fold(
     ([('mul', 5)], 1)
     """
     if modules is not False:
-        trace = merge(trace, planned(trace, chosen(trace, modules)))
+        trace = contract(trace, plan_modules(trace, folded_into(trace, modules)))
     return _rolled(trace) if repeats else trace
 
 
 def _rolled(trace: Trace) -> Trace:
     """The trace with all its repetitions rolled up."""
     if trace.root is not None:
-        return roll_nodes(trace)
+        return roll_up_nodes(trace)
     for alike in (False, True):
-        while runs := find_runs(trace, alike):
-            trace = roll(trace, runs)
+        while runs := find_repetitions(trace, alike):
+            trace = roll_up(trace, runs)
     return trace
 
 
@@ -65,13 +65,13 @@ def fit(trace: Trace, count: Callable[[Trace], int], most: int) -> Trace:
     repeats = folded is not trace
     if repeats and count(folded) <= most:
         return folded
-    depth = depths(trace)
+    depth = call_depths(trace)
     used = (depth[op.call] for op in trace.ops if op.call is not None)
     for level in range(max(used, default=-1), -1, -1):
-        into = chosen(trace, level)
+        into = folded_into(trace, level)
         if level and not repeats and _at_least(trace, into) > most:
             continue
-        folded = _rolled(merge(trace, planned(trace, into)))
+        folded = _rolled(contract(trace, plan_modules(trace, into)))
         if count(folded) <= most:
             break
     return folded
@@ -79,7 +79,7 @@ def fit(trace: Trace, count: Callable[[Trace], int], most: int) -> Trace:
 
 def _at_least(trace: Trace, into: list[int | None]) -> int:
     """How many cards are left at least: one for each folded call that has nodes, one for each other operation."""
-    calls = calls_of(trace)
+    calls = calls_by_op(trace)
     left: set[tuple[str, int]] = set()
     for op in {node.op for node in trace.nodes if node.op is not None}:
         call = calls[op]
@@ -101,7 +101,7 @@ def fit_both(
     First modules are folded, the deepest first: then each card still meets its own counterpart. Only where that is not
     enough, repetitions are rolled up: the last time in one run need not be the last in the other.
     """
-    levels = [depth for trace in (a, b) for depth in depths(trace)]
+    levels = [depth for trace in (a, b) for depth in call_depths(trace)]
     deepest_first = range(max(levels, default=-1), -1, -1)
     ways = [(level, repeats) for repeats in (False, True) for level in (False, *deepest_first)]
     for level, repeats in ways[1:]:

@@ -5,12 +5,12 @@ Folding asks this to know what lies wholly inside a stretch of operations and wh
 
 from __future__ import annotations
 
-from ..trace.model import Trace, beside
+from ..trace.model import Trace, cached
 
-__all__ = ["Spans", "around"]
+__all__ = ["LiveRanges", "enclosing_blocks"]
 
 
-def around(trace: Trace, block: int | None) -> list[int]:
+def enclosing_blocks(trace: Trace, block: int | None) -> list[int]:
     """A block and the blocks around it, innermost first."""
     chain = []
     while block is not None:
@@ -19,13 +19,13 @@ def around(trace: Trace, block: int | None) -> list[int]:
     return chain
 
 
-class Spans:
+class LiveRanges:
     """Where leaves and results are used, so that one can say what is used inside a stretch of operations only."""
 
     @classmethod
-    def of(cls, trace: Trace) -> Spans:
+    def of(cls, trace: Trace) -> LiveRanges:
         """Those of a trace, worked out once: to fit a picture, one trace is folded several times."""
-        return beside(trace, cls)
+        return cached(trace, cls)
 
     def __init__(self, trace: Trace) -> None:
         self.trace = trace

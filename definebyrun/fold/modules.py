@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..trace.frozen import altered
-from ..trace.model import Op, Trace, beside
-from .live_ranges import Spans, around
+from ..trace.model import Op, Trace, cached
+from .live_ranges import LiveRanges, enclosing_blocks
 from .plan import Plan
 from .repeats import common_call
 
-__all__ = ["calls_of", "chosen", "depths", "planned"]
+__all__ = ["call_depths", "calls_by_op", "folded_into", "plan_modules"]
 
 
-def depths(trace: Trace) -> list[int]:
+def call_depths(trace: Trace) -> list[int]:
     """By call: how many calls are around it."""
     found: list[int] = []
     for call in trace.calls:
@@ -25,13 +25,13 @@ def depths(trace: Trace) -> list[int]:
     return found
 
 
-def chosen(trace: Trace, modules: bool | int | str | Iterable[str]) -> list[int | None]:
+def folded_into(trace: Trace, modules: bool | int | str | Iterable[str]) -> list[int | None]:
     """By call: the call that it is folded into, if any."""
     if isinstance(modules, int):
         if modules < 0:
             raise ValueError(f"modules is a number of levels that stay open, so not {modules}")
         level = int(modules)
-        wanted = [depth == level for depth in depths(trace)]
+        wanted = [depth == level for depth in call_depths(trace)]
     else:
         paths = [modules] if isinstance(modules, str) else list(modules)
         known = dict.fromkeys(call.path for call in trace.calls)
@@ -47,9 +47,9 @@ def chosen(trace: Trace, modules: bool | int | str | Iterable[str]) -> list[int 
     return into
 
 
-def calls_of(trace: Trace) -> list[int | None]:
+def calls_by_op(trace: Trace) -> list[int | None]:
     """By operation: the call that it ran in. One that was found, not seen, ran where its neighbours did."""
-    return beside(trace, _calls_of)
+    return cached(trace, _calls_of)
 
 
 def _calls_of(trace: Trace) -> list[int | None]:
@@ -66,19 +66,19 @@ def _calls_of(trace: Trace) -> list[int | None]:
     return calls
 
 
-def planned(trace: Trace, into: list[int | None]) -> Plan:
+def plan_modules(trace: Trace, into: list[int | None]) -> Plan:
     """The plan that folds every operation of a call into the call that `into` gives for it, by call."""
     groups: dict[int, list[int]] = {}
-    for index, call in enumerate(calls_of(trace)):
+    for index, call in enumerate(calls_by_op(trace)):
         whole = None if call is None else into[call]
         if whole is not None:
             groups.setdefault(whole, []).append(index)
-    plan, spans = Plan.of(trace), Spans.of(trace)
+    plan, spans = Plan.of(trace), LiveRanges.of(trace)
     for call, ops in groups.items():
         block = _common_block(trace, [trace.ops[i] for i in ops])
         leaves = spans.leaves_in(ops[0], ops[-1])
         if block is not None:  # leaves that all repetitions share stay outside
-            leaves = [i for i in leaves if block in around(trace, trace.tensors[i].block)]
+            leaves = [i for i in leaves if block in enclosing_blocks(trace, trace.tensors[i].block)]
         if len(ops) > 1 or (leaves and not trace.ops[ops[0]].module):
             _fold_call(trace, plan, spans, call, ops, block, leaves)
     return plan
@@ -87,7 +87,7 @@ def planned(trace: Trace, into: list[int | None]) -> Plan:
 def _fold_call(
     trace: Trace,
     plan: Plan,
-    spans: Spans,
+    spans: LiveRanges,
     number: int,
     ops: list[int],
     block: int | None,
@@ -171,16 +171,16 @@ def _code(trace: Trace, stack: tuple[tuple[int, int], ...]) -> str:
 
 
 def _common_block(trace: Trace, ops: list[Op]) -> int | None:
-    common = around(trace, ops[0].block)
+    common = enclosing_blocks(trace, ops[0].block)
     for op in ops[1:]:
         if op.block != (common[0] if common else None):
-            these = set(around(trace, op.block))
+            these = set(enclosing_blocks(trace, op.block))
             common = [block for block in common if block in these]
     return common[0] if common else None
 
 
 def _times(trace: Trace, block: int | None) -> int:
     times = 1
-    for index in around(trace, block):
+    for index in enclosing_blocks(trace, block):
         times *= trace.blocks[index].times
     return times

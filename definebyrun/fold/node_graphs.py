@@ -9,24 +9,24 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..trace.model import Node, Op, Step, Tensor, Trace
+from ..trace.model import Node, Op, Step, TensorVersion, Trace
 from ..trace.value import Value
-from .repeats import find_runs
-from .roll_up import roll
+from .repeats import find_repetitions
+from .roll_up import roll_up
 
-__all__ = ["roll_nodes"]
+__all__ = ["roll_up_nodes"]
 
 Place = tuple[int, int]
 """A node and one of its outputs."""
 NOTHING = Value((), "")
 
 
-def roll_nodes(trace: Trace) -> Trace:
+def roll_up_nodes(trace: Trace) -> Trace:
     """The graph with its repetitions rolled up; itself when nothing repeats at least three times in a row."""
     rolled = _as_operations(trace)
     for alike in (False, True):
-        while runs := find_runs(rolled, alike):
-            rolled = roll(rolled, runs)
+        while runs := find_repetitions(rolled, alike):
+            rolled = roll_up(rolled, runs)
     return _as_nodes(trace, rolled) if rolled.blocks else trace
 
 
@@ -64,7 +64,7 @@ def _as_operations(trace: Trace) -> Trace:
             made[index, nr] = len(tensors)
             given.append(len(tensors))
             name = f"{index}.{nr}"
-            tensors.append(Tensor(len(tensors), name, "result", NOTHING, number, index, nr))
+            tensors.append(TensorVersion(len(tensors), name, "result", NOTHING, number, index, nr))
         name = trace.nodes[index].name
         ops.append(Op(number, name, None, "", "", inputs, tuple(given), args=inputs))
     leaf_of = {t.node: t.index for t in tensors if t.kind != "result"}

@@ -13,18 +13,18 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ..trace.model import Op, Trace, beside
+from ..trace.model import Op, Trace, cached
 
-__all__ = ["LEAST", "Run", "common_call", "find_runs"]
+__all__ = ["MIN_REPETITIONS", "Repetition", "common_call", "find_repetitions"]
 
-LEAST = 3
+MIN_REPETITIONS = 3
 """What happens fewer times than this in a row is left as it is: a pair is read more easily than its summary."""
-TRIES = 4
+MAX_PERIODS_TRIED = 4
 _NUMBER = re.compile(r"\d+")
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class Repetition:
     """`times` repetitions of `period` operations, the first at index `start`."""
 
     start: int
@@ -43,16 +43,16 @@ def common_call(trace: Trace, one: int | None, two: int | None) -> int | None:
     return one
 
 
-def find_runs(trace: Trace, alike: bool = False) -> list[Run]:
+def find_repetitions(trace: Trace, alike: bool = False) -> list[Repetition]:
     """The runs of the shortest period of which there are any; empty when nothing repeats.
 
     With `alike`, modules that differ in their numbers only (`layers.0`, `layers.1`) count as the same, and so do
     parameters of one shape.
     """
     search = _Search(trace, alike)
-    if max(Counter(search.signs).values(), default=0) < LEAST:
+    if max(Counter(search.signs).values(), default=0) < MIN_REPETITIONS:
         return []
-    longest, limit = len(trace.ops) // LEAST, 1
+    longest, limit = len(trace.ops) // MIN_REPETITIONS, 1
     while limit // 2 < longest:
         runs = search.runs(limit)
         if runs:
@@ -102,7 +102,7 @@ def _plain(path: str) -> str:
 
 class _Search:
     def __init__(self, trace: Trace, alike: bool) -> None:
-        facts = beside(trace, _Facts)
+        facts = cached(trace, _Facts)
         self.trace, self.alike = trace, alike
         self.maker, self.slot, self.cut, self.bare = facts.maker, facts.slot, facts.cut, facts.bare
         numbers: dict[Hashable, int] = {}
@@ -119,9 +119,9 @@ class _Search:
         self.starts = [(i, n - i) for i, n in enumerate(self.next) if n and self.cut[i]]
         self.failed: dict[int, int] = {}
 
-    def runs(self, limit: int) -> list[Run]:
+    def runs(self, limit: int) -> list[Repetition]:
         """All runs with a period of at most `limit`, from left to right, none within another."""
-        found: list[Run] = []
+        found: list[Repetition] = []
         end = 0
         for at, near in self.starts:
             run = self._at(at, limit) if near <= limit and at >= end else None
@@ -130,9 +130,9 @@ class _Search:
                 end = run.start + run.period * run.times
         return found
 
-    def _at(self, start: int, limit: int) -> Run | None:
+    def _at(self, start: int, limit: int) -> Repetition | None:
         signs, then = self.signs, start
-        for _ in range(TRIES):
+        for _ in range(MAX_PERIODS_TRIED):
             then = self.next[then]
             period = then - start
             if period <= 0 or period > limit:
@@ -142,23 +142,23 @@ class _Search:
             at, last = start, len(signs) - period
             while at < last and signs[at] == signs[at + period]:
                 at += 1
-            if at - start >= period * (LEAST - 1):
+            if at - start >= period * (MIN_REPETITIONS - 1):
                 run = self._wired(start, period, at)
                 if run is not None:
                     return run
             self.failed[period] = at
         return None
 
-    def _wired(self, start: int, period: int, end: int) -> Run | None:
+    def _wired(self, start: int, period: int, end: int) -> Repetition | None:
         """The first run in a stretch of equal signs in which what is read lies equally far back."""
         start = self._natural(start, period, end)
-        while end - start >= period * (LEAST - 1):
+        while end - start >= period * (MIN_REPETITIONS - 1):
             at = start
             while at < end and self._same(at, period, start):
                 at += 1
             times = (at - start) // period + 1
-            if times >= LEAST:
-                return Run(start, period, times, self._label(start, period, times))
+            if times >= MIN_REPETITIONS:
+                return Repetition(start, period, times, self._label(start, period, times))
             start += period * ((at - start) // period + 1)
         return None
 
@@ -169,7 +169,7 @@ class _Search:
 
         One repetition may be lost by that, when the first was a little different and the search began within it.
         """
-        last = min(start + period, end - period * (LEAST - 1) + 1)
+        last = min(start + period, end - period * (MIN_REPETITIONS - 1) + 1)
         starts = [i for i in range(start, max(last, start + 1)) if self.cut[i]]
         if self.bare:
             return min(starts, key=lambda i: (end - i) % period)

@@ -11,17 +11,17 @@ from itertools import pairwise
 
 from ..trace.frozen import altered
 from ..trace.model import Block, Op, Trace
-from .contraction import merge
-from .live_ranges import Spans, around
+from .contraction import contract
+from .live_ranges import LiveRanges, enclosing_blocks
 from .plan import Plan
-from .repeats import Run, common_call
+from .repeats import Repetition, common_call
 
-__all__ = ["roll"]
+__all__ = ["roll_up"]
 
 
-def roll(trace: Trace, runs: list[Run]) -> Trace:
+def roll_up(trace: Trace, runs: list[Repetition]) -> Trace:
     """Every run becomes a block that is shown once."""
-    plan, spans = Plan.of(trace), Spans.of(trace)
+    plan, spans = Plan.of(trace), LiveRanges.of(trace)
     blocks = list(trace.blocks)
     for run in runs:
         number = len(blocks)
@@ -31,15 +31,15 @@ def roll(trace: Trace, runs: list[Run]) -> Trace:
         for at in range(run.start, run.start + run.period * run.times):
             block = trace.ops[at].block
             if block is not None:
-                top = around(trace, block)[-1]
+                top = enclosing_blocks(trace, block)[-1]
                 blocks[top] = replace(blocks[top], outer=number)
         _roll_run(trace, plan, spans, run, number)
         _roll_backward(trace, plan, run)
     plan.blocks = tuple(blocks)
-    return _without_unused_blocks(merge(trace, plan))
+    return _without_unused_blocks(contract(trace, plan))
 
 
-def _roll_run(trace: Trace, plan: Plan, spans: Spans, run: Run, number: int) -> None:
+def _roll_run(trace: Trace, plan: Plan, spans: LiveRanges, run: Repetition, number: int) -> None:
     """Let the last repetition stand for all."""
     shift = run.period * (run.times - 1)
     for at in range(run.start + shift, run.start + shift + run.period):
@@ -69,7 +69,7 @@ def _roll_run(trace: Trace, plan: Plan, spans: Spans, run: Run, number: int) -> 
         )
 
 
-def _entering(spans: Spans, run: Run, shown: Op, same: list[Op]) -> list[int]:
+def _entering(spans: LiveRanges, run: Repetition, shown: Op, same: list[Op]) -> list[int]:
     """What the repetitions of an operation read from before the block: one result for each operation that made some."""
     made = {spans.made_by(i) for i in shown.inputs} - {-1}
     found: list[int] = []
@@ -81,7 +81,7 @@ def _entering(spans: Spans, run: Run, shown: Op, same: list[Op]) -> list[int]:
     return found
 
 
-def _roll_backward(trace: Trace, plan: Plan, run: Run) -> None:
+def _roll_backward(trace: Trace, plan: Plan, run: Repetition) -> None:
     """Where every repetition runs backward itself, let the last one's backward runs stand for the others'."""
     starts = [trace.step_of(run.start + i * run.period).index for i in range(run.times)]
     after = run.start + run.times * run.period
@@ -97,7 +97,7 @@ def _roll_backward(trace: Trace, plan: Plan, run: Run) -> None:
 
 
 def _stand_for(
-    trace: Trace, plan: Plan, spans: Spans, one: int, shown: int, number: int, time: int
+    trace: Trace, plan: Plan, spans: LiveRanges, one: int, shown: int, number: int, time: int
 ) -> None:
     """Let a tensor of the last repetition stand for one of an earlier one, with its node if it is a leaf."""
     plan.tensor[one] = shown
@@ -111,7 +111,7 @@ def _stand_for(
 
 
 def _roll_leaves(
-    trace: Trace, plan: Plan, spans: Spans, run: Run, number: int, read: list[int]
+    trace: Trace, plan: Plan, spans: LiveRanges, run: Repetition, number: int, read: list[int]
 ) -> None:
     """Leaves that stand at one place, each for one repetition, become one.
 
@@ -138,7 +138,7 @@ def _roll_leaves(
 
 def _without_unused_blocks(trace: Trace) -> Trace:
     """Blocks of repetitions that are not shown are gone."""
-    used = {block for op in trace.ops for block in around(trace, op.block)}
+    used = {block for op in trace.ops for block in enclosing_blocks(trace, op.block)}
     new = {old: i for i, old in enumerate(sorted(used))}
     blocks = (trace.blocks[old] for old in new)
     return replace(

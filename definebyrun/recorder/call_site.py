@@ -13,9 +13,9 @@ from typing import Any
 
 from torch.overrides import handle_torch_function
 
-__all__ = ["CALLED", "Callers"]
+__all__ = ["CALL_SITE_NAME", "CallSites"]
 
-CALLED = "<recorded call>"
+CALL_SITE_NAME = "<recorded call>"
 """The name of these functions, by which they are known."""
 _HANDLER = handle_torch_function.__code__
 _CODE = (lambda func, args, kwargs: func(*args, **kwargs)).__code__
@@ -26,7 +26,7 @@ _NO_COLUMNS = b"".join(
 """A line table (see CPython's `Objects/locations.md`): all on the first line, at no column."""
 
 
-class Callers:
+class CallSites:
     """Makes one such function for each place that calls, and keeps it while a recording lasts."""
 
     def __init__(self) -> None:
@@ -54,8 +54,8 @@ def _as_if_at(frame: FrameType) -> FunctionType:
     code = _CODE.replace(
         co_filename=frame.f_code.co_filename,
         co_firstlineno=frame.f_lineno,
-        co_name=CALLED,
-        co_qualname=CALLED,
+        co_name=CALL_SITE_NAME,
+        co_qualname=CALL_SITE_NAME,
         co_linetable=_NO_COLUMNS,
     )
     return FunctionType(code, frame.f_globals)

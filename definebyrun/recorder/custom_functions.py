@@ -16,13 +16,13 @@ from typing import Any
 import torch
 from torch.autograd.function import BackwardCFunction, Function
 
-from ..trace.model import Call
-from .drafts import Forward, Stack
+from ..trace.model import ModuleCall
+from .drafts import FunctionForward, Stack
 from .ledger import Ledger
 from .torch_calls import tensors_in
-from .user_frames import let_go
+from .user_frames import clear_locals_copy
 
-__all__ = ["Functions"]
+__all__ = ["CustomFunctions"]
 
 NO_SETUP = Function.setup_context
 """What a class has that does without `setup_context`: its forward is given the context itself."""
@@ -48,7 +48,7 @@ class _Open:
         return self.sequence_nr == sequence_nr or (not has_context and frame.f_lasti > self.place)
 
 
-class Functions:
+class CustomFunctions:
     """Finds the calls of custom `Function`s that are going on, and enters them into the ledger."""
 
     def __init__(self, ledger: Ledger, where: Callable[[FrameType | None], Stack]) -> None:
@@ -92,8 +92,8 @@ class Functions:
         calls, number = self._ledger.calls, len(self._ledger.calls)
         inputs = [self._ledger.tensor(tensor) for tensor in tensors_in(given)]
         place = self._where(frame.f_back)
-        self._ledger.forwards.append(Forward(number, kind.__name__, inputs, place))
-        calls.append(Call(number, "", kind.__name__, outer))
+        self._ledger.forwards.append(FunctionForward(number, kind.__name__, inputs, place))
+        calls.append(ModuleCall(number, "", kind.__name__, outer))
         return number
 
     def _forwards(self) -> list[tuple[FrameType, type[Function]]]:
@@ -137,5 +137,5 @@ def _arguments(frame: FrameType) -> list[Any]:
     several = code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS)
     count = code.co_argcount + code.co_kwonlyargcount + several.bit_count()
     given = [variables.get(name) for name in code.co_varnames[:count]]
-    let_go(frame, variables)
+    clear_locals_copy(frame, variables)
     return given

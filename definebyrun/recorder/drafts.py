@@ -7,12 +7,12 @@ from typing import Any
 
 from ..trace.model import Op
 
-__all__ = ["Forward", "Stack", "draft_of"]
+__all__ = ["FunctionForward", "Stack", "draft_op"]
 
 Stack = tuple[tuple[int, int], ...]
 
 
-def draft_of(
+def draft_op(
     name: str, inputs: tuple[int, ...], stack: Stack = (), args: tuple[int | str, ...] = ()
 ) -> Any:
     """A draft of an `Op`, to be numbered, completed and sealed by the ledger.
@@ -23,7 +23,7 @@ def draft_of(
 
 
 @dataclass(slots=True)
-class Forward:
+class FunctionForward:
     """The forward of a custom `Function`, seen from inside; its result is still to be found."""
 
     call: int

@@ -21,7 +21,7 @@ from torch.overrides import (
     _push_mode,
 )
 
-__all__ = ["Engine", "running_node", "what_runs"]
+__all__ = ["Engine", "running_node", "running_phase"]
 
 
 class Engine:
@@ -95,7 +95,7 @@ def running_node() -> Any:
     return torch._C._current_autograd_node() if torch._C._current_graph_task_id() >= 0 else None
 
 
-def what_runs() -> str:
+def running_phase() -> str:
     """`recompute` when a checkpoint is being computed again, else `backward`: a hook or a custom backward."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:

@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
 
-__all__ = ["collections_wait", "full_collections_wait"]
+__all__ = ["no_collections", "no_full_collections"]
 
-NEVER = 2**30
-MORE = 30
+NEVER_THRESHOLD = 2**30
+YOUNG_THRESHOLD_FACTOR = 30
 """A recording makes so many times the objects of a plain run, or more: about thirty for each operation."""
 
 Thresholds = tuple[int, int, int]
@@ -35,12 +35,12 @@ class _Waiting:
 
 
 @contextmanager
-def full_collections_wait() -> Iterator[None]:
+def no_full_collections() -> Iterator[None]:
     """A region without full collections by themselves; the last one to be left puts the threshold back.
 
     >>> before = gc.get_threshold()
-    >>> with full_collections_wait(), full_collections_wait():
-    ...     gc.get_threshold() == (30 * before[0], before[1], NEVER)
+    >>> with no_full_collections(), no_full_collections():
+    ...     gc.get_threshold() == (30 * before[0], before[1], NEVER_THRESHOLD)
     True
     >>> gc.get_threshold() == before
     True
@@ -49,7 +49,7 @@ def full_collections_wait() -> Iterator[None]:
         _Waiting.count += 1
         if _Waiting.count == 1:
             young, middle, _ = _Waiting.before = gc.get_threshold()
-            _Waiting.during = MORE * young, middle, NEVER
+            _Waiting.during = YOUNG_THRESHOLD_FACTOR * young, middle, NEVER_THRESHOLD
             gc.set_threshold(*_Waiting.during)
     try:
         yield
@@ -62,10 +62,10 @@ def full_collections_wait() -> Iterator[None]:
 
 
 @contextmanager
-def collections_wait() -> Iterator[None]:
+def no_collections() -> Iterator[None]:
     """A region without any collection by itself; the last one to be left switches the collector on where it was.
 
-    >>> with collections_wait(), collections_wait():
+    >>> with no_collections(), no_collections():
     ...     gc.isenabled()
     False
     >>> gc.isenabled()

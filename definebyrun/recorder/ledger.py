@@ -16,27 +16,35 @@ from weakref import ref
 import torch
 
 from ..trace.frozen import sealed
-from ..trace.model import Call, Edge, Grad, Node, Op, Saved, Step, Tensor, Trace
+from ..trace.model import Edge, Grad, ModuleCall, Node, Op, Saved, Step, TensorVersion, Trace
 from ..trace.value import Value
-from .drafts import Forward, draft_of
+from .drafts import FunctionForward, draft_op
 from .engine import running_node
 from .names import Names
-from .recomputation import Recomputed
-from .saved_tensor_hooks import packed_by
-from .snapshot import unfilled
+from .recomputation import Recomputations
+from .saved_tensor_hooks import kept_behind_hooks
+from .snapshot import shape_only
 from .snapshot import unseen_snapshot as snapshot
 from .source import Sources
 from .torch_calls import (
-    LARGE,
-    UNFILLED,
+    MAX_HELD_SIZE,
+    UNINITIALIZED,
     is_large,
-    place_of,
-    saved_by,
+    saved_tensors,
     shape_of,
     storage_of,
     version_of,
+    view_key,
 )
-from .walk import ACCUMULATE, Graph, is_leaf, kind_of, leaf_kind_of, leaf_of, node_of
+from .walk import (
+    ACCUMULATE,
+    NodeIndex,
+    gradient_edge,
+    is_leaf,
+    leaf_kind,
+    leaf_of_node,
+    tensor_kind,
+)
 
 __all__ = ["Ledger"]
 
@@ -52,17 +60,17 @@ class Ledger:
     """
 
     def __init__(self, watch: Watch) -> None:
-        self.names, self.graph, self.watch = Names(), Graph(), watch
+        self.names, self.graph, self.watch = Names(), NodeIndex(), watch
         self.ops: list[Op] = []  # these four are drafts, until the end
         self.nodes: list[Node] = []
         self.steps: list[Step] = []
-        self._versions: list[Tensor] = []
+        self._versions: list[TensorVersion] = []
         self._objects: list[torch.Tensor | ref[torch.Tensor]] = []  # by version: the tensor
         self._memories: dict[int, ref[Any]] = {}  # large storages that nobody holds for us
         self._used: set[int] = set()
         self.grads: list[Grad] = []
-        self.calls: list[Call] = []
-        self.forwards: list[Forward] = []
+        self.calls: list[ModuleCall] = []
+        self.forwards: list[FunctionForward] = []
         # Nodes that a backward pass has made, until the call of `grad` that ran it is entered.
         self.unclaimed: list[int] = []
         self.edge_grads: dict[int, Value] = {}
@@ -83,7 +91,7 @@ class Ledger:
         self._unread: list[tuple[int, Any]] = []
         self._held: list[Any] = []
         self._thread = get_ident()
-        self._recomputed = Recomputed()
+        self._recomputed = Recomputations()
         self._first = torch.autograd._get_sequence_nr()  # of the next node that this thread makes
 
     # ---- operations ----
@@ -96,9 +104,9 @@ class Ledger:
         while call is not None and not self.calls[call].path:
             call = self.calls[call].outer
         op.scope = "" if call is None else self.calls[call].path
-        edges = [node_of(tensor) for tensor in results]
+        edges = [gradient_edge(tensor) for tensor in results]
         self._discover(results, number, edges)
-        if op.name in UNFILLED:
+        if op.name in UNINITIALIZED:
             self._unfilled.update(s._cdata for s in map(storage_of, results) if s is not None)
         pairs = zip(results, edges, strict=True)
         op.outputs = tuple([self._enter(tensor, number, edge) for tensor, edge in pairs])
@@ -108,7 +116,7 @@ class Ledger:
                 tensor = self._object(index)
                 known = self._versions[index].kind in ("leaf", "parameter")
                 if known and tensor is not None and id(tensor) in self._stale:
-                    self._enter(tensor, number, node_of(tensor))
+                    self._enter(tensor, number, gradient_edge(tensor))
         self._read_saved()
         self.steps.append(Step.draft(len(self.steps), "forward", op=number, stack=op.stack))
 
@@ -186,7 +194,7 @@ class Ledger:
 
     def _meet_again(self, known: int | None, tensor: torch.Tensor) -> int:
         """The number of a tensor that is new here, or that has changed since it was last seen."""
-        edge = node_of(tensor)
+        edge = gradient_edge(tensor)
         if known is None:
             if edge is None or is_leaf(tensor) or edge[0] in self.graph:
                 return self._enter(tensor, None, edge)
@@ -224,14 +232,14 @@ class Ledger:
         """Enter results that are in variables but that no call has shown: custom `Function`s at the end."""
         for thing in variables:
             if isinstance(thing, torch.Tensor) and not is_leaf(thing):
-                edge = node_of(thing)
+                edge = gradient_edge(thing)
                 if edge and edge[0] not in self.graph and not self._older(edge[0]):
                     self.tensor(thing)
 
     def _change_kind(self, index: int, tensor: torch.Tensor) -> int:
         """`requires_grad_()` on a leaf that nothing has used yet: the same tensor asks for a gradient, or no longer."""
-        version, edge = self._versions[index], node_of(tensor)
-        version.kind, version.node = kind_of(tensor), None
+        version, edge = self._versions[index], gradient_edge(tensor)
+        version.kind, version.node = tensor_kind(tensor), None
         if edge is not None:
             self._discover([tensor], None, [edge])
             version.node = self.graph.index[edge[0]]
@@ -244,7 +252,7 @@ class Ledger:
             self._discover([tensor], None, [edge])
             return self._enter(tensor, None, edge)
         name = edge[0].name().rpartition("::")[2].rstrip("0123456789").removesuffix("Backward")
-        op = draft_of(name, tuple(inner))
+        op = draft_op(name, tuple(inner))
         op.opaque = True
         forward = next((f for f in reversed(self.forwards) if f.name == name), None)
         if forward is not None:
@@ -263,13 +271,13 @@ class Ledger:
             if node is None:
                 node = self._leaf_found(tensor, edge[0]) if leaf else self._found(tensor, op, edge)
         as_leaf = leaf and (op is None or edge is not None or self.ops[op].factory)
-        kind = leaf_kind_of(tensor) if as_leaf else "result"
+        kind = leaf_kind(tensor) if as_leaf else "result"
         earlier, origin = self._current.get(key), None
         if earlier is not None and kind != "result" and self._versions[earlier].kind != "result":
             origin = self._first_of(earlier)
         storage = storage_of(tensor)
         memory = None if storage is None else storage._cdata
-        value = unfilled(tensor) if memory in self._unfilled else snapshot(tensor)
+        value = shape_only(tensor) if memory in self._unfilled else snapshot(tensor)
         since = len(self.steps) if key in self._read_grads else 0
         held: Any = tensor
         # what nothing has been written to is known by its address alone
@@ -280,12 +288,12 @@ class Ledger:
             self._let_go(storage)
         self._objects.append(held)
         self._versions.append(
-            Tensor.draft(index, None, kind, value, op, node, output_nr, origin, since)
+            TensorVersion.draft(index, None, kind, value, op, node, output_nr, origin, since)
         )
         self._current[key], self._counter[key] = index, version_of(tensor)
         self._stale.discard(key)
         if memory is not None:
-            self._places.setdefault(memory, {})[place_of(tensor, value.shape)] = index
+            self._places.setdefault(memory, {})[view_key(tensor, value.shape)] = index
             sharing = self._sharing.setdefault(memory, key)
             if isinstance(sharing, set):
                 sharing.add(key)
@@ -358,7 +366,7 @@ class Ledger:
         roots = [edge[0] for edge in edges if edge is not None]
         for tensor in tensors:
             base = tensor._base if tensor._is_view() else None
-            edge = None if base is None or is_leaf(base) else node_of(base)
+            edge = None if base is None or is_leaf(base) else gradient_edge(base)
             if edge is not None:
                 roots.append(edge[0])
         own = set(map(id, tensors))
@@ -377,10 +385,10 @@ class Ledger:
         """An edge leads to this leaf: enter it, or tell its entry which node it has."""
         known = self._current.get(id(leaf))
         if known is None:
-            known = self._enter(leaf, None, node_of(leaf))
+            known = self._enter(leaf, None, gradient_edge(leaf))
         if self._versions[known].node is None:
             self._versions[known].node = node
-            self._versions[known].kind = kind_of(leaf)
+            self._versions[known].kind = tensor_kind(leaf)
         if self.nodes[node].leaf is None:
             self.nodes[node].leaf = known
 
@@ -391,7 +399,7 @@ class Ledger:
         unread, self._unread = self._unread, []
         hooked = torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
         for number, node in unread:
-            found, checkpoint = packed_by(node) if hooked else (saved_by(node), None)
+            found, checkpoint = kept_behind_hooks(node) if hooked else (saved_tensors(node), None)
             kept = []
             for name, tensor in found:
                 storage = storage_of(tensor)
@@ -400,13 +408,13 @@ class Ledger:
                     ordinal = self._storages.get(memory)
                     if ordinal is None:
                         ordinal = self._storages[memory] = next(self._ordinals)
-                        if nbytes > LARGE:
+                        if nbytes > MAX_HELD_SIZE:
                             self._let_go(storage)
                         else:
                             self._held.append(storage)
                     places = self._places.get(memory)
                     shape = shape_of(tensor)
-                    known = None if places is None else places.get(place_of(tensor, shape))
+                    known = None if places is None else places.get(view_key(tensor, shape))
                     kept.append(Saved(name, ordinal, nbytes, known))
             self.nodes[number].saved = tuple(kept)
             if checkpoint is not None:
@@ -423,7 +431,7 @@ class Ledger:
     ) -> None:
         """Custom `Function`s that a backward pass has called leave nodes too, and no call has shown them."""
         for grad in grads:
-            edge = None if grad is None else node_of(grad)
+            edge = None if grad is None else gradient_edge(grad)
             unseen = edge is not None and edge[0] not in self.graph
             if unseen and isinstance(edge[0], torch.autograd.function.BackwardCFunction):
                 op = self._versions[self.tensor(grad)].op
@@ -436,7 +444,7 @@ class Ledger:
     ) -> None:
         """Enter the nodes behind gradients that a recorded backward pass has just computed: no call made them."""
         first, tensors = len(self.nodes), [grad for grad in grads if grad is not None]
-        self._discover(tensors, None, map(node_of, tensors))
+        self._discover(tensors, None, map(gradient_edge, tensors))
         self._note_made(first, tensors, run, within, step)
 
     def claim(self, op: int, first: int, run: int) -> None:
@@ -468,7 +476,7 @@ class Ledger:
         found = []
         for number, node in enumerate(new, first):
             older = self._older(node) and get_ident() == self._thread  # other threads count anew
-            if leaf_of(node) is None and not older:
+            if leaf_of_node(node) is None and not older:
                 live = self.nodes[number]
                 live.run, live.within, live.made, live.value = run, within, step, _shape_of(node)
                 found.append((number, node))
@@ -477,9 +485,9 @@ class Ledger:
         self.unclaimed += [number for number, _ in found]
         self._unread = found
         if torch._C._autograd._top_saved_tensors_default_hooks(True) is None:
-            tensors = [*(t for _, node in found for _, t in saved_by(node)), *tensors]
+            tensors = [*(t for _, node in found for _, t in saved_tensors(node)), *tensors]
         for tensor in tensors:
-            edge = node_of(tensor)
+            edge = gradient_edge(tensor)
             number = -1 if edge is None or edge[1] else self.graph.index.get(edge[0], -1)
             if number >= 0 and self.nodes[number].made is not None:
                 self.nodes[number].value = snapshot(tensor)
@@ -521,7 +529,7 @@ class Ledger:
         self._read_grads.clear()
         grads = self.edge_grads
         return Trace(
-            tensors=sealed(self._versions, Tensor),
+            tensors=sealed(self._versions, TensorVersion),
             ops=sealed(self.ops, Op),
             nodes=sealed(self.nodes, Node),
             edges=tuple([Edge(i, *e, grads.get(i)) for i, e in enumerate(self.graph.edges)]),

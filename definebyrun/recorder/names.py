@@ -13,11 +13,11 @@ from weakref import ref
 import torch
 
 from .torch_calls import is_large
-from .user_frames import let_go
+from .user_frames import clear_locals_copy
 
 __all__ = ["Names"]
 
-MOST = 64
+MAX_SEARCHED_ENTRIES = 64
 """Lists, tuples and dicts of at most this many entries are searched for tensors: `weights[0]`."""
 
 
@@ -49,7 +49,7 @@ class Names:
         for frame in reversed(list(frames)):
             variables = frame.f_locals
             self._read(variables)
-            let_go(frame, variables)
+            clear_locals_copy(frame, variables)
             if globals_too:
                 self._read(frame.f_globals)
 
@@ -99,7 +99,7 @@ class Names:
                 self.give(thing, name)
             elif kind == MODULE:
                 self.give_module(thing, name)
-            elif len(thing) <= MOST:
+            elif len(thing) <= MAX_SEARCHED_ENTRIES:
                 containers.append((name, thing))
         for name, thing in containers:
             keyed = thing.items() if isinstance(thing, dict) else enumerate(thing)

@@ -20,7 +20,7 @@ from .ledger import Ledger
 from .snapshot import unseen_snapshot as snapshot
 from .torch_calls import version_of
 
-__all__ = ["Watcher"]
+__all__ = ["NodeHooks"]
 
 Grads = tuple[torch.Tensor | None, ...]
 Received = tuple[Value | None, ...]
@@ -44,7 +44,7 @@ class _Pass:
     ran: list[int] = field(default_factory=list)
 
 
-class Watcher:
+class NodeHooks:
     """Hangs hooks on nodes and writes a step into the ledger whenever one has run.
 
     `where` gives the place in the learner's code that started the backward pass.

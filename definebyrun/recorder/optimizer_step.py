@@ -13,14 +13,14 @@ from typing import Any
 import torch
 
 from ..trace.model import Op
-from .call_site import CALLED
+from .call_site import CALL_SITE_NAME
 from .torch_calls import version_of
 from .user_frames import is_library
 
-__all__ = ["Optimizing"]
+__all__ = ["OptimizerStep"]
 
 
-class Optimizing:
+class OptimizerStep:
     """A running `optimizer.step()`: the operation that it will be, its parameters, the frame that called it."""
 
     def __init__(
@@ -37,7 +37,7 @@ class Optimizing:
         in_closure = False
         while frame is not None and frame is not self._frame:
             code = frame.f_code
-            own = id(code) in self._own or code.co_name == CALLED
+            own = id(code) in self._own or code.co_name == CALL_SITE_NAME
             in_closure |= not own and not is_library(code.co_filename)
             frame = frame.f_back
         self.gone = frame is None

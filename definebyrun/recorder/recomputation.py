@@ -12,10 +12,10 @@ import torch
 
 from ..trace.model import Node, Step
 
-__all__ = ["Recomputed"]
+__all__ = ["Recomputations"]
 
 
-class Recomputed:
+class Recomputations:
     """Pairs the nodes of checkpoints with what is computed again for them."""
 
     def __init__(self) -> None:

@@ -21,24 +21,24 @@ from torch.optim.optimizer import (
 )
 from torch.overrides import TorchFunctionMode
 
-from ..trace.model import Call, Op, Trace
-from .call_site import Callers
-from .custom_functions import Functions
-from .drafts import Stack, draft_of
-from .engine import Engine, running_node, what_runs
-from .node_hooks import Watcher
-from .optimizer_step import Optimizing
+from ..trace.model import ModuleCall, Op, Trace
+from .call_site import CallSites
+from .custom_functions import CustomFunctions
+from .drafts import Stack, draft_op
+from .engine import Engine, running_node, running_phase
+from .node_hooks import NodeHooks
+from .optimizer_step import OptimizerStep
 from .patches import uncompiled, unnoticed
 from .source import Sources
 from .torch_calls import (
     arguments_of,
+    function_name,
     is_getter,
-    is_quiet,
+    is_passed_through,
     is_setter,
-    name_of,
     tensors_in,
     version_of,
-    written_by,
+    written_in_inference_mode,
 )
 from .user_frames import user_frames
 
@@ -67,15 +67,15 @@ class Recorder(TorchFunctionMode):
         self._result: Trace | None = None
         self._calls: list[_Open] = []  # the module calls that are going on, outermost first
         self._call: Stack = ()
-        self._optimizing: Optimizing | None = None
-        self._callers = Callers()
+        self._optimizing: OptimizerStep | None = None
+        self._callers = CallSites()
 
     def __enter__(self) -> Recorder:
         if torch._C._dynamo.eval_frame.get_eval_frame_callback() is not None:
             raise RuntimeError(
                 "record sees eager PyTorch: use it around a compiled function, not inside one"
             )
-        self._watcher = Watcher(lambda: self._call)
+        self._watcher = NodeHooks(lambda: self._call)
         self._engine = Engine(self, self._watcher.begin)
         self._around = ExitStack()
         self._around.enter_context(uncompiled(self._engine))
@@ -86,7 +86,7 @@ class Recorder(TorchFunctionMode):
         self._stacks: dict[Stack, Stack] = {}
         self._ledger = self._watcher.ledger
         self._ledger.names.look(frames[:1])
-        self._functions = Functions(self._ledger, self._places_from)
+        self._functions = CustomFunctions(self._ledger, self._places_from)
         self._thread = get_ident()
         self._engine.on()
         self._handles = [
@@ -145,7 +145,7 @@ class Recorder(TorchFunctionMode):
         kwargs = kwargs or {}
         caller = sys._getframe(1)
         call_there = self._callers.of(caller)
-        if is_quiet(func) or (self._optimizing and self._optimizing.at_work()):
+        if is_passed_through(func) or (self._optimizing and self._optimizing.at_work()):
             return call_there(func, args, kwargs)
         if self._optimizing and self._optimizing.gone:  # its step has raised
             self._after_optimizer(self._optimizing.optimizer, None, None)
@@ -153,7 +153,7 @@ class Recorder(TorchFunctionMode):
             return self._set(func, args, kwargs)
         with torch._C.DisableTorchFunction():
             stack = self._look(caller)
-            if is_getter(func) and name_of(func) == "grad":
+            if is_getter(func) and function_name(func) == "grad":
                 return self._read_grad(args[0], call_there(func, args, kwargs))
             given: list[torch.Tensor] = []
             versions, inputs, written = [], [], []
@@ -166,12 +166,12 @@ class Recorder(TorchFunctionMode):
                     inputs.append(number)
                     written.append(number)
                     versions.append(version_of(thing))
-            op = draft_of(name_of(func), tuple(inputs), stack, tuple(written))
+            op = draft_op(function_name(func), tuple(inputs), stack, tuple(written))
             inference = torch.is_inference_mode_enabled()
             op.grad_enabled = torch.is_grad_enabled() and not inference
             node = running_node()
             if node is not None:
-                op.within, op.during = self._ledger.graph.index.get(node), what_runs()
+                op.within, op.during = self._ledger.graph.index.get(node), running_phase()
                 if self._engine.creates and op.during == "backward":
                     op.run = self._watcher.run_now()
         outer, self._call = self._call, stack
@@ -187,7 +187,7 @@ class Recorder(TorchFunctionMode):
         with torch._C.DisableTorchFunction():
             changed = [t for t, v in zip(given, versions, strict=True) if version_of(t) != v]
             if inference:
-                changed += written_by(func, given, args, kwargs, output)
+                changed += written_in_inference_mode(func, given, args, kwargs, output)
             if is_grad:
                 ran = before if kwargs.get("create_graph") and self._watcher.runs > before else None
                 self._record_grad(op, given, output, made, ran)
@@ -241,9 +241,9 @@ class Recorder(TorchFunctionMode):
         """`w.grad = None` and `w.data = x` change a tensor without any operation."""
         output = func(*args, **kwargs)
         with torch._C.DisableTorchFunction():
-            if name_of(func) == "grad":
+            if function_name(func) == "grad":
                 self._ledger.note_grad(args[0])
-            elif name_of(func) == "data":
+            elif function_name(func) == "data":
                 self._ledger.replaced(args[0])
         return output
 
@@ -289,7 +289,7 @@ class Recorder(TorchFunctionMode):
                 names.give_module(module, type(module).__name__)
             calls, outer = self._ledger.calls, self._innermost()
         self._calls.append(_Open(len(calls), running, places))
-        calls.append(Call(len(calls), names.of(module) or "", type(module).__name__, outer))
+        calls.append(ModuleCall(len(calls), names.of(module) or "", type(module).__name__, outer))
 
     def _leave_module(self, module: torch.nn.Module, args: Any, output: Any) -> None:
         # no calls are open when the recording began inside this module
@@ -303,9 +303,9 @@ class Recorder(TorchFunctionMode):
             stack = self._look()
             given = [p for group in optimizer.param_groups for p in group["params"]]
             inputs = tuple(self._ledger.tensor(p) for p in given)
-            op = draft_of(f"{type(optimizer).__name__}.step", inputs, stack)
+            op = draft_op(f"{type(optimizer).__name__}.step", inputs, stack)
             op.grad_enabled = False
-            self._optimizing = Optimizing(optimizer, op, given, sys._getframe(1))
+            self._optimizing = OptimizerStep(optimizer, op, given, sys._getframe(1))
 
     def _after_optimizer(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         if get_ident() != self._thread:

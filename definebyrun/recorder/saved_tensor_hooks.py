@@ -12,21 +12,21 @@ from typing import Any
 
 import torch
 
-from .torch_calls import saved_by, tensors_in
+from .torch_calls import saved_tensors, tensors_in
 
-__all__ = ["packed_by"]
+__all__ = ["kept_behind_hooks"]
 
 CHECKPOINT_INPUT = "checkpoint input"
 Kept = list[tuple[str, torch.Tensor]]
 
 
-def packed_by(node: Any) -> tuple[Kept, Any]:
+def kept_behind_hooks(node: Any) -> tuple[Kept, Any]:
     """The tensors that a node keeps behind hooks, with their names; and the checkpoint that it belongs to, or None.
 
     >>> x = torch.ones(2, requires_grad=True)
     >>> with torch.autograd.graph.saved_tensors_hooks(lambda t: t.half(), lambda t: t.float()):
     ...     y = x.exp()
-    >>> [(name, tensor.dtype) for name, tensor in packed_by(y.grad_fn)[0]]
+    >>> [(name, tensor.dtype) for name, tensor in kept_behind_hooks(y.grad_fn)[0]]
     [('result', torch.float16)]
     """
     kept: Kept = []
@@ -56,7 +56,7 @@ def _inputs(checkpoint: Any) -> list[torch.Tensor]:
     """What a checkpoint keeps to compute again from; before PyTorch 2.12 a node of its own keeps it."""
     saver = getattr(checkpoint, "input_saver", None)
     if saver is not None:
-        return [tensor for _, tensor in saved_by(saver.grad_fn)]
+        return [tensor for _, tensor in saved_tensors(saver.grad_fn)]
     inputs = (getattr(saved, "data", None) for saved in getattr(checkpoint, "saved_args", ()))
     return [each for each in inputs if isinstance(each, torch.Tensor)]
 

@@ -12,18 +12,18 @@ from functools import cache, lru_cache
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
-from ..trace.value import Numbers, Value, bounds_of
+from ..trace.value import Numbers, Value, numpy_bounds
 from .torch_calls import shape_of
 
-__all__ = ["KEEP", "snapshot", "unfilled", "unseen_snapshot"]
+__all__ = ["MAX_KEPT_ELEMENTS", "shape_only", "snapshot", "unseen_snapshot"]
 
-KEEP = 4096
+MAX_KEPT_ELEMENTS = 4096
 """Tensors of at most this many elements are kept whole; of larger ones only the range is kept."""
 
-SPAN = 2**17
+MAX_RANGED_ELEMENTS = 2**17
 """Of tensors with more elements than this not even the range is read, so that large models stay quick to record."""
 
-FEW = 16
+MAX_LISTED_ELEMENTS = 16
 """So few elements are read one by one; more are read where they lie, if they are in this machine's memory."""
 
 CODES = {torch.float32: "f", torch.float64: "d", torch.int64: "q", torch.int32: "i"}
@@ -48,9 +48,9 @@ def unseen_snapshot(tensor: torch.Tensor) -> Value:
     try:
         shape = tuple(tensor.shape) if plain else shape_of(tensor)
         count = tensor.numel()
-        if count > SPAN:
+        if count > MAX_RANGED_ELEMENTS:
             return Value(shape, dtype)
-        several = plain and count > FEW
+        several = plain and count > MAX_LISTED_ELEMENTS
         if several:
             found = _in_memory(tensor, shape, dtype, count)
             if found is not None:
@@ -71,7 +71,7 @@ def unseen_snapshot(tensor: torch.Tensor) -> Value:
         return Value(shape, dtype)
 
 
-def unfilled(tensor: torch.Tensor) -> Value:
+def shape_only(tensor: torch.Tensor) -> Value:
     """What is known of a tensor in which nothing has been written yet."""
     return Value(shape_of(tensor), _name(tensor.dtype))
 
@@ -87,20 +87,20 @@ def _in_memory(
     if not place:
         return None
     memory = _memory(tensor.nbytes).from_address(place)
-    if count <= KEEP:
+    if count <= MAX_KEPT_ELEMENTS:
         return Value(shape, dtype, Numbers(code, memory.raw))
-    bounds = bounds_of(memory, code)
+    bounds = numpy_bounds(memory, code)
     return None if bounds is None else _ranged(shape, dtype, *bounds)
 
 
 def _content(
     tensor: torch.Tensor, shape: tuple[int, ...], dtype: str, count: int, several: bool
 ) -> Value:
-    if len(shape) < 2 and count <= FEW:
+    if len(shape) < 2 and count <= MAX_LISTED_ELEMENTS:
         found = tensor.tolist()
         return Value(shape, dtype, tuple(found) if shape else (found,))
     bare = tensor.detach()
-    if count <= KEEP:
+    if count <= MAX_KEPT_ELEMENTS:
         near = _in_memory(bare.cpu().contiguous(), shape, dtype, count) if several else None
         return near or Value(shape, dtype, tuple(bare.reshape(-1).tolist()))
     if bare.is_complex():

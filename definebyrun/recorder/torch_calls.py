@@ -14,28 +14,28 @@ from torch.overrides import resolve_name
 
 __all__ = [
     "GETTERS",
-    "LARGE",
-    "QUIET",
-    "UNFILLED",
+    "MAX_HELD_SIZE",
+    "PASSED_THROUGH",
+    "UNINITIALIZED",
     "arguments_of",
+    "function_name",
     "is_getter",
     "is_large",
-    "is_quiet",
+    "is_passed_through",
     "is_setter",
-    "name_of",
-    "place_of",
-    "saved_by",
+    "saved_tensors",
     "shape_of",
     "storage_of",
     "tensors_in",
     "version_of",
-    "written_by",
+    "view_key",
+    "written_in_inference_mode",
 ]
 
 GETTERS = {"T", "mT", "H", "mH", "data", "real", "imag", "grad"}
 """Attributes that give a tensor; reading any other attribute computes nothing."""
 
-QUIET = {
+PASSED_THROUGH = {
     *(
         "size",
         "dim",
@@ -71,7 +71,7 @@ QUIET = {
 }
 """Calls, as Python names them, that give no tensor of the run and change none; they are passed through unread."""
 
-UNFILLED = {
+UNINITIALIZED = {
     "empty",
     "empty_like",
     "empty_strided",
@@ -81,7 +81,7 @@ UNFILLED = {
 }
 """Calls that give memory as it was left by others: what stands in it means nothing."""
 
-PLAIN = (
+LITERAL_TYPES = (
     bool,
     int,
     float,
@@ -96,7 +96,7 @@ PLAIN = (
 )
 """Arguments of these types are written out when they are short; of others only a sign stands there."""
 
-LARGE = 4096
+MAX_HELD_SIZE = 4096
 """Elements of a tensor, or bytes of a storage: with more than that it is held no longer than the run itself does."""
 
 _TENSORS = (torch.Tensor, torch.nn.Parameter)
@@ -117,22 +117,22 @@ def is_setter(func: Callable[..., Any]) -> bool:
 
 
 @cache
-def is_quiet(func: Callable[..., Any]) -> bool:
+def is_passed_through(func: Callable[..., Any]) -> bool:
     """Whether a call is passed through unread: `float(x)` gives a number, `x.float()` a tensor.
 
-    >>> is_quiet(torch.Tensor.__float__), is_quiet(torch.Tensor.float)
+    >>> is_passed_through(torch.Tensor.__float__), is_passed_through(torch.Tensor.float)
     (True, False)
     """
     if is_getter(func):
-        return name_of(func) not in GETTERS
-    return getattr(func, "__name__", "") in QUIET
+        return function_name(func) not in GETTERS
+    return getattr(func, "__name__", "") in PASSED_THROUGH
 
 
 @cache
-def name_of(func: Callable[..., Any]) -> str:
+def function_name(func: Callable[..., Any]) -> str:
     """What people call a torch function: `mul`, `relu`, `getitem`, `T`.
 
-    >>> name_of(torch.Tensor.mul), name_of(torch.Tensor.__getitem__), name_of(torch.Tensor.T.__get__)
+    >>> function_name(torch.Tensor.mul), function_name(torch.Tensor.__getitem__), function_name(torch.Tensor.T.__get__)
     ('mul', 'getitem', 'T')
     """
     path = (resolve_name(func) or getattr(func, "__name__", type(func).__name__)).split(".")
@@ -199,7 +199,7 @@ def arguments_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Te
 def _literal(thing: Any) -> str:
     if type(thing) in (int, float, bool) and len(text := str(thing)) <= 20:
         return text
-    text = " ".join(str(thing).split()) if isinstance(thing, PLAIN) else "…"
+    text = " ".join(str(thing).split()) if isinstance(thing, LITERAL_TYPES) else "…"
     return text if len(text) <= 20 else "…"
 
 
@@ -213,7 +213,7 @@ def version_of(tensor: torch.Tensor) -> int:
 
 def is_large(tensor: torch.Tensor) -> bool:
     """Whether a recording may not hold a tensor. Only plain ones: these are the same object as long as they live."""
-    return type(tensor) is torch.Tensor and tensor.numel() > LARGE
+    return type(tensor) is torch.Tensor and tensor.numel() > MAX_HELD_SIZE
 
 
 def storage_of(tensor: torch.Tensor) -> Any:
@@ -224,7 +224,7 @@ def storage_of(tensor: torch.Tensor) -> Any:
         return None
 
 
-def written_by(
+def written_in_inference_mode(
     func: Callable[..., Any],
     given: list[torch.Tensor],
     args: tuple[Any, ...],
@@ -237,11 +237,11 @@ def written_by(
 
     >>> with torch.inference_mode():
     ...     x = torch.ones(2)
-    ...     len(written_by(torch.Tensor.add_, [x], (x, 1), {}, x.add_(1)))
+    ...     len(written_in_inference_mode(torch.Tensor.add_, [x], (x, 1), {}, x.add_(1)))
     1
     """
     unversioned = [tensor for tensor in given if tensor.is_inference()]
-    name = name_of(func)
+    name = function_name(func)
     target = args[0] if name == "setitem" or (name.endswith("_") and args) else None
     written = {id(tensor) for tensor in tensors_in((target, kwargs.get("out"), output))}
     return [tensor for tensor in unversioned if id(tensor) in written]
@@ -260,7 +260,7 @@ def shape_of(tensor: torch.Tensor) -> tuple[int, ...]:
         return ()
 
 
-def place_of(tensor: torch.Tensor, shape: tuple[int, ...]) -> tuple[Any, ...]:
+def view_key(tensor: torch.Tensor, shape: tuple[int, ...]) -> tuple[Any, ...]:
     """What a tensor shows of its storage, in which form: equal for two on one storage that are the same numbers.
 
     The shape is a plain tuple of numbers: that costs the garbage collector nothing.
@@ -271,11 +271,11 @@ def place_of(tensor: torch.Tensor, shape: tuple[int, ...]) -> tuple[Any, ...]:
         return 0, shape, (), tensor.dtype
 
 
-def saved_by(node: Any) -> list[tuple[str, torch.Tensor]]:
+def saved_tensors(node: Any) -> list[tuple[str, torch.Tensor]]:
     """The tensors that a node keeps for its backward, with the names under which PyTorch shows them.
 
     >>> y = torch.ones(2, requires_grad=True).exp()
-    >>> [(name, tuple(tensor.shape)) for name, tensor in saved_by(y.grad_fn)]
+    >>> [(name, tuple(tensor.shape)) for name, tensor in saved_tensors(y.grad_fn)]
     [('result', (2,))]
     """
     found: list[tuple[str, torch.Tensor]] = []

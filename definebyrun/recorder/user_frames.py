@@ -14,9 +14,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from .call_site import CALLED
+from .call_site import CALL_SITE_NAME
 
-__all__ = ["is_library", "let_go", "user_frames"]
+__all__ = ["clear_locals_copy", "is_library", "user_frames"]
 
 _PACKAGE = Path(__file__).parent.parent
 _OURS = tuple(
@@ -47,7 +47,7 @@ def user_frames(
     frame: FrameType | None = start or sys._getframe(1)
     while frame is not None:
         code = frame.f_code
-        if not is_library(code.co_filename) and code.co_name != CALLED:
+        if not is_library(code.co_filename) and code.co_name != CALL_SITE_NAME:
             frames.append(frame)
         if frame is stop:
             return frames, True
@@ -55,7 +55,7 @@ def user_frames(
     return frames, False
 
 
-def let_go(frame: FrameType, variables: Any) -> None:
+def clear_locals_copy(frame: FrameType, variables: Any) -> None:
     """Empty the copy of a function's variables that Python before 3.13 leaves in the frame.
 
     It would keep every tensor alive that the function deletes later. A copy that somebody else holds too (the

@@ -11,17 +11,25 @@ from typing import Any
 
 import torch
 
-from ..trace.model import Edge, Node, Tensor, Trace
+from ..trace.model import Edge, Node, TensorVersion, Trace
 from .names import Names
 from .snapshot import snapshot
 from .user_frames import user_frames
 
-__all__ = ["Graph", "is_leaf", "kind_of", "leaf_kind_of", "leaf_of", "node_of", "walk"]
+__all__ = [
+    "NodeIndex",
+    "gradient_edge",
+    "is_leaf",
+    "leaf_kind",
+    "leaf_of_node",
+    "tensor_kind",
+    "walk",
+]
 
 ACCUMULATE = "torch::autograd::AccumulateGrad"
 
 
-def node_of(tensor: torch.Tensor) -> tuple[Any, int] | None:
+def gradient_edge(tensor: torch.Tensor) -> tuple[Any, int] | None:
     """The node that a tensor's gradient arrives at, with the output number; None when it asks for none.
 
     None also for the few tensors that PyTorch cannot be asked about: sparse and nested leaves, parameters of lazy
@@ -52,24 +60,24 @@ def is_leaf(tensor: torch.Tensor) -> bool:
         return True
 
 
-def leaf_of(node: Any) -> torch.Tensor | None:
+def leaf_of_node(node: Any) -> torch.Tensor | None:
     """The leaf that an `AccumulateGrad` fills; None for every other node."""
     return node.variable if node.name() == ACCUMULATE else None
 
 
-def kind_of(tensor: torch.Tensor) -> str:
+def tensor_kind(tensor: torch.Tensor) -> str:
     """`parameter`, `leaf`, `constant` or `result`, as `trace.Tensor.kind` means them."""
-    return "result" if tensor.requires_grad and not is_leaf(tensor) else leaf_kind_of(tensor)
+    return "result" if tensor.requires_grad and not is_leaf(tensor) else leaf_kind(tensor)
 
 
-def leaf_kind_of(tensor: torch.Tensor) -> str:
+def leaf_kind(tensor: torch.Tensor) -> str:
     """The same of a tensor that is known to be a leaf."""
     if type(tensor) is not torch.Tensor and isinstance(tensor, torch.nn.Parameter):
         return "parameter" if tensor.requires_grad else "constant"
     return "leaf" if tensor.requires_grad else "constant"
 
 
-class Graph:
+class NodeIndex:
     """Numbers nodes in the order in which they are found, and keeps them alive so that numbers stay theirs."""
 
     def __init__(self) -> None:
@@ -108,7 +116,7 @@ def walk(tensor: torch.Tensor) -> Trace:
     """
     if not isinstance(tensor, torch.Tensor):
         raise TypeError(f"draw takes a torch.Tensor, not {type(tensor).__name__}")
-    start = node_of(tensor)
+    start = gradient_edge(tensor)
     if start is None and tensor.requires_grad:
         raise ValueError(
             "PyTorch shows no node for this tensor (a sparse leaf, say, or a lazy parameter before its first call): "
@@ -118,28 +126,32 @@ def walk(tensor: torch.Tensor) -> Trace:
         raise ValueError(
             "this tensor has no graph: requires_grad is False, so autograd recorded nothing for it"
         )
-    graph, names = Graph(), Names()
+    graph, names = NodeIndex(), Names()
     names.look(user_frames()[0])
     found = graph.add([start[0]])
-    tensors: list[Tensor] = []
+    tensors: list[TensorVersion] = []
     nodes: list[Node] = []
     for node in found:
-        leaf = leaf_of(node)
+        leaf = leaf_of_node(node)
         if leaf is not None:
             index, number = len(tensors), graph.index[node]
             tensors.append(
-                Tensor(index, names.of(leaf), kind_of(leaf), snapshot(leaf), None, number)
+                TensorVersion(
+                    index, names.of(leaf), tensor_kind(leaf), snapshot(leaf), None, number
+                )
             )
             nodes.append(Node(number, node.name(), leaf=index))
         else:
             nodes.append(Node(graph.index[node], node.name()))
     names.give(tensor, "")
     for result in names.tensors():
-        edge = None if is_leaf(result) else node_of(result)
+        edge = None if is_leaf(result) else gradient_edge(result)
         if edge is not None and edge[0] in graph:
             index, name = len(tensors), names.of(result) or None
             tensors.append(
-                Tensor(index, name, "result", snapshot(result), None, graph.index[edge[0]], edge[1])
+                TensorVersion(
+                    index, name, "result", snapshot(result), None, graph.index[edge[0]], edge[1]
+                )
             )
     root = next(t.index for t in tensors if (t.node, t.output_nr) == (0, start[1]))
     edges = tuple(Edge(i, *edge) for i, edge in enumerate(graph.edges))

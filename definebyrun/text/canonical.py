@@ -6,22 +6,22 @@ operation, node, edge and gradient that a drawing shows, and nothing of its geom
 
 from __future__ import annotations
 
-from ..trace.model import Edge, Node, Op, Step, Tensor, Trace
-from .format import brief, size
+from ..trace.model import Edge, Node, Op, Step, TensorVersion, Trace
+from .format import format_bytes, format_value
 from .labels import (
-    adds,
-    during,
-    made_by,
+    is_gradient_sum,
+    maker_of_pass,
     node_label,
     op_call,
-    short,
+    phase_words,
+    short_node_name,
     tensor_label,
 )
 
-__all__ = ["Facts", "canonical", "facts", "grad_text", "head", "lay_out"]
+__all__ = ["Facts", "canonical_text", "facts", "grad_text", "head", "lay_out"]
 
 
-def canonical(trace: Trace) -> str:
+def canonical_text(trace: Trace) -> str:
     """The whole trace as text, one fact a line."""
     return lay_out(head(trace), facts(trace))
 
@@ -42,7 +42,7 @@ def head(trace: Trace) -> list[str]:
     ]
     for run, nodes in _passes(trace).items():
         number_of, generation = _count(len(nodes), "nodes"), nodes[0].generation
-        lines.append(f"generation {generation}: {number_of}, made by {made_by(trace, run)}")
+        lines.append(f"generation {generation}: {number_of}, made by {maker_of_pass(trace, run)}")
     return lines + ([f"stopped by {trace.error}"] if trace.error else [])
 
 
@@ -91,40 +91,40 @@ def _count(number_of: int, word: str) -> str:
 def _named(trace: Trace, node: Node) -> str:
     """A node without a recorded operation, with the tensors that hang from it."""
     results = [t for t in trace.tensors if t.node == node.index and t.op is None]
-    held = "; ".join(f"{t.name or 'tensor'}: {brief(t.value, 60)}" for t in results)
-    return short(node.name) + (f" ({held})" if held else "")
+    held = "; ".join(f"{t.name or 'tensor'}: {format_value(t.value, 60)}" for t in results)
+    return short_node_name(node.name) + (f" ({held})" if held else "")
 
 
 def _times(node: Node) -> str:
     return f" (the last of {node.times:,} times)" if node.times > 1 else ""
 
 
-def _leaf(trace: Trace, tensor: Tensor) -> str:
-    kinds = dict.fromkeys(t.kind for t in trace.family(tensor.index) if t.kind != "result")
-    text = f"{tensor_label(trace, tensor.index)}: {', then '.join(kinds)} {brief(tensor.value, 60)}"
-    if not trace.steps or all(t.node is None for t in trace.family(tensor.index)):
+def _leaf(trace: Trace, tensor: TensorVersion) -> str:
+    kinds = dict.fromkeys(t.kind for t in trace.leaf_versions(tensor.index) if t.kind != "result")
+    text = f"{tensor_label(trace, tensor.index)}: {', then '.join(kinds)} {format_value(tensor.value, 60)}"
+    if not trace.steps or all(t.node is None for t in trace.leaf_versions(tensor.index)):
         return text
     return f"{text}, grad {grad_text(trace, tensor.index)}"
 
 
 def grad_text(trace: Trace, leaf: int, width: int = 60) -> str:
     """What a leaf's `.grad` holds in the end: `not yet` when nothing ever came, `None` when it was taken away."""
-    history = trace.grads_of(leaf)
+    history = trace.grad_history(leaf)
     if not history:
         return "not yet"
-    return "None" if history[-1][1] is None else brief(history[-1][1], width)
+    return "None" if history[-1][1] is None else format_value(history[-1][1], width)
 
 
 def _forward(trace: Trace, step: Step) -> list[str]:
     op = trace.ops[step.op or 0]
-    values = "; ".join(brief(trace.tensors[i].value, 60) for i in op.outputs)
+    values = "; ".join(format_value(trace.tensors[i].value, 60) for i in op.outputs)
     marks = [
         word
         for word, on in (
             ("in place", op.inplace),
             ("opaque", op.opaque),
             ("no grad", not op.grad_enabled),
-            (during(trace, op), op.during),
+            (phase_words(trace, op), op.during),
             (f"{op.module}, {_count(op.holds, 'operations')}{_held(op)}", op.module),
             (f"the last of {op.times:,} times", op.times > 1),
         )
@@ -138,11 +138,11 @@ def _forward(trace: Trace, step: Step) -> list[str]:
             if any(trace.tensors[i].node == index for i in op.outputs):
                 lines.append(f"{node_label(trace, index)} is of generation {node.generation}")
             continue
-        kept = ", ".join(f"{s.name} {size(s.nbytes)}" for s in node.saved)
+        kept = ", ".join(f"{s.name} {format_bytes(s.nbytes)}" for s in node.saved)
         if kept and node.holds * node.times > 1:
-            kept = f"{size(sum(s.nbytes for s in node.saved))} in all"
+            kept = f"{format_bytes(sum(s.nbytes for s in node.saved))} in all"
         lines.append(
-            f"{short(node.name)}{_next(trace, index)}"
+            f"{short_node_name(node.name)}{_next(trace, index)}"
             + (f" {_verb(node, 'keeps')} {kept}" if kept else "")
         )
     return lines + _made(trace, step)
@@ -153,11 +153,11 @@ def _made(trace: Trace, step: Step) -> list[str]:
     lines = []
     for index in trace.nodes_made_in(step.index):
         node = trace.nodes[index]
-        kept = ", ".join(f"{s.name} {size(s.nbytes)}" for s in node.saved)
-        how = ", where gradients meet" if adds(node) else ""
+        kept = ", ".join(f"{s.name} {format_bytes(s.nbytes)}" for s in node.saved)
+        how = ", where gradients meet" if is_gradient_sum(node) else ""
         lines.append(
             f"makes {node_label(trace, index)}, generation {node.generation}{how}: "
-            f"{brief(node.value, 60) if node.value else 'no shape'}{_next(trace, index)}"
+            f"{format_value(node.value, 60) if node.value else 'no shape'}{_next(trace, index)}"
             + (f" keeps {kept}" if kept else "")
         )
     return lines
@@ -190,7 +190,11 @@ def _target(trace: Trace, edge: Edge) -> str:
             + earlier
         )
     made = "" if node.op is None else f"({_output(trace, node.op)})"
-    return f"{short(node.name)}{made}" + (f"[{edge.input_nr}]" if edge.input_nr else "") + earlier
+    return (
+        f"{short_node_name(node.name)}{made}"
+        + (f"[{edge.input_nr}]" if edge.input_nr else "")
+        + earlier
+    )
 
 
 def _output(trace: Trace, op: int) -> str:
@@ -199,15 +203,15 @@ def _output(trace: Trace, op: int) -> str:
 
 def _backward(trace: Trace, step: Step) -> list[str]:
     node = trace.nodes[step.node or 0]
-    got = "; ".join("none" if v is None else brief(v, 60) for v in step.received)
-    name = short(node.name) if node.made is None else node_label(trace, node.index)
+    got = "; ".join("none" if v is None else format_value(v, 60) for v in step.received)
+    name = short_node_name(node.name) if node.made is None else node_label(trace, node.index)
     lines = [f"{name} {_verb(node, 'receives')} {got}"]
     if node.leaf is not None:
-        before = "not yet" if step.before is None else brief(step.before, 60)
-        after = "None" if step.after is None else brief(step.after, 60)
+        before = "not yet" if step.before is None else format_value(step.before, 60)
+        after = "None" if step.after is None else format_value(step.after, 60)
         lines.append(f"{tensor_label(trace, node.leaf)}.grad: {before} → {after}")
     for index, value in step.passed:
         edge = trace.edges[index]
         summed = " in sum" if edge.summed else ""
-        lines.append(f"passes {brief(value, 60)}{summed} to {_target(trace, edge)}")
+        lines.append(f"passes {format_value(value, 60)}{summed} to {_target(trace, edge)}")
     return lines + _made(trace, step)

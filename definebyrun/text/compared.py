@@ -8,28 +8,36 @@ from __future__ import annotations
 
 from collections import Counter
 
-from ..comparison.sequences import common, side_by_side
-from ..comparison.split import both_halves
-from ..comparison.word_diff import meet, words_of
+from ..comparison.sequences import longest_common_subsequence, side_by_side
+from ..comparison.split import halves
+from ..comparison.word_diff import split_words, word_diff
 from ..trace.memory import kept_after_steps
 from ..trace.model import Trace
 from . import canonical as text
 from . import sentences as words
 from . import table
-from .format import size
+from .format import format_bytes
 from .table import Table
 
-__all__ = ["canonical", "kept", "legend", "sentences", "sizes", "summary", "tabulate"]
+__all__ = [
+    "bytes_in_words",
+    "bytes_kept",
+    "canonical_text",
+    "legend",
+    "sentences",
+    "summary",
+    "tabulate",
+]
 
 SIDES = ("A", "B")
 
 
-def canonical(trace: Trace) -> str:
+def canonical_text(trace: Trace) -> str:
     """The whole trace as text, one fact a line; see `text.canonical`."""
     if not trace.sides:
-        return text.canonical(trace)
+        return text.canonical_text(trace)
     told = []
-    for run in both_halves(trace):
+    for run in halves(trace):
         found = text.facts(run.trace)
         numbers = {"leaves": run.tensors, "graph": run.nodes, "steps": range(len(trace.steps))}
         told.append(
@@ -57,13 +65,16 @@ def _lines(a: list[str] | None, b: list[str] | None) -> list[str]:
         side, lines = ("A", a) if b is None else ("B", b)
         first, *rest = lines or [""]
         return [f"only {side}: {first}", *rest]
-    found, i, j = [meet(a[0], b[0])], 1, 1
+    found, i, j = [word_diff(a[0], b[0])], 1, 1
     rest_a, rest_b = [_about(line) for line in a[1:]], [_about(line) for line in b[1:]]
-    for place_a, place_b in [*common(rest_a, rest_b), (len(rest_a), len(rest_b))]:
+    for place_a, place_b in [
+        *longest_common_subsequence(rest_a, rest_b),
+        (len(rest_a), len(rest_b)),
+    ]:
         found += [f"only A: {line}" for line in a[i : place_a + 1]]
         found += [f"only B: {line}" for line in b[j : place_b + 1]]
         if place_a < len(rest_a):
-            found.append(meet(a[place_a + 1], b[place_b + 1]))
+            found.append(word_diff(a[place_a + 1], b[place_b + 1]))
         i, j = place_a + 2, place_b + 2
     return found
 
@@ -81,7 +92,7 @@ def tabulate(trace: Trace) -> Table:
     if not trace.sides:
         return table.tabulate(trace)
     told = []
-    for run in both_halves(trace):
+    for run in halves(trace):
         ops, leaves = run.trace.ops, [t.index for t in run.trace.leaves if t.op is None]
         keys = [
             *(("tensor", run.tensors[i]) for i in leaves),
@@ -93,7 +104,7 @@ def tabulate(trace: Trace) -> Table:
         if one is None or other is None:
             rows.append((f"only {'B' if one is None else 'A'}", *(one or other)[1]))
         else:
-            rows.append(("both", *(meet(a, b) for a, b in zip(one[1], other[1], strict=True))))
+            rows.append(("both", *(word_diff(a, b) for a, b in zip(one[1], other[1], strict=True))))
     return Table(("run", *table.COLUMNS), tuple(rows))
 
 
@@ -103,7 +114,7 @@ def sentences(trace: Trace) -> list[str]:
         return [words.sentence(trace, step) for step in trace.steps]
     a, b = (
         {step.index: _after_number(words.sentence(run.trace, step)) for step in run.trace.steps}
-        for run in both_halves(trace)
+        for run in halves(trace)
     )
     number_of = Counter(step.phase for step in trace.steps)
     count = Counter[str]()
@@ -113,10 +124,10 @@ def sentences(trace: Trace) -> list[str]:
         start = f"{step.phase.capitalize()} {count[step.phase]} of {number_of[step.phase]}"
         if step.side:
             told.append(f"{start}, only {step.side}. {(a if step.side == 'A' else b)[step.index]}")
-        elif step.phase == "forward" and len(words_of(one := a[step.index])) == len(
-            words_of(b[step.index])
+        elif step.phase == "forward" and len(split_words(one := a[step.index])) == len(
+            split_words(b[step.index])
         ):
-            told.append(f"{start}, both. {meet(one, b[step.index])}")
+            told.append(f"{start}, both. {word_diff(one, b[step.index])}")
         elif a[step.index] == b[step.index]:
             told.append(f"{start}, both. {a[step.index]}")
         else:
@@ -129,12 +140,12 @@ def _after_number(sentence: str) -> str:
     return sentence.partition(". ")[2]
 
 
-def kept(trace: Trace) -> list[tuple[int, ...]]:
+def bytes_kept(trace: Trace) -> list[tuple[int, ...]]:
     """Bytes that the graph keeps alive after each step; of a comparison, for each run."""
     if not trace.sides:
         return [(part,) for part in kept_after_steps(trace)]
     columns = []
-    for run in both_halves(trace):
+    for run in halves(trace):
         known = dict(
             zip((s.index for s in run.trace.steps), kept_after_steps(run.trace), strict=True)
         )
@@ -146,15 +157,15 @@ def kept(trace: Trace) -> list[tuple[int, ...]]:
     return list(zip(*columns, strict=True))
 
 
-def sizes(parts: tuple[int, ...]) -> str:
+def bytes_in_words(parts: tuple[int, ...]) -> str:
     """What `kept` gives for one step, in words.
 
-    >>> sizes((24,)), sizes((24, 2048))
+    >>> bytes_in_words((24,)), bytes_in_words((24, 2048))
     ('24 B', '24 B in A, 2 KiB in B')
     """
     if len(parts) == 1:
-        return size(parts[0])
-    return ", ".join(f"{size(n)} in {side}" for n, side in zip(parts, SIDES, strict=True))
+        return format_bytes(parts[0])
+    return ", ".join(f"{format_bytes(n)} in {side}" for n, side in zip(parts, SIDES, strict=True))
 
 
 def legend(trace: Trace) -> str:

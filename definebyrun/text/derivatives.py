@@ -10,8 +10,8 @@ from math import prod
 
 from ..trace.model import Edge, Node, Op, Step, Trace
 from ..trace.value import Value
-from .format import WIDE, brief
-from .labels import short, tensor_label
+from .format import SENTENCE_CHARS, format_value
+from .labels import short_node_name, tensor_label
 
 __all__ = ["passed_on"]
 
@@ -23,7 +23,7 @@ def passed_on(trace: Trace, edge: Edge, step: Step, value: Value, receiver: str)
     """What a node has passed along an edge in a step, to a `receiver`: the rule where there is one, and the value."""
     node = trace.nodes[edge.source]
     grad = next((v for v in step.received if v is not None), None)
-    result = brief(value, WIDE)
+    result = format_value(value, SENTENCE_CHARS)
     if grad is None or node.op is None or "complex" in grad.dtype + value.dtype:
         return result
     if trace.ops[node.op].module or node.times > 1:
@@ -43,7 +43,7 @@ def passed_on(trace: Trace, edge: Edge, step: Step, value: Value, receiver: str)
 
 def _rule(trace: Trace, node: Node, op: Op) -> Rule | None:
     """The rule of a node; one that speaks of the call's operands only where the node is that call's own."""
-    name = short(node.name)
+    name = short_node_name(node.name)
     if name in CALLS:
         own = trace.main_node(op.index) == node.index and op.name in CALLS[name]
         return RULES[name] if own and not op.opaque else None
@@ -70,15 +70,15 @@ def _input(trace: Trace, op: Op, position: int) -> tuple[str, str] | None:
     arg = op.args[position]
     if isinstance(arg, str):
         return arg, arg
-    return tensor_label(trace, arg), brief(trace.tensors[arg].value, WIDE)
+    return tensor_label(trace, arg), format_value(trace.tensors[arg].value, SENTENCE_CHARS)
 
 
 def _times(other: tuple[str, str] | None, grad: Value, sign: str = "") -> str:
     if other is None:
         return f"{sign}grad × the other factor"
     if other[0] == other[1]:
-        return f"{sign}grad × {other[0]} = {sign}{brief(grad, WIDE)} × {other[0]}"
-    return f"{sign}grad × {other[0]} = {sign}{brief(grad, WIDE)} × {other[1]}"
+        return f"{sign}grad × {other[0]} = {sign}{format_value(grad, SENTENCE_CHARS)} × {other[0]}"
+    return f"{sign}grad × {other[0]} = {sign}{format_value(grad, SENTENCE_CHARS)} × {other[1]}"
 
 
 def _same(trace: Trace, op: Op, slot: int, grad: Value) -> str:
@@ -111,7 +111,7 @@ def _div(trace: Trace, op: Op, slot: int, grad: Value) -> str:
 
 
 def _result(trace: Trace, op: Op) -> str:
-    return brief(trace.tensors[op.outputs[0]].value, WIDE)
+    return format_value(trace.tensors[op.outputs[0]].value, SENTENCE_CHARS)
 
 
 def _fixed(words: str) -> Rule:

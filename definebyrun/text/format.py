@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from ..trace.value import Value, total
+from ..trace.value import Value, sum_values
 
-__all__ = ["WIDE", "adds_up", "brief", "number", "size"]
+__all__ = ["SENTENCE_CHARS", "adds_up", "format_bytes", "format_number", "format_value"]
 
-WIDE = 40
+SENTENCE_CHARS = 40
 """The most characters of a value within a sentence."""
 
 
-def number(value: complex | float | int | bool) -> str:
+def format_number(value: complex | float | int | bool) -> str:
     """A number as people write it, four significant digits: `0.3333`, `6`, `-2.5e-07`, `True`.
 
-    >>> [number(v) for v in (1.0, -0.0, 1 / 3, 12345678.0, True)]
+    >>> [format_number(v) for v in (1.0, -0.0, 1 / 3, 12345678.0, True)]
     ['1', '0', '0.3333', '1.235e+07', 'True']
     """
     if type(value) is float:  # most of all
@@ -27,18 +27,18 @@ def number(value: complex | float | int | bool) -> str:
         return str(value)
     if isinstance(value, complex):
         sign = "-" if value.imag < 0 else "+"
-        return f"{number(value.real)}{sign}{number(abs(value.imag))}j"
+        return f"{format_number(value.real)}{sign}{format_number(abs(value.imag))}j"
     return f"{value + 0.0:.4g}" if value else "0"
 
 
-def brief(value: Value | None, width: int = 22) -> str:
+def format_value(value: Value | None, width: int = 22) -> str:
     """A value in at most about `width` characters: its content when that fits, else its shape and range.
 
-    >>> brief(Value((3,), "float32", (0.5, -2.0, 6.0)))
+    >>> format_value(Value((3,), "float32", (0.5, -2.0, 6.0)))
     '[0.5, -2, 6]'
-    >>> brief(Value((64, 10), "float32", None, -1.5, 2.25))
+    >>> format_value(Value((64, 10), "float32", None, -1.5, 2.25))
     '64×10 in [-1.5, 2.25]'
-    >>> brief(Value((3, 2), "float32", (0.6, 0.8, float("nan"), float("nan"), 1.0, 2.0)))
+    >>> format_value(Value((3, 2), "float32", (0.6, 0.8, float("nan"), float("nan"), 1.0, 2.0)))
     '3×2 in [0.6, 2], 2 nan'
     """
     if value is None:
@@ -68,9 +68,9 @@ def _shape(shape: tuple[int, ...]) -> str:
 @lru_cache(maxsize=4096)  # a gradient is shown where it leaves and where it arrives
 def _ranged(shape: str, low: float, high: float) -> tuple[str, str]:
     """A shape and a range, in more and in fewer characters."""
-    full = f"{shape} in [{number(low)}, {number(high)}]"
+    full = f"{shape} in [{format_number(low)}, {format_number(high)}]"
     if low == high:
-        full = f"{shape}, all {number(low)}"
+        full = f"{shape}, all {format_number(low)}"
     return full, f"{shape} [{low + 0.0:.2g}, {high + 0.0:.2g}]"
 
 
@@ -82,7 +82,7 @@ def _broken(value: Value, shape: str, width: int) -> str:
         return f"{shape}, all nan" if whole else f"{shape} in [nan, nan]"
     low, high = float(min(numbers)), float(max(numbers))  # type: ignore[type-var]
     count = f"{len(whole) - len(numbers)} nan"
-    text = f"{shape} in [{number(low)}, {number(high)}], {count}"
+    text = f"{shape} in [{format_number(low)}, {format_number(high)}], {count}"
     return text if len(text) <= width else f"{shape}, {count}"[:width]
 
 
@@ -93,21 +93,21 @@ def adds_up(parts: list[Value], value: Value) -> bool:
     >>> adds_up([one, one], two), adds_up([one, two], two)
     (True, False)
     """
-    made = total(parts)
+    made = sum_values(parts)
     unknown = made.data is None
-    return unknown or brief(made, 40) == brief(value, 40)
+    return unknown or format_value(made, 40) == format_value(value, 40)
 
 
 def _nested(content: object) -> str:
     if isinstance(content, list):
         return "[" + ", ".join(map(_nested, content)) + "]"
-    return number(content)  # type: ignore[arg-type]
+    return format_number(content)  # type: ignore[arg-type]
 
 
-def size(nbytes: int) -> str:
+def format_bytes(nbytes: int) -> str:
     """Bytes as people write them.
 
-    >>> size(24), size(4096), size(3_500_000)
+    >>> format_bytes(24), format_bytes(4096), format_bytes(3_500_000)
     ('24 B', '4 KiB', '3.34 MiB')
     """
     if nbytes < 1024:

@@ -5,19 +5,19 @@ from __future__ import annotations
 from ..trace.model import Node, Op, Trace
 
 __all__ = [
-    "adds",
-    "during",
-    "made_by",
+    "is_gradient_sum",
+    "maker_of_pass",
     "node_label",
     "op_call",
     "op_step",
+    "phase_words",
     "read_label",
-    "short",
+    "short_node_name",
     "tensor_label",
 ]
 
 
-def short(node_name: str) -> str:
+def short_node_name(node_name: str) -> str:
     """A node's name without its C++ namespace: `AccumulateGrad`, `CopySlices`."""
     return node_name.rpartition("::")[2]
 
@@ -60,9 +60,9 @@ def op_call(trace: Trace, op: Op) -> str:
     return f"{left}{op.name}({', '.join(args)})"
 
 
-def during(trace: Trace, op: Op) -> str:
+def phase_words(trace: Trace, op: Op) -> str:
     """In which backward an operation ran, in words; empty for one that ran forward."""
-    node = "a hook" if op.within is None else short(trace.nodes[op.within].name)
+    node = "a hook" if op.within is None else short_node_name(trace.nodes[op.within].name)
     return {"backward": f"in the backward of {node}", "recompute": f"recomputed for {node}"}.get(
         op.during, ""
     )
@@ -77,18 +77,20 @@ def node_label(trace: Trace, index: int) -> str:
     own = next((i for i in results if trace.tensors[i].node == index), None)
     if node.made is None or own is not None:
         made = own if own is not None else next(iter(results), None)
-        return short(node.name) + ("" if made is None else f"({tensor_label(trace, made)})")
+        return short_node_name(node.name) + (
+            "" if made is None else f"({tensor_label(trace, made)})"
+        )
     alike = [i for i in trace.nodes_made_in(node.made) if trace.nodes[i].name == node.name]
     which = f".{alike.index(index) + 1}" if len(alike) > 1 else ""
-    return f"{short(node.name)}#{node.made + 1}{which}"
+    return f"{short_node_name(node.name)}#{node.made + 1}{which}"
 
 
-def adds(node: Node) -> bool:
+def is_gradient_sum(node: Node) -> bool:
     """Whether a node that a backward pass made is PyTorch's own sum, where gradients met on the way to a node."""
     return node.made is not None and node.within is None and node.name == "AddBackward0"
 
 
-def made_by(trace: Trace, run: int) -> str:
+def maker_of_pass(trace: Trace, run: int) -> str:
     """Which call ran a backward pass that was recorded itself: `slope = grad`, `grad#3`, `backward`."""
     own = (node.op for node in trace.nodes if node.run == run and node.made is not None)
     call = next((op for op in own if op is not None), None)

@@ -9,17 +9,30 @@ from __future__ import annotations
 from itertools import takewhile
 
 from ..trace.model import Edge, Node, Op, Step, Trace
-from ..trace.value import Value, total
+from ..trace.value import Value, sum_values
 from .derivatives import passed_on
-from .format import WIDE, adds_up, brief, size
-from .labels import adds, during, node_label, read_label, short, tensor_label
+from .format import SENTENCE_CHARS, adds_up, format_bytes, format_value
+from .labels import (
+    is_gradient_sum,
+    node_label,
+    phase_words,
+    read_label,
+    short_node_name,
+    tensor_label,
+)
 
 __all__ = ["sentence"]
 
 
+def _value(value: Value | None) -> str:
+    return format_value(value, SENTENCE_CHARS)
+
+
 def sentence(trace: Trace, step: Step) -> str:
     """What happened in one step, in words and numbers."""
-    head = f"{step.phase.capitalize()} {trace.place_of(step)} of {trace.count(step.phase)}. "
+    head = (
+        f"{step.phase.capitalize()} {trace.ordinal_of(step)} of {trace.count_steps(step.phase)}. "
+    )
     return head + (_forward(trace, step) if step.phase == "forward" else _backward(trace, step))
 
 
@@ -30,7 +43,7 @@ def _list(words: list[str]) -> str:
 def _forward(trace: Trace, step: Step) -> str:
     op = trace.ops[step.op or 0]
     made = _list([tensor_label(trace, i) for i in op.outputs])
-    values = _list([brief(trace.tensors[i].value, WIDE) for i in op.outputs])
+    values = _list([_value(trace.tensors[i].value) for i in op.outputs])
     if op.factory:
         tensor = trace.tensors[op.outputs[0]]
         asks = "asks for a gradient" if tensor.requires_grad else "asks for no gradient"
@@ -46,7 +59,7 @@ def _forward(trace: Trace, step: Step) -> str:
         return f"{text} {ran} its forward, run without gradients: it has a backward of its own."
     if op.name.endswith(".step"):
         return f"{op.name} changes {made} in place, outside the graph."
-    when = during(trace, op)
+    when = phase_words(trace, op)
     if op.inplace:
         text = f"{op.name} changes {made} in place: {values}."
     else:
@@ -71,7 +84,7 @@ def _made(trace: Trace, step: Step) -> str:
     nodes = [trace.nodes[i] for i in trace.nodes_made_in(step.index)]
     text = ""
     for own in (False, True):
-        some = [node for node in nodes if adds(node) != own]
+        some = [node for node in nodes if is_gradient_sum(node) != own]
         if not some:
             continue
         what = _list([node_label(trace, node.index) for node in some])
@@ -132,7 +145,11 @@ def _graph(trace: Trace, op: Op) -> str:
     nodes = [trace.nodes[i] for i in trace.nodes_of(op.index)]
     made = [node for node in nodes if node.made is not None]
     if made:
-        met = [node for node in made if adds(node) and node.made == trace.step_of(op.index).index]
+        met = [
+            node
+            for node in made
+            if is_gradient_sum(node) and node.made == trace.step_of(op.index).index
+        ]
         return _differentiable(trace, op, made) + (
             _made(trace, trace.step_of(op.index)) if met else ""
         )
@@ -152,10 +169,10 @@ def _graph(trace: Trace, op: Op) -> str:
             return " No gradient flows through it: no node is made."
         return " No input asks for a gradient: no node is made."
     kept = {s.storage: s for node in nodes for s in node.saved}
-    text = f" It leaves {_list([short(node.name) for node in nodes])} in the graph"
+    text = f" It leaves {_list([short_node_name(node.name) for node in nodes])} in the graph"
     if op.module or op.times > 1:
         each = " each time" if op.times > 1 else ""
-        much = f"{size(sum(s.nbytes for s in kept.values()))} in all" if kept else "nothing"
+        much = f"{format_bytes(sum(s.nbytes for s in kept.values()))} in all" if kept else "nothing"
         inside = f" {_parameters(op.parameters)} in it." if op.parameters else ""
         return f"{text}{each}, keeping {much} for backward.{inside}"
     if not kept:
@@ -163,7 +180,7 @@ def _graph(trace: Trace, op: Op) -> str:
     names = list(dict.fromkeys(_kept_name(trace, op, s.tensor, s.name) for s in kept.values()))
     return (
         text
-        + f", keeping {_list(names)} for backward ({size(sum(s.nbytes for s in kept.values()))})."
+        + f", keeping {_list(names)} for backward ({format_bytes(sum(s.nbytes for s in kept.values()))})."
     )
 
 
@@ -177,7 +194,7 @@ def _kept_name(trace: Trace, op: Op, tensor: int | None, attribute: str) -> str:
 
 def _backward(trace: Trace, step: Step) -> str:
     node = trace.nodes[step.node or 0]
-    got = [brief(v, WIDE) for v in step.received if v is not None]
+    got = [_value(v) for v in step.received if v is not None]
     receives = f"receive{'' if node.holds > 1 else 's'} {_list(got) if got else 'nothing'}."
     text = f"{_subject(trace, node)} {receives}"
     if node.times > 1:
@@ -201,7 +218,7 @@ def _difference(trace: Trace, step: Step, node: Node) -> str:
         parts = [v for _, v in _meeting(trace, step.run, node.index, nr)]
         if value is not None and parts and not adds_up(parts, value):
             return (
-                f" Its edges brought {brief(total(parts), WIDE)}: a hook, or a gradient with which backward began, "
+                f" Its edges brought {_value(sum_values(parts))}: a hook, or a gradient with which backward began, "
                 "has made the difference."
             )
     return ""
@@ -222,11 +239,13 @@ def _filled(trace: Trace, leaf: int, step: Step) -> str:
     if step.after is None:
         return f"{name} is None afterwards: a hook took it away."
     if step.before is None:
-        return f"{name} was None and is now {brief(step.after, WIDE)}."
+        return f"{name} was None and is now {_value(step.after)}."
     parts = [step.before, *(value for value in step.received if value is not None)]
-    if brief(total(parts), WIDE) == brief(step.after, WIDE):
+    if _value(sum_values(parts)) == _value(step.after):
         return f"It adds that to {name}: {_sum(parts, step.after)}."
-    return f"It adds that to {name}, which was {brief(step.before, WIDE)} and is now {brief(step.after, WIDE)}."
+    return (
+        f"It adds that to {name}, which was {_value(step.before)} and is now {_value(step.after)}."
+    )
 
 
 def _subject(trace: Trace, node: Node) -> str:
@@ -238,11 +257,11 @@ def _subject(trace: Trace, node: Node) -> str:
         if node.within is not None:
             how += f", made while {node_label(trace, node.within)} ran backward"
         return f"{node_label(trace, node.index)} ({how})"
-    return f"{'The ' if node.holds > 1 else ''}{short(node.name)}{inside}"
+    return f"{'The ' if node.holds > 1 else ''}{short_node_name(node.name)}{inside}"
 
 
 def _sum(parts: list[Value], total: Value | None) -> str:
-    return f"{' + '.join(brief(part, WIDE) for part in parts)} = {brief(total, WIDE)}"
+    return f"{' + '.join(_value(part) for part in parts)} = {_value(total)}"
 
 
 def _receiver(trace: Trace, edge: Edge) -> str:
@@ -252,7 +271,7 @@ def _receiver(trace: Trace, edge: Edge) -> str:
     if node.made is not None:
         return node_label(trace, node.index)
     if node.op is None or trace.main_node(node.op) != node.index:
-        return short(node.name)
+        return short_node_name(node.name)
     output = next(
         (
             i
@@ -261,7 +280,7 @@ def _receiver(trace: Trace, edge: Edge) -> str:
         ),
         None,
     )
-    return short(node.name) if output is None else tensor_label(trace, output)
+    return short_node_name(node.name) if output is None else tensor_label(trace, output)
 
 
 def _arrival(trace: Trace, step: Step, edge: Edge) -> str:
@@ -273,4 +292,4 @@ def _arrival(trace: Trace, step: Step, edge: Edge) -> str:
     if place + 1 < len(meeting):
         return f" That is part {place + 1} of {len(meeting)} of its gradient."
     parts = [value for _, value in meeting]
-    return f" That is the last part; the parts are added: {_sum(parts, total(parts))}."
+    return f" That is the last part; the parts are added: {_sum(parts, sum_values(parts))}."

@@ -10,8 +10,8 @@ from html import escape
 
 from ..trace.model import Node, Trace
 from .canonical import grad_text
-from .format import brief, size
-from .labels import op_call, op_step, read_label, short, tensor_label
+from .format import format_bytes, format_value
+from .labels import op_call, op_step, read_label, short_node_name, tensor_label
 
 __all__ = ["Table", "tabulate"]
 
@@ -57,7 +57,7 @@ def tabulate(trace: Trace) -> Table:
     for tensor in trace.leaves:
         if tensor.op is None:
             grad = _leaf_grad(trace, tensor.index)
-            shape, value = _shape(tensor.value.shape), brief(tensor.value)
+            shape, value = _shape(tensor.value.shape), format_value(tensor.value)
             fn = "None" if tensor.node is None else "None (AccumulateGrad)"
             rows.append(
                 (
@@ -78,7 +78,7 @@ def tabulate(trace: Trace) -> Table:
         kept = [s for i in trace.nodes_of(op.index) for s in trace.nodes[i].saved]
         grad = "–" if main is None else _grad(trace.nodes[main])
         if main is None and first.kind != "result":
-            grad = _leaf_grad(trace, trace.first(first.index))
+            grad = _leaf_grad(trace, trace.first_version(first.index))
         rows.append(
             (
                 str(op_step(trace, op.index)),
@@ -87,11 +87,11 @@ def tabulate(trace: Trace) -> Table:
                 ", ".join(a if isinstance(a, str) else read_label(trace, op, a) for a in op.args)
                 or "–",
                 _shape(first.value.shape),
-                brief(first.value),
-                "None" if main is None else short(trace.nodes[main].name),
-                f"{size(sum(s.nbytes for s in kept))} in all"
+                format_value(first.value),
+                "None" if main is None else short_node_name(trace.nodes[main].name),
+                f"{format_bytes(sum(s.nbytes for s in kept))} in all"
                 if kept and op.holds * op.times > 1
-                else ", ".join(f"{s.name} {size(s.nbytes)}" for s in kept) or "–",
+                else ", ".join(f"{s.name} {format_bytes(s.nbytes)}" for s in kept) or "–",
                 grad,
             )
         )
@@ -104,9 +104,9 @@ def _shape(shape: tuple[int, ...]) -> str:
 
 def _grad(node: Node) -> str:
     """What arrived at the first output of an operation; a node that ran may have got something for others only."""
-    return "none" if node.order is not None and node.grad is None else brief(node.grad)
+    return "none" if node.order is not None and node.grad is None else format_value(node.grad)
 
 
 def _leaf_grad(trace: Trace, leaf: int) -> str:
-    asks = any(tensor.node is not None for tensor in trace.family(leaf))
+    asks = any(tensor.node is not None for tensor in trace.leaf_versions(leaf))
     return grad_text(trace, leaf, 22) if asks else "–"

@@ -11,7 +11,7 @@ keep is not read.
 
 from __future__ import annotations
 
-from .model import Trace, beside
+from .model import Trace, cached
 
 __all__ = ["freed_at", "kept_after_steps"]
 
@@ -30,7 +30,7 @@ def kept_after_steps(trace: Trace) -> tuple[int, ...]:
 
     A folded trace brings the numbers of the whole run with it: one of its steps stands for many.
     """
-    return beside(trace, _kept_after_steps)
+    return cached(trace, _kept_after_steps)
 
 
 def _kept_after_steps(trace: Trace) -> tuple[int, ...]:

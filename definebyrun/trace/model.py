@@ -18,22 +18,22 @@ from typing import Any
 
 from . import serialize
 from .frozen import frozen
-from .validate import undamaged
+from .validate import validate
 from .value import Value
 
 __all__ = [
     "Block",
-    "Call",
     "Edge",
     "Grad",
+    "ModuleCall",
     "Node",
     "Op",
     "Saved",
     "Source",
     "Step",
-    "Tensor",
+    "TensorVersion",
     "Trace",
-    "beside",
+    "cached",
 ]
 
 FORMAT, VERSION = "definebyrun trace", 3
@@ -41,7 +41,7 @@ FORMAT, VERSION = "definebyrun trace", 3
 
 
 @frozen
-class Tensor:
+class TensorVersion:
     """One version of one tensor: an in-place change makes a new `Tensor` of the same name.
 
     `kind` is `parameter`, `leaf` (asks for a gradient), `constant` (asks for none) or `result`. `op` is the
@@ -63,7 +63,7 @@ class Tensor:
     times: int = 1
     block: int | None = None
     side: str = ""
-    other: Tensor | None = None
+    other: TensorVersion | None = None
 
     @property
     def requires_grad(self) -> bool:
@@ -226,7 +226,7 @@ class Step:
 
 
 @frozen
-class Call:
+class ModuleCall:
     """One call of a module: its path and class, and the call inside which it was made."""
 
     index: int
@@ -282,14 +282,14 @@ class Trace:
     `sides` are the names of the two runs that a comparison is made of, else it is empty.
     """
 
-    tensors: tuple[Tensor, ...] = ()
+    tensors: tuple[TensorVersion, ...] = ()
     ops: tuple[Op, ...] = ()
     nodes: tuple[Node, ...] = ()
     edges: tuple[Edge, ...] = ()
     steps: tuple[Step, ...] = ()
     sources: tuple[Source, ...] = ()
     grads: tuple[Grad, ...] = ()
-    calls: tuple[Call, ...] = ()
+    calls: tuple[ModuleCall, ...] = ()
     blocks: tuple[Block, ...] = ()
     root: int | None = None
     error: str | None = None
@@ -347,8 +347,8 @@ class Trace:
         return {step.op: step for step in self.steps}
 
     @cached_property
-    def _later_by_leaf(self) -> dict[int, list[Tensor]]:
-        later: dict[int, list[Tensor]] = {}
+    def _later_by_leaf(self) -> dict[int, list[TensorVersion]]:
+        later: dict[int, list[TensorVersion]] = {}
         for tensor in self.tensors:
             if tensor.origin is not None:
                 later.setdefault(tensor.origin, []).append(tensor)
@@ -359,7 +359,7 @@ class Trace:
 
     @cached_property
     def _grads_by_leaf(self) -> dict[int, list[tuple[int, Value | None]]]:
-        leaf_of = {n.index: self.first(n.leaf) for n in self.nodes if n.leaf is not None}
+        leaf_of = {n.index: self.first_version(n.leaf) for n in self.nodes if n.leaf is not None}
         changes = [(change.since, change.tensor, change.value) for change in self.grads]
         for step in self.steps:
             if step.node in leaf_of:
@@ -369,21 +369,21 @@ class Trace:
             found.setdefault(leaf, []).append((since, value))
         return found
 
-    def first(self, tensor: int) -> int:
+    def first_version(self, tensor: int) -> int:
         """The index of a leaf's first version."""
         origin = self.tensors[tensor].origin
         return tensor if origin is None else origin
 
-    def family(self, leaf: int) -> tuple[Tensor, ...]:
+    def leaf_versions(self, leaf: int) -> tuple[TensorVersion, ...]:
         """A leaf's versions, given the index of the first: itself, and what in-place changes have made of it."""
         return (self.tensors[leaf], *self._later_by_leaf.get(leaf, ()))
 
-    def grads_of(self, leaf: int) -> list[tuple[int, Value | None]]:
+    def grad_history(self, leaf: int) -> list[tuple[int, Value | None]]:
         """What a leaf's `.grad` held, as pairs: the step from which (0: from the start), the value or None."""
         return self._grads_by_leaf.get(leaf, [])
 
     @property
-    def leaves(self) -> tuple[Tensor, ...]:
+    def leaves(self) -> tuple[TensorVersion, ...]:
         """The tensors that no recorded operation computed, first versions only."""
         return tuple(t for t in self.tensors if t.kind != "result" and t.origin is None)
 
@@ -399,11 +399,11 @@ class Trace:
         """The step in which an operation ran."""
         return self._step_by_op[op]
 
-    def place_of(self, step: Step) -> int:
+    def ordinal_of(self, step: Step) -> int:
         """Which step of its phase it is, counted from 1."""
         return self._places[step.index]
 
-    def count(self, phase: str) -> int:
+    def count_steps(self, phase: str) -> int:
         """How many steps a phase has."""
         return self._counts.get(phase, 0)
 
@@ -435,16 +435,16 @@ class Trace:
     def from_json(cls, text: str) -> Trace:
         """The trace that `json` wrote, equal to it in every part; `ValueError` for any other text.
 
-        >>> trace = Trace(tensors=(Tensor(0, "x", "constant", Value((1,), "float32", (float("inf"),))),))
+        >>> trace = Trace(tensors=(TensorVersion(0, "x", "constant", Value((1,), "float32", (float("inf"),))),))
         >>> Trace.from_json(trace.json()) == trace
         True
         """
         trace = serialize.load(FORMAT, VERSION, cls, text)
-        undamaged(trace)
+        validate(trace)
         return trace
 
 
-def beside(trace: Trace, work: Callable[[Trace], Any]) -> Any:
+def cached(trace: Trace, work: Callable[[Trace], Any]) -> Any:
     """What `work` makes of a trace, worked out once and kept beside it: a trace never changes."""
     kept = trace.__dict__.setdefault("_beside", {})
     if work not in kept:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .model import Trace
 
-__all__ = ["undamaged"]
+__all__ = ["validate"]
 
 
-def undamaged(trace: Trace) -> None:
+def validate(trace: Trace) -> None:
     """Raises `ValueError` for parts that are not numbered in order, and for numbers of parts that are not there."""
     for what, parts in (
         ("tensors", trace.tensors),

@@ -14,10 +14,10 @@ try:
 except ImportError:  # PyTorch can do without, and so can this package
     numpy = None  # type: ignore[assignment]
 
-__all__ = ["Number", "Numbers", "Value", "bounds_of", "total"]
+__all__ = ["Number", "Numbers", "Value", "numpy_bounds", "sum_values"]
 
 Number = bool | int | float | complex
-MANY = 400
+NUMPY_FROM_BYTES = 400
 """From so many bytes on the smallest and largest number are sought by NumPy, where it is there."""
 _SIZES = {code: array(code).itemsize for code in "fdqi"}
 
@@ -40,7 +40,9 @@ class Numbers(Sequence[Number]):
     def bounds(self) -> tuple[float, float]:
         """The smallest and largest of them, as `Value.bounds` gives it; there is at least one."""
         if self._bounds is None:
-            quick = bounds_of(self._raw, self._code) if len(self._raw) >= MANY else None
+            quick = (
+                numpy_bounds(self._raw, self._code) if len(self._raw) >= NUMPY_FROM_BYTES else None
+            )
             self._bounds = quick or _bounds(self._read())
         return self._bounds
 
@@ -71,10 +73,10 @@ class Numbers(Sequence[Number]):
         return repr(tuple(self))
 
 
-def bounds_of(memory: Any, code: str) -> tuple[float, float] | None:
+def numpy_bounds(memory: Any, code: str) -> tuple[float, float] | None:
     """The smallest and largest number in a buffer, by NumPy, which is quick with many; None where it is not there.
 
-    >>> bounds_of(array("d", [1.0, -2.0, 3.0]), "d")
+    >>> numpy_bounds(array("d", [1.0, -2.0, 3.0]), "d")
     (-2.0, 3.0)
     """
     if numpy is None:
@@ -145,10 +147,10 @@ class Value:
         return self.data[0]
 
 
-def total(parts: Sequence[Value]) -> Value:
+def sum_values(parts: Sequence[Value]) -> Value:
     """The sum of several values of one shape; only its shape where a part's content was not kept.
 
-    >>> total([Value((2,), "float32", (1.0, 5.0)), Value((2,), "float32", (2.0, 0.5))]).tolist()
+    >>> sum_values([Value((2,), "float32", (1.0, 5.0)), Value((2,), "float32", (2.0, 0.5))]).tolist()
     [3.0, 5.5]
     """
     first = parts[0]

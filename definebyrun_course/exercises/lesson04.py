@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, autograd, nn
 
-from definebyrun.recorder.saved_tensor_hooks import packed_by
-from definebyrun.recorder.walk import Graph
+from definebyrun.recorder.saved_tensor_hooks import kept_behind_hooks
+from definebyrun.recorder.walk import NodeIndex
 
 from .core import Exercise, Wrong, expect
 
@@ -190,7 +190,9 @@ def _same_place(half_activations: Any) -> None:
 
 def _kept(tensor: Tensor) -> list[Tensor]:
     """The tensors that the nodes of a graph keep behind hooks."""
-    return [kept for node in Graph().add([tensor.grad_fn]) for _, kept in packed_by(node)[0]]
+    return [
+        kept for node in NodeIndex().add([tensor.grad_fn]) for _, kept in kept_behind_hooks(node)[0]
+    ]
 
 
 # ---- 04.5: a checkpoint ----

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from definebyrun.recorder.source import Sources
-from definebyrun.recorder.walk import Graph
+from definebyrun.recorder.walk import NodeIndex
 from definebyrun.tape import Tape
-from definebyrun.trace.model import Edge, Node, Op, Saved, Step, Tensor, Trace
+from definebyrun.trace.model import Edge, Node, Op, Saved, Step, TensorVersion, Trace
 from definebyrun.trace.value import Value
 
 __all__ = ["Recording"]
@@ -36,7 +36,7 @@ def value_of(array: Any) -> Value:
 class _Parts:
     """What becomes the trace."""
 
-    tensors: list[Tensor] = field(default_factory=list)
+    tensors: list[TensorVersion] = field(default_factory=list)
     ops: list[Op] = field(default_factory=list)
     nodes: list[Node] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
@@ -63,7 +63,7 @@ class Recording:
     def __enter__(self) -> Recording:
         self._frame = sys._getframe(1)
         self._sources = Sources(self._frame)
-        self._parts, self._graph = _Parts(), Graph()
+        self._parts, self._graph = _Parts(), NodeIndex()
         self._known: dict[int, int] = {}  # the number of each tensor by its identity
         self._held: list[Any] = []  # and the tensors, so that no identity is used twice
         self._storages: dict[int, int] = {}
@@ -146,7 +146,9 @@ class Recording:
         index = self._known[id(tensor)] = len(self._parts.tensors)
         self._held.append(tensor)
         node = None if tensor.grad_fn is None else self._graph.index[tensor.grad_fn]
-        self._parts.tensors.append(Tensor(index, None, kind, value_of(tensor.data), op, node))
+        self._parts.tensors.append(
+            TensorVersion(index, None, kind, value_of(tensor.data), op, node)
+        )
         return index
 
     def _nodes_of(self, roots: list[Any], op: int | None) -> None:

@@ -254,7 +254,9 @@ def test_taking_back_an_unknown_or_unreadable_notebook_is_one_sentence(course: P
         "There is no lesson 'notebooks/02-none.ipynb'"
         in run("take_back", course, "notebooks/02-none.ipynb").stderr
     )
-    assert "make it with make notebooks" in run("take_back", course, "notebooks/01-tiny.ipynb").stderr
+    assert (
+        "make it with make notebooks" in run("take_back", course, "notebooks/01-tiny.ipynb").stderr
+    )
     (course / "notebooks").mkdir()
     (course / "notebooks" / "01-tiny.ipynb").write_text("no json", encoding="utf-8")
     done = run("take_back", course, "notebooks/01-tiny.ipynb")

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import definebyrun as dbr
-from definebyrun.text.format import brief
+from definebyrun.text.format import format_value
 from definebyrun_course.pieces import engine, scalar_engine
 from definebyrun_course.pieces.engine import RULES, WATCHERS, Tensor, cat, where
 from definebyrun_course.pieces.engine_tape import Recording
@@ -390,21 +390,21 @@ def facts(tape: Any) -> list[Any]:
     nodes = [
         (n.name, n.op, n.leaf, n.order, [(s.name, s.nbytes) for s in n.saved]) for n in tape.nodes
     ]
-    edges = [(e.source, e.target, e.input_nr, e.slot, brief(e.grad, 60)) for e in tape.edges]
+    edges = [(e.source, e.target, e.input_nr, e.slot, format_value(e.grad, 60)) for e in tape.edges]
     steps = [
         (
             s.phase,
             s.op,
             s.node,
-            [brief(v, 60) for v in s.received],
-            brief(s.after, 60),
+            [format_value(v, 60) for v in s.received],
+            format_value(s.after, 60),
             s.run,
             s.freed,
         )
         for s in tape.steps
     ]
     ops = [(op.name, op.inputs, op.outputs, op.args) for op in tape.ops]
-    tensors = [(t.kind, t.op, t.node, brief(t.value, 60)) for t in tape.tensors]
+    tensors = [(t.kind, t.op, t.node, format_value(t.value, 60)) for t in tape.tensors]
     return [nodes, edges, steps, ops, tensors]
 
 

@@ -22,10 +22,10 @@ from torch import nn
 import definebyrun as dbr
 from definebyrun.cards.build import count_cards
 from definebyrun.cards.compared import build_cards
-from definebyrun.comparison.sequences import common
+from definebyrun.comparison.sequences import longest_common_subsequence
 from definebyrun.comparison.split import apart
-from definebyrun.comparison.word_diff import meet
-from definebyrun.text.compared import kept, legend, sentences, sizes
+from definebyrun.comparison.word_diff import word_diff
+from definebyrun.text.compared import bytes_in_words, bytes_kept, legend, sentences
 from definebyrun.trace.model import Trace
 from tests.package.test_recorder import EVERYDAY, OPS, labels
 from tests.work import calls
@@ -611,11 +611,11 @@ def test_the_player_goes_through_both_runs_in_step() -> None:
     lit = steps[said.index(next(s for s in said if s.startswith("Backward 3 of"))) + 1]["e"]
     assert Counter(both.edges[int(name[1:])].side for name in lit) == {"": 1, "A": 1, "B": 1}
     alone = [run(choose, torch.tensor(x)).memory() for x in ([1.0, -2.0, 3.0], [-1.0, 2.0, -3.0])]
-    together = list(zip(*kept(both.trace), strict=True))
+    together = list(zip(*bytes_kept(both.trace), strict=True))
     for one, column, side in zip(alone, together, "AB", strict=True):
         own = [n for n, s in zip(column, both.steps, strict=True) if s.side in ("", side)]
         assert tuple(own) == one
-    assert sizes((24, 36)) == "24 B in A, 36 B in B"
+    assert bytes_in_words((24, 36)) == "24 B in A, 36 B in B"
     with pytest.raises(ValueError, match="the memory of two runs: call memory"):
         both.memory()
 
@@ -632,7 +632,7 @@ def test_the_player_goes_through_both_runs_in_step() -> None:
     ],
 )
 def test_two_lines_become_one(a: str, b: str, together: str) -> None:
-    assert meet(a, b) == together
+    assert word_diff(a, b) == together
 
 
 # ---- quick, and the same everywhere ----
@@ -649,7 +649,7 @@ def test_the_common_sequence_is_a_longest_one(a: str, b: str) -> None:
                 if a[i] == b[j]
                 else max(longest[i + 1][j], longest[i][j + 1])
             )
-    pairs = common(a, b)
+    pairs = longest_common_subsequence(a, b)
     assert len(pairs) == longest[0][0]
     assert all(a[i] == b[j] for i, j in pairs)
     assert pairs == sorted(pairs)

@@ -19,10 +19,10 @@ from torch import nn
 
 import definebyrun as dbr
 from definebyrun.cards.build import build_cards
-from definebyrun.cards.model import SHARED
+from definebyrun.cards.model import MAX_USES_WITHOUT_CHIPS
 from definebyrun.drawing.dot import card_size
 from definebyrun.drawing.layout import LayoutError, to_svg
-from definebyrun.text.format import WIDE, brief
+from definebyrun.text.format import SENTENCE_CHARS, format_value
 from definebyrun.text.sentences import sentence
 from definebyrun.trace.memory import kept_after_steps
 
@@ -229,10 +229,10 @@ def test_a_backward_step_says_what_comes_in_and_what_goes_out(name: str) -> None
             words = sentence(tape.trace, step)
             before, *passed = words.split("\n")
             for value in step.received:
-                assert value is None or brief(value, WIDE) in before
+                assert value is None or format_value(value, SENTENCE_CHARS) in before
             assert len(passed) == len(step.passed)
             for line, (_, value) in zip(passed, step.passed, strict=True):
-                assert brief(value, WIDE) in line
+                assert format_value(value, SENTENCE_CHARS) in line
                 said += 1
     assert said == sum(edge.grad is not None for edge in tape.edges) > 1
 
@@ -258,7 +258,7 @@ def test_a_leaf_with_many_uses_is_a_chip_for_each_and_long_loops_are_laid_out_qu
     cards = build_cards(tape.trace)[0]
     w_node = next(leaf.node for leaf in tape.leaves if leaf.name == "w")
     chips = [card for card in cards if card.node == w_node]
-    assert len(chips) == 60 > SHARED
+    assert len(chips) == 60 > MAX_USES_WITHOUT_CHIPS
     assert chips[0].title == "w (use 1 of 60)"
     assert tape.unfolded().svg().count("data-c=") == len(cards)
 
@@ -266,7 +266,7 @@ def test_a_leaf_with_many_uses_is_a_chip_for_each_and_long_loops_are_laid_out_qu
 def test_above_the_limit_a_sentence_says_so_and_the_text_is_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("definebyrun.tape.MOST", 3)
+    monkeypatch.setattr("definebyrun.tape.MAX_CARDS_LAID_OUT", 3)
     html = small()._repr_html_()
     assert "above 3 only the text is shown" in html
     assert "MulBackward0" in html

@@ -20,11 +20,11 @@ from torch import nn
 import definebyrun as dbr
 from bench.models import Recurrent, Residual
 from definebyrun.cards.build import build_cards, count_cards
-from definebyrun.cards.clusters import framed
+from definebyrun.cards.clusters import build_clusters
 from definebyrun.drawing.dot import to_dot
 from definebyrun.fold.folding import fit, fold
-from definebyrun.fold.modules import depths
-from definebyrun.text.canonical import canonical
+from definebyrun.fold.modules import call_depths
+from definebyrun.text.canonical import canonical_text
 from definebyrun.text.sentences import sentence
 from definebyrun.trace.memory import kept_after_steps
 from definebyrun.trace.model import Trace
@@ -251,7 +251,7 @@ def test_every_room_takes_a_folded_trace(tape: dbr.Tape, way: dict) -> None:
     ids = {card.id for card in cards}
     assert len(ids) == len(cards)
     assert all(link.tail in ids and link.head in ids for link in links)
-    assert {c for frame in framed(trace, cards, links) for c in frame.cards} <= ids
+    assert {c for frame in build_clusters(trace, cards, links) for c in frame.cards} <= ids
     assert folded.svg().count("data-c=") == len(cards)
     before = sum(leaf.op is None for leaf in trace.leaves)
     assert len(folded.table().rows) == before + len(trace.ops)
@@ -492,8 +492,8 @@ def test_what_differs_is_not_rolled_up() -> None:
 
 def test_arguments_that_differ_from_time_to_time_are_not_shown_as_one_of_them() -> None:
     folded = fold(sequence().trace, repeats=True)
-    assert "getitem(xs, …)" in canonical(folded)
-    assert "stack(outs[6], … 7 in all)" in canonical(folded)
+    assert "getitem(xs, …)" in canonical_text(folded)
+    assert "stack(outs[6], … 7 in all)" in canonical_text(folded)
 
 
 STEPS = st.lists(st.sampled_from(["sin", "w", "v", "add", "new", "out"]), min_size=1, max_size=4)
@@ -528,9 +528,11 @@ def test_any_loop_is_accounted_for_and_drawn(
     assert fold(folded, repeats=True) == folded
     assert gradients(folded) == gradients(tape.trace)
     assert kept_after_steps(folded)[-1] == kept_after_steps(tape.trace)[-1]
-    assert len(canonical(folded).splitlines()) <= len(canonical(tape.trace).splitlines()) + 1
+    assert (
+        len(canonical_text(folded).splitlines()) <= len(canonical_text(tape.trace).splitlines()) + 1
+    )
     assert [sentence(folded, s) for s in folded.steps]
-    to_dot(*build_cards(folded), frames=framed(folded, *build_cards(folded)))
+    to_dot(*build_cards(folded), clusters=build_clusters(folded, *build_cards(folded)))
 
 
 # ---- by itself ----
@@ -551,8 +553,8 @@ def test_a_large_graph_folds_by_itself_says_so_and_can_be_had_whole() -> None:
     assert tape.svg().count("data-c=") == 8
     assert "× 25, the last one shown" in tape.svg()
     assert len(tape.ops) == 76
-    assert repr(tape).startswith(f"tape: {canonical(fold(tape.trace, repeats=True))}\n8 cards")
-    assert tape.text() == canonical(tape.trace)
+    assert repr(tape).startswith(f"tape: {canonical_text(fold(tape.trace, repeats=True))}\n8 cards")
+    assert tape.text() == canonical_text(tape.trace)
     whole = tape.unfolded()
     assert whole.svg().count("data-c=") == 152
     assert "stand for" not in whole._repr_html_()
@@ -571,14 +573,14 @@ def test_what_is_left_out_by_its_plan_would_not_have_fitted(tape: dbr.Tape, most
         return count_cards(trace) <= most
 
     ways = [fold(tape.trace), fold(tape.trace, repeats=True)]
-    depth = max(depths(tape.trace), default=-1)
+    depth = max(call_depths(tape.trace), default=-1)
     ways += [fold(tape.trace, level, repeats=True) for level in range(depth, -1, -1)]
     assert fit(tape.trace, count_cards, most) == next(filter(fits, ways), ways[-1])
 
 
 def test_modules_are_framed_where_that_helps() -> None:
     tape = stacked()
-    frames = framed(tape.trace, *build_cards(tape.trace))
+    frames = build_clusters(tape.trace, *build_cards(tape.trace))
     assert [frame.label for frame in frames] == ["model (Sequential)", "model.2 (Sequential)"]
     assert frames[1].outer == frames[0].id
     assert "subgraph cluster_f0" in tape.dot()
@@ -591,7 +593,7 @@ def test_what_all_repetitions_share_lies_outside_their_frame_and_what_each_has_i
     own = fold(run(Residual(5), torch.randn(2, 32)).trace, repeats=True)
     for trace, inside in ((shared, set()), (own, {"model.blocks.4.weight", "model.blocks.4.bias"})):
         cards, links = build_cards(trace)
-        block = next(frame for frame in framed(trace, cards, links) if frame.rolled)
+        block = next(frame for frame in build_clusters(trace, cards, links) if frame.rolled)
         leaves = {c.title for c in cards if c.id in block.cards and c.function == "AccumulateGrad"}
         assert leaves == inside
 

@@ -12,13 +12,13 @@ from torch import nn
 
 import definebyrun as dbr
 from definebyrun.cards.build import build_cards
-from definebyrun.cards.clusters import Frame, framed
+from definebyrun.cards.clusters import Cluster, build_clusters
 from definebyrun.cards.model import Card, Link
 from definebyrun.drawing.dot import card_size, to_dot
-from definebyrun.drawing.geometry import Box, Point, places
+from definebyrun.drawing.geometry import Box, Point, read_geometry
 from definebyrun.drawing.layout import to_svg
-from definebyrun.drawing.leaf_groups import clumped, without_frames
-from definebyrun.drawing.svg import Picture, draw
+from definebyrun.drawing.leaf_groups import group_leaves, without_clusters
+from definebyrun.drawing.svg import Picture, render
 
 NEAR = 3.0
 """Points that Graphviz rounds by, or leaves between an arrow and a card."""
@@ -104,13 +104,13 @@ class Drawn:
         trace = tape.unfolded().trace
         self.cards: list[Card]
         self.links: list[Link]
-        self.frames: list[Frame]
+        self.frames: list[Cluster]
         self.cards, self.links = build_cards(trace)
-        self.frames = framed(trace, self.cards, self.links)
-        self.picture: Picture = draw(self.cards, self.links, "", self.frames, large)
+        self.frames = build_clusters(trace, self.cards, self.links)
+        self.picture: Picture = render(self.cards, self.links, "", self.frames, large)
         svg = self.picture.svg
         self.sizes = {card.id: card_size(card) for card in self.cards}
-        self.clumps = clumped(self.cards, self.links, self.frames, self.sizes)
+        self.clumps = group_leaves(self.cards, self.links, self.frames, self.sizes)
         rect = r'<rect x="(\S+)" y="(\S+)" width="(\S+)" height="(\S+)" rx='
         found = re.findall(r'data-c="(\w+)"[^>]*>(?:<path[^>]*>)?' + rect, svg)
         self.boxes: dict[str, Box] = {name: _box(at) for name, *at in found}
@@ -226,8 +226,8 @@ def test_a_frame_in_which_one_thing_runs_is_one_node_and_what_it_counts_stands_t
 ):
     one = Drawn(convolutions())
     norms = {frame.id for frame in one.frames if frame.label.endswith("(BatchNorm2d)")}
-    gathered = [clump for clump in one.clumps.values() if clump.frame is not None]
-    assert {clump.frame.id for clump in gathered if clump.frame is not None} == norms
+    gathered = [clump for clump in one.clumps.values() if clump.cluster is not None]
+    assert {clump.cluster.id for clump in gathered if clump.cluster is not None} == norms
     for clump in gathered:
         (count,) = clump.beside
         assert one.boxes[count.card][0] > max(
@@ -236,7 +236,7 @@ def test_a_frame_in_which_one_thing_runs_is_one_node_and_what_it_counts_stands_t
             if name not in {count.card, *(link.tail for link in count.links)}
             for x, _, width, _ in [one.boxes[name]]
         )
-    left = {frame.id for frame in without_frames(one.frames, one.clumps)}
+    left = {frame.id for frame in without_clusters(one.frames, one.clumps)}
     assert left == {frame.id for frame in one.frames} - norms
 
 
@@ -247,11 +247,13 @@ def test_only_large_graphs_are_laid_out_like_that() -> None:
     assert picture.count("<path") == Drawn(tape).picture.svg.count("<path")
     small = loop().unfolded()
     cards, links, frames = small._cards()
-    assert small.svg() == draw(cards, links, small._label(), frames).svg
+    assert small.svg() == render(cards, links, small._label(), frames).svg
 
 
 def test_the_dot_of_a_large_graph_has_modules_below_each_other_too() -> None:
     tape = convolutions(optimizer=True).unfolded()
     cards, links, frames = tape._cards()
-    widths = [places(to_svg(dot)).width for dot in (tape.dot(), to_dot(cards, links, frames))]
+    widths = [
+        read_geometry(to_svg(dot)).width for dot in (tape.dot(), to_dot(cards, links, frames))
+    ]
     assert widths[0] < widths[1] / 1.5

@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint, checkpoint_sequential
 
 import definebyrun as dbr
 from definebyrun.cards.build import build_cards
-from definebyrun.comparison.join import compare
+from definebyrun.comparison.join import join
 from definebyrun.comparison.split import apart
 from definebyrun.fold.folding import fold
 from definebyrun.memory_plot import MemoryCurve, memory_svg
@@ -250,14 +250,14 @@ def test_what_was_computed_again_says_when_it_is_freed() -> None:
         assert own.node is not None
         assert whole.nodes[own.node].name == node.name
         assert whole.step_of(node.op or 0).index < own.index
-    for trace in (whole, fold(whole, 0), fold(whole, repeats=True), compare(whole, whole)):
+    for trace in (whole, fold(whole, 0), fold(whole, repeats=True), join(whole, whole)):
         after = freed_at(trace)
         for card in build_cards(trace)[0]:
             if card.keeps and trace.steps:
                 assert card.keeps[-1].text == "freed"
                 assert card.keeps[-1].since == after[card.node or 0] <= len(trace.steps)
     assert Trace.from_json(tape.json()) == whole
-    assert apart(compare(whole, whole), "A").trace.nodes == whole.nodes
+    assert apart(join(whole, whole), "A").trace.nodes == whole.nodes
 
 
 def test_a_second_backward_computes_again_and_frees_that_too() -> None:

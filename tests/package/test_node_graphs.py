@@ -12,7 +12,7 @@ from torch import nn
 
 import definebyrun as dbr
 from definebyrun.cards.build import build_cards, count_cards
-from definebyrun.tape import READABLE
+from definebyrun.tape import MAX_CARDS_SHOWN
 
 
 class Residual(nn.Module):
@@ -78,7 +78,7 @@ def test_a_large_drawn_graph_folds_and_stands_for_all_of_pytorchs_nodes(
     tape = dbr.draw(result)
     shown = tape._drawable()
     names, edges = walk(result)
-    assert count_cards(shown) <= READABLE < count_cards(tape.trace)
+    assert count_cards(shown) <= MAX_CARDS_SHOWN < count_cards(tape.trace)
     stand_for: Counter[str] = Counter()
     for node in shown.nodes:
         if node.leaf is None:

@@ -20,7 +20,7 @@ from torch.utils.checkpoint import checkpoint
 import definebyrun as dbr
 from definebyrun.recorder import ledger, torch_calls
 from definebyrun.recorder.ledger import Ledger
-from definebyrun.recorder.node_hooks import Watcher
+from definebyrun.recorder.node_hooks import NodeHooks
 from definebyrun.recorder.recorder import Recorder
 from definebyrun.recorder.snapshot import snapshot
 
@@ -227,7 +227,7 @@ def test_what_the_run_lets_go_of_is_recorded_like_what_it_keeps(
 
     said = []
     for large in (10**9, -1):  # all are held, or none
-        with patch.object(torch_calls, "LARGE", large), patch.object(ledger, "LARGE", large):
+        with patch.object(torch_calls, "MAX_HELD_SIZE", large), patch.object(ledger, "MAX_HELD_SIZE", large):
             said.append(recorded())
     assert said[0] == said[1]
 
@@ -751,14 +751,14 @@ def test_what_a_recording_held_is_gone_with_its_end_without_the_collector() -> N
     import gc
 
     def there() -> set[type]:
-        return {type(thing) for thing in gc.get_objects()} & {Ledger, Recorder, Watcher}
+        return {type(thing) for thing in gc.get_objects()} & {Ledger, Recorder, NodeHooks}
 
     gc.collect()
     gc.disable()
     try:
         with dbr.record() as tape:
             torch.ones(3, requires_grad=True).exp().sum().backward()
-            assert there() == {Ledger, Recorder, Watcher}
+            assert there() == {Ledger, Recorder, NodeHooks}
         assert there() == {Recorder}
         del tape
         assert there() == set()

@@ -316,7 +316,7 @@ def test_the_row_of_a_leaf_is_its_grad() -> None:
         optimizer.step()
         optimizer.zero_grad()
     history = [
-        None if v is None else v.tolist() for _, v in tape.trace.grads_of(tape.leaves[0].index)
+        None if v is None else v.tolist() for _, v in tape.trace.grad_history(tape.leaves[0].index)
     ]
     assert history[:2] == [[3.0], [8.0]]
     assert history[2] == pytest.approx([1.0])
@@ -576,7 +576,7 @@ def test_a_change_through_data_is_shown_in_its_step() -> None:
         y = w * 1
         w.data.mul_(10)
     assert y.tolist() == [1.0, 2.0]
-    assert tape.trace.family(tape.leaves[0].index)[-1].value.tolist() == [10.0, 20.0]
+    assert tape.trace.leaf_versions(tape.leaves[0].index)[-1].value.tolist() == [10.0, 20.0]
     assert "[10, 20]" in tape.svg()
 
 
