@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import cache
 from html import escape
 from typing import Any
 
-from jinja2 import Environment
+from jinja2 import Environment, FunctionLoader
 from markupsafe import Markup
 
 from .assets import asset
@@ -22,7 +23,13 @@ from .text.compared import bytes_in_words, bytes_kept, canonical_text, legend, s
 from .text.format import format_bytes
 from .trace.model import Step, Trace
 
-__all__ = ["player_html", "still_html"]
+__all__ = ["page", "player_html", "still_html"]
+
+
+@cache
+def _environment() -> Environment:
+    """The templates, compiled once a process."""
+    return Environment(autoescape=True, loader=FunctionLoader(asset), keep_trailing_newline=True)
 
 
 def style(trace: Trace, picture: Picture) -> str:
@@ -78,21 +85,24 @@ def player_html(
     steps, memory = _steps(trace, cards, links), [max(parts) for parts in bytes_kept(trace)]
     most = max(memory, default=0) or 1
     identity = hashlib.sha256(canonical_text(trace).encode()).hexdigest()[:10]
-    environment = Environment(autoescape=True)
-    return environment.from_string(asset("player.html")).render(
-        id=identity,
-        label=label,
-        css=Markup(style(trace, picture) + asset("player.css")),
-        js=Markup(asset("player.js").replace("{{ id }}", identity)),
-        picture=Markup(_shown(picture, label)),
-        code=_code(trace),
-        steps=steps,
-        memory=["0", *(f"{part / most:.2f}" for part in memory)],
-        text=canonical_text(trace),
-        said=_said(trace, folding),
-        data=Markup(
-            json.dumps(steps, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
-        ),
+    return (
+        _environment()
+        .get_template("player.html")
+        .render(
+            id=identity,
+            label=label,
+            css=Markup(style(trace, picture) + asset("player.css")),
+            js=Markup(asset("player.js").replace("{{ id }}", identity)),
+            picture=Markup(_shown(picture, label)),
+            code=_code(trace),
+            steps=steps,
+            memory=["0", *(f"{part / most:.2f}" for part in memory)],
+            text=canonical_text(trace),
+            said=_said(trace, folding),
+            data=Markup(
+                json.dumps(steps, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
+            ),
+        )
     )
 
 
@@ -184,3 +194,8 @@ def _code(trace: Trace) -> list[dict[str, Any]]:
         for i, source in enumerate(trace.sources)
         if source.lines
     ]
+
+
+def page(title: str, body: str) -> str:
+    """A fragment as a page of its own: dark where the reader's system is."""
+    return _environment().get_template("page.html").render(title=title, body=Markup(body))

@@ -1,8 +1,8 @@
 """What the user holds: a `Tape` is a `Trace` that can show itself; `record`, `draw`, `compare`, `load` give one.
 
 A tape shows its whole graph when a notebook displays it, with the canonical text as `text/plain`. `play()` gives
-the step player. A large graph is folded before it is shown, and a sentence says so. Where
-there is no layout engine, one sentence says what to install and the text stands in.
+the step player. A large graph is folded before it is shown, and a sentence says so. Where there is no layout engine,
+one sentence says what to install and the text stands in.
 """
 
 from __future__ import annotations
@@ -10,50 +10,41 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from errno import ENAMETOOLONG, ENOENT
-from functools import partial
 from html import escape
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from .cards.build import count_cards
-from .cards.clusters import Cluster, build_clusters
-from .cards.compared import build_cards
-from .cards.model import Card, Link
 from .comparison.join import join
 from .drawing.dot import to_dot
 from .drawing.layout import LayoutError
 from .drawing.png import png
 from .drawing.standalone import standalone_svg
-from .drawing.svg import Picture
-from .drawing.svg import render as draw_cards
-from .fold.folding import fit, fit_both, fold
+from .fold.folding import fold
 from .memory_plot import MemoryCurve
-from .player import player_html, still_html
-from .recorder.gc_pause import no_collections, no_full_collections
+from .player import page, player_html, still_html
+from .recorder.gc_pause import no_full_collections
 from .recorder.recorder import Recorder
 from .recorder.walk import walk
-from .text.compared import canonical_text, summary, tabulate
+from .text.compared import canonical_text, tabulate
 from .text.table import Table
 from .trace.memory import kept_after_steps
-from .trace.model import Trace
+from .trace.model import (
+    Block,
+    Edge,
+    Grad,
+    ModuleCall,
+    Node,
+    Op,
+    Source,
+    Step,
+    TensorVersion,
+    Trace,
+)
+from .view import View
 
 __all__ = ["Player", "Tape", "compare", "draw", "load", "record"]
-
-MAX_CARDS_SHOWN = 60
-"""A graph of more cards than this is folded when it is shown, unless it is asked for as it is."""
-MAX_CARDS_LAID_OUT = 600
-"""More cards than this are laid out only for `unfolded`: else the text is shown, and a sentence says so."""
-
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<meta name="color-scheme" content="light dark"><title>{label}</title><script>
-const dark = matchMedia("(prefers-color-scheme: dark)");
-(dark.onchange = () => document.documentElement.dataset.theme = dark.matches ? "dark" : "light")();
-</script></head><body>{body}</body></html>"""
-"""What makes a page of the player's fragment when it is saved: dark where the reader's system is."""
 
 
 class Player:
@@ -63,7 +54,7 @@ class Player:
         self._tape = tape
 
     def __repr__(self) -> str:
-        return f"player: {self._tape._said()}"
+        return f"player: {self._tape.view.text}"
 
     def _repr_html_(self) -> str:
         return self._tape.html()
@@ -72,9 +63,15 @@ class Player:
 class Tape:
     """A recorded run, or the graph of a tensor: data with pictures.
 
-    Every part of the `Trace` is here as an attribute: `ops`, `nodes`, `edges`, `leaves`, `tensors`, `steps`,
-    `sources`, `calls`, `blocks`, `grads`, `root`, `error`, `sides`. Reading any of them before the `with` block of
-    `record` has ended raises `RuntimeError`.
+    Every part of the `Trace` is here as a property. Reading any of them before the `with` block of `record` has ended
+    raises `RuntimeError`.
+
+    >>> w = torch.tensor([1.0, 2.0], requires_grad=True)
+    >>> with record() as tape:
+    ...     loss = (w * w).sum()
+    ...     loss.backward()
+    >>> [op.name for op in tape.ops], [tape.tensors[op.outputs[0]].value.tolist() for op in tape.ops]
+    (['mul', 'sum'], [[1.0, 4.0], 5.0])
     """
 
     def __init__(
@@ -84,24 +81,97 @@ class Tape:
         runs: tuple[Trace, Trace] | None = None,
     ) -> None:
         self._given = trace
-        self._whole = whole
+        self._whole = whole  # of a folded tape: the run that it was folded from
         self._runs = runs  # of a comparison: the two that it was made of, with their modules
-        self._shown: Trace | None = None
-        self._dealt: tuple[list[Card], list[Link], list[Cluster]] | None = None
-        self._drawn: Picture | None = None
+        self._view: View | None = None
 
     @property
     def trace(self) -> Trace:
-        """The data alone."""
+        """The data alone.
+
+        >>> draw(torch.ones(2, requires_grad=True) * 2).trace.nodes[0].name
+        'MulBackward0'
+        """
         return self._given.trace() if isinstance(self._given, Recorder) else self._given
 
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or name not in _FACE:
-            raise AttributeError(f"a tape has no {name!r}; it has {', '.join(sorted(_FACE))}")
-        return getattr(self.trace, name)
+    # ---- the parts of the trace ----
 
-    def __dir__(self) -> list[str]:
-        return sorted({*super().__dir__(), *_FACE})
+    @property
+    def tensors(self) -> tuple[TensorVersion, ...]:
+        """Every version of every tensor; all other parts refer to these by index."""
+        return self.trace.tensors
+
+    @property
+    def leaves(self) -> tuple[TensorVersion, ...]:
+        """The tensors that no recorded operation computed, in their first version."""
+        return self.trace.leaves
+
+    @property
+    def ops(self) -> tuple[Op, ...]:
+        """The forward operations, in the order in which they ran."""
+        return self.trace.ops
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """The backward nodes: PyTorch's `grad_fn` objects, and an `AccumulateGrad` for each leaf."""
+        return self.trace.nodes
+
+    @property
+    def edges(self) -> tuple[Edge, ...]:
+        """The edges of the backward graph: one for each entry of a node's `next_functions`."""
+        return self.trace.edges
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """What happened, in order: an operation ran, or a node ran. A graph of `draw` has none."""
+        return self.trace.steps
+
+    @property
+    def grads(self) -> tuple[Grad, ...]:
+        """What leaves held in `.grad`, where something else than their own node put it there."""
+        return self.trace.grads
+
+    @property
+    def calls(self) -> tuple[ModuleCall, ...]:
+        """The calls of modules, with the call around each."""
+        return self.trace.calls
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """Of a folded run: the repetitions that were rolled up."""
+        return self.trace.blocks
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """The pieces of code that ran."""
+        return self.trace.sources
+
+    @property
+    def root(self) -> int | None:
+        """The index of the tensor that `draw` started from; None for a recorded run."""
+        return self.trace.root
+
+    @property
+    def error(self) -> str | None:
+        """The exception that ended the recording, as `type: message`; None when it ran to its end."""
+        return self.trace.error
+
+    @property
+    def sides(self) -> tuple[str, ...]:
+        """The names of the two runs of a comparison; empty for a single run."""
+        return self.trace.sides
+
+    # ---- what it shows ----
+
+    @property
+    def view(self) -> View:
+        """What is shown of the trace: it is folded where it is large and nobody has said how to show it."""
+        if self._view is None:
+            trace, chosen = self.trace, self._whole is not None
+            self._view = View(
+                trace, as_given=chosen, unlimited=self._whole is trace, runs=self._runs
+            )
+        return self._view
 
     def fold(
         self, modules: bool | int | str | Iterable[str] = False, repeats: bool = False
@@ -113,7 +183,14 @@ class Tape:
         rolls up what runs at least three times in a row. Every call starts from the whole run.
 
         Raises `ValueError` for a path that no module of the run has, and for a negative number of levels; also for a
-        comparison, whose two tapes can be folded before they are compared.
+        comparison, whose two tapes can be folded before they are compared. Raises `TypeError` for anything that is
+        neither a number of levels nor paths.
+
+        >>> model = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Tanh())
+        >>> with record() as tape:
+        ...     y = model(torch.ones(1, 2)).sum()
+        >>> [op.name for op in tape.ops], [op.name for op in tape.fold(modules=0).ops]
+        (['ones', 'linear', 'tanh', 'sum'], ['ones', 'model', 'sum'])
         """
         if self.sides:
             raise ValueError(
@@ -123,42 +200,74 @@ class Tape:
         return Tape(fold(whole, modules, repeats), whole)
 
     def unfolded(self) -> Tape:
-        """The whole run, drawn as it is whatever its size; the layout of thousands of cards can take minutes."""
+        """The whole run, drawn as it is whatever its size; the layout of thousands of cards can take minutes.
+
+        >>> w = torch.ones(1, requires_grad=True)
+        >>> with record() as tape:
+        ...     h = w
+        ...     for _ in range(80):
+        ...         h = h * w
+        >>> len(tape.view.trace.ops), len(tape.unfolded().view.trace.ops)
+        (1, 80)
+        """
         whole = self.trace if self._whole is None else self._whole
         return Tape(whole, whole)
 
     def text(self) -> str:
-        """The canonical text: every operation, node, edge and gradient, one fact a line; of the whole run."""
+        """The canonical text: every operation, node, edge and gradient, one fact a line; of the whole run.
+
+        >>> print(draw(torch.ones(2, requires_grad=True) * 2).text())
+        2 nodes, 1 edge
+        leaves
+          tensor: leaf [1, 1]
+        graph
+          MulBackward0 (tensor: [2, 2]) → AccumulateGrad(tensor)
+        """
         return canonical_text(self.trace)
 
     def json(self) -> str:
-        """The trace as JSON, which `load` reads."""
+        """The trace as JSON, which `load` reads.
+
+        >>> draw(torch.ones(2, requires_grad=True) * 2).json()[:31]
+        '{"format": "definebyrun trace",'
+        """
         return self.trace.json()
 
     def dot(self) -> str:
-        """The picture as DOT, for Graphviz or any program that reads it."""
-        cards, links, clusters = self._cards()
-        return to_dot(cards, links, clusters, large=len(cards) > MAX_CARDS_SHOWN)
+        """The picture as DOT, for Graphviz or any program that reads it.
+
+        >>> draw(torch.ones(2, requires_grad=True) * 2).dot().splitlines()[-2]
+        '\\tn1 -> n0 [class="edge" id=e0]'
+        """
+        cards, links, clusters = self.view.drawn
+        return to_dot(cards, links, clusters, large=self.view.is_large)
 
     def svg(self) -> str:
         """The picture as SVG with all its states, for a page that has the style; `save` writes one that stands alone.
 
-        Raises `LayoutError` where no engine is there.
+        Lengths are in CSS pixels. Raises `LayoutError` where no layout engine is there.
+
+        >>> draw(torch.ones(2, requires_grad=True) * 2).svg()[:22]
+        '<svg class="dbr-svg" x'
         """
-        return self._picture().svg
+        return self.view.picture.svg
 
     def png(self) -> bytes:
         """The picture as a PNG, light, at twice its size in pixels, as it is at the end of the run.
 
-        Raises `LayoutError` where no engine is there, `RuntimeError` where matplotlib is not.
-        """
-        return png(standalone_svg(self._picture()))
+        Raises `LayoutError` where no layout engine is there, `RuntimeError` where matplotlib is not.
 
-    def save(self, path: str | Path) -> None:
+        >>> draw(torch.ones(2, requires_grad=True) * 2).png()[:4]
+        b'\\x89PNG'
+        """
+        return png(standalone_svg(self.view.picture))
+
+    def save(self, path: str | PathLike[str]) -> None:
         """Write the tape to a file in the form that the file's ending names.
 
         `.svg` and `.png` are the picture at the end of the run, `.html` is a page with the step player, `.dot` the
-        graph for Graphviz, `.json` the data, `.txt` the canonical text. Raises `ValueError` for any other ending.
+        graph for Graphviz, `.json` the data, `.txt` the canonical text. Raises `ValueError` for any other ending,
+        and what `svg` and `png` raise.
 
         >>> import tempfile
         >>> w = torch.tensor(2.0, requires_grad=True)
@@ -169,9 +278,9 @@ class Tape:
         """
         path = Path(path)
         forms = {
-            ".svg": lambda: standalone_svg(self._picture()),
+            ".svg": lambda: standalone_svg(self.view.picture),
             ".png": self.png,
-            ".html": lambda: PAGE.format(label=escape(self._label()), body=self.html()),
+            ".html": lambda: page(self.view.label, self.html()),
             ".dot": self.dot,
             ".json": self.json,
             ".txt": self.text,
@@ -185,129 +294,78 @@ class Tape:
         path.write_bytes(content if isinstance(content, bytes) else f"{content}\n".encode())
 
     def html(self) -> str:
-        """The step player as one self-contained HTML fragment."""
+        """The step player as one self-contained HTML fragment; without a layout engine, the text.
+
+        >>> with record() as tape:
+        ...     y = torch.ones(2) * 3
+        >>> tape.html()[:27]
+        '<div class="dbr dbr-player"'
+        """
         if not self.trace.steps:
             return self._repr_html_()
+        view = self.view
         try:
-            cards, links, _ = self._cards()
-            picture = self._picture()
-            return player_html(
-                self._drawable(), cards, links, picture, self._label(), self._folding()
-            )
+            picture = view.picture
         except LayoutError as error:
             return self._instead(error)
+        cards, links, _ = view.drawn
+        return player_html(view.trace, cards, links, picture, view.label, view.note)
 
     def play(self) -> Player:
-        """The step player: forward, then backward, by slider, buttons or arrow keys."""
+        """The step player: forward, then backward, by slider, buttons or arrow keys.
+
+        >>> with record() as tape:
+        ...     y = torch.ones(2) * 3
+        >>> print(str(tape.play()).splitlines()[0])
+        player: 2 operations, 0 nodes, 0 edges, 2 steps
+        """
         return Player(self)
 
     def table(self) -> Table:
-        """The run as rows: step, line, op, inputs, shape, value, grad_fn, saved, grad."""
+        """The run as rows: step, line, op, inputs, shape, value, grad_fn, saved, grad.
+
+        >>> with record() as tape:
+        ...     y = torch.ones(2) * 3
+        >>> tape.table().rows[1][2:6]
+        ('y = mul', 'ones, 3', '(2,)', '[3, 3]')
+        """
         return tabulate(self.trace)
 
     def memory(self) -> MemoryCurve:
         """Bytes that the graph keeps alive after every step: a tuple, which a notebook shows as a plot.
 
         `ValueError` for a comparison, which has two graphs.
+
+        >>> w = torch.ones(2, requires_grad=True)
+        >>> with record() as tape:
+        ...     w.exp().sum().backward()
+        >>> tape.memory()
+        (8, 8, 8, 0, 0)
         """
         if self.sides:
             raise ValueError(
                 "a comparison has the memory of two runs: call memory() on each of their tapes"
             )
         trace = self.trace
-        return MemoryCurve(
-            kept_after_steps(trace), tuple(s.phase == "backward" for s in trace.steps)
-        )
+        backward = tuple(step.phase == "backward" for step in trace.steps)
+        return MemoryCurve(kept_after_steps(trace), backward)
 
     def __repr__(self) -> str:
         if isinstance(self._given, Recorder) and not self._given.done:
             return "tape: the recording is still going on"
         kind = "comparison" if self.sides else "tape" if self.root is None else "graph"
-        return f"{kind}: {self._said()}"
+        return f"{kind}: {self.view.text}"
 
     def _repr_html_(self) -> str:
+        view = self.view
         try:
-            return still_html(self._drawable(), self._picture(), self._label(), self._folding())
+            return still_html(view.trace, view.picture, view.label, view.note)
         except LayoutError as error:
             return self._instead(error)
 
-    @no_collections()
-    def _drawable(self) -> Trace:
-        """What is drawn: the run, folded when it is large and nobody has said how to show it."""
-        if self._shown is None:
-            trace = self.trace
-            if self._whole is not None or (trace.sides and self._runs is None):
-                self._shown = trace
-            elif self._runs is None:
-                self._shown = fit(trace, count_cards, MAX_CARDS_SHOWN)
-            else:
-                again = partial(join, names=trace.sides)
-                self._shown = fit_both(trace, *self._runs, again, count_cards, MAX_CARDS_SHOWN)
-        return self._shown
-
-    def _said(self) -> str:
-        """The text of what is drawn; under a picture that was folded unasked, the sentence that says so."""
-        return "\n".join(filter(None, (canonical_text(self._drawable()), self._folding())))
-
-    def _folding(self) -> str:
-        """A sentence for a picture that was folded unasked."""
-        shown = self._drawable()
-        if shown is self.trace:
-            return ""
-        how = [
-            "repetitions are rolled up" if shown.blocks else "",
-            "modules are folded" if any(op.module for op in shown.ops) else "",
-        ]
-        choose = "fold the two tapes" if shown.sides else ".fold(…)"
-        return (
-            f"{count_cards(shown)} cards stand for {count_cards(self.trace)}: {' and '.join(filter(None, how))}. "
-            f"Add .unfolded() to the tape to see all of them, {choose} to choose."
-        )
-
-    def _cards(self) -> tuple[list[Card], list[Link], list[Cluster]]:
-        if self._dealt is None:
-            trace = self._drawable()
-            cards, links = build_cards(trace)
-            self._dealt = cards, links, build_clusters(trace, cards, links)
-        return self._dealt
-
-    @no_collections()
-    def _picture(self) -> Picture:
-        if self._drawn is None:
-            forced = self._whole is self.trace
-            number = 0 if forced else count_cards(self._drawable())
-            if number > MAX_CARDS_LAID_OUT:
-                raise LayoutError(
-                    f"This graph has {number} cards; above {MAX_CARDS_LAID_OUT} only the text is shown."
-                )
-            cards, links, clusters = self._cards()
-            large = len(cards) > MAX_CARDS_SHOWN
-            self._drawn = draw_cards(cards, links, self._label(), clusters, large)
-        return self._drawn
-
-    def _label(self) -> str:
-        trace = self._drawable()
-        parts = [
-            f"{len(trace.ops)} operations" if trace.ops else "",
-            f"{len(trace.nodes)} backward nodes",
-        ]
-        leaves = [t.name or t.kind for t in trace.leaves]
-        parts.append(
-            f"leaves {', '.join(leaves[:6])}{' and more' if len(leaves) > 6 else ''}"
-            if leaves
-            else ""
-        )
-        words = "graph with " + ", ".join(part for part in parts if part)
-        return f"{words}; {summary(trace)}" if trace.sides else words
-
     def _instead(self, error: LayoutError) -> str:
-        return (
-            f'<div class="dbr"><p>{escape(str(error))}</p><pre>{escape(self._said())}</pre></div>'
-        )
-
-
-_FACE = {"tensors", "ops", "nodes", "edges", "steps", "sources", "leaves", "calls", "blocks"}
-_FACE |= {"grads", "root", "error", "sides"}
+        said, text = escape(str(error)), escape(self.view.text)
+        return f'<div class="dbr"><p>{said}</p><pre>{text}</pre></div>'
 
 
 @contextmanager

@@ -32,7 +32,8 @@ def fold(
     >>> from definebyrun.trace.model import Op, Step, TensorVersion
     >>> from definebyrun.trace.value import Value
     >>> one = Value((), "int64")
-    >>> tensors = [TensorVersion(0, "y", "constant", one), *(TensorVersion(i + 1, "y", "result", one, i) for i in range(5))]
+    >>> tensors = [TensorVersion(0, "y", "constant", one)]
+    >>> tensors += [TensorVersion(i + 1, "y", "result", one, i) for i in range(5)]
     >>> ops = [Op(i, "mul", 3, "y = y * 2", "", (i,), (i + 1,), args=(i, "2")) for i in range(5)]
     >>> steps = [Step(i, "forward", op=i) for i in range(5)]
     >>> folded = fold(Trace(tuple(tensors), tuple(ops), steps=tuple(steps)), repeats=True)

@@ -760,21 +760,21 @@ def test_a_large_comparison_is_shown_with_modules_folded_and_says_so() -> None:
 
     deep, shallow = run(25), run(22)
     both = dbr.compare(deep, shallow)
-    shown = both._drawable()
+    shown = both.view.trace
     blocks = [op for op in shown.ops if op.module]
     assert [op.name for op in blocks] == [f"net.blocks.{i}" for i in range(25)]
     assert [op.side for op in blocks] == [""] * 22 + ["A"] * 3
     assert "only A" in both.html()
-    said = both._folding()
+    said = both.view.note
     assert said.endswith(
         "Add .unfolded() to the tape to see all of them, fold the two tapes to choose."
     )
     assert said in both.html()
     assert repr(both).endswith(said)
-    assert len(both.ops) == len(both.unfolded()._drawable().ops) == 25 * 3 + 2
+    assert len(both.ops) == len(both.unfolded().view.trace.ops) == 25 * 3 + 2
     assert (
         dbr.compare(deep.fold(1), shallow.fold(1)).text()
-        == dbr.compare(deep, shallow)._said()[: -len(said) - 1]
+        == dbr.compare(deep, shallow).view.text[: -len(said) - 1]
     )
     with pytest.raises(ValueError, match="fold the two tapes, then compare them"):
         both.fold(0)
@@ -794,7 +794,7 @@ def looped(times: int, inner: int = 1) -> dbr.Tape:
 
 def test_two_long_loops_are_rolled_up_into_one_that_says_how_often_each_ran() -> None:
     both = dbr.compare(looped(20), looped(30))
-    shown = both._drawable()
+    shown = both.view.trace
     assert [(op.name, op.times) for op in shown.ops if not op.factory] == [
         ("mul", 20),
         ("tanh", 20),
@@ -803,10 +803,10 @@ def test_two_long_loops_are_rolled_up_into_one_that_says_how_often_each_ran() ->
     assert [op.other.times for op in shown.ops if op.times > 1 and op.other] == [30, 30]
     (block,) = shown.blocks
     assert (block.times, block.other and block.other.times, block.side) == (20, 30, "")
-    (frame,) = both._cards()[2]
+    (frame,) = both.view.drawn[2]
     assert frame.label == "× A 20 · B 30, the last one shown"
     assert "next time" in both.svg()
-    assert "5 cards stand for 92: repetitions are rolled up." in both._folding()
+    assert "5 cards stand for 92: repetitions are rolled up." in both.view.note
     assert "the last of 20 times) · B" in repr(both)
     assert len(both.ops) == 62
 
@@ -814,9 +814,9 @@ def test_two_long_loops_are_rolled_up_into_one_that_says_how_often_each_ran() ->
 def test_a_long_loop_beside_a_short_one_says_whose_repetitions_it_stands_for() -> None:
     for times, side in (((30, 2), "A"), ((2, 30), "B")):
         both = dbr.compare(*map(looped, times))
-        (block,) = both._drawable().blocks
+        (block,) = both.view.trace.blocks
         assert (block.side, block.times) == (side, 30)
-        (frame,) = both._cards()[2]
+        (frame,) = both.view.drawn[2]
         assert frame.label == f"× 30, the last one shown, only {side}"
 
 
@@ -844,5 +844,5 @@ def test_a_comparison_in_which_nothing_repeats_is_shown_whole() -> None:
 
     both = dbr.compare(run(62), run(60))
     assert count_cards(both.trace) > 60
-    assert both._drawable() is both.trace
-    assert both._folding() == ""
+    assert both.view.trace is both.trace
+    assert both.view.note == ""

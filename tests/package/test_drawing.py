@@ -266,7 +266,7 @@ def test_a_leaf_with_many_uses_is_a_chip_for_each_and_long_loops_are_laid_out_qu
 def test_above_the_limit_a_sentence_says_so_and_the_text_is_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("definebyrun.tape.MAX_CARDS_LAID_OUT", 3)
+    monkeypatch.setattr("definebyrun.view.MAX_CARDS_LAID_OUT", 3)
     html = small()._repr_html_()
     assert "above 3 only the text is shown" in html
     assert "MulBackward0" in html

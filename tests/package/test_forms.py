@@ -45,7 +45,7 @@ def last_words(tape: dbr.Tape) -> list[str]:
 @pytest.mark.parametrize("run", [small, network])
 def test_alone_the_picture_says_what_it_says_at_the_end_and_nothing_else(run: Any) -> None:
     tape = run()
-    image = standalone_svg(tape._picture())
+    image = standalone_svg(tape.view.picture)
     assert words(image) == last_words(tape)
     assert len(words(image)) < tape.svg().count("<text")
     assert not re.search(r"class=|data-|style|<script", image)
@@ -53,7 +53,9 @@ def test_alone_the_picture_says_what_it_says_at_the_end_and_nothing_else(run: An
 
 def test_alone_the_picture_has_all_shapes_in_the_colours_of_the_style() -> None:
     tape = network()
-    live, image = (ElementTree.fromstring(s) for s in (tape.svg(), standalone_svg(tape._picture())))
+    live, image = (
+        ElementTree.fromstring(s) for s in (tape.svg(), standalone_svg(tape.view.picture))
+    )
     for tag in ("rect", "path", "polygon"):
         paper = tag == "rect"
         assert len(list(image.iter(SVG + tag))) == len(list(live.iter(SVG + tag))) + paper
@@ -84,7 +86,7 @@ def test_alone_not_yet_is_written_slanted() -> None:
     w = torch.tensor([1.0, 2.0], requires_grad=True)
     with dbr.record() as tape:
         (w * 3).sum()
-    image = ElementTree.fromstring(standalone_svg(tape._picture()))
+    image = ElementTree.fromstring(standalone_svg(tape.view.picture))
     slanted = {t.text for t in image.iter(f"{SVG}text") if t.get("font-style") == "italic"}
     assert slanted == {"grad not yet", ".grad not yet"}
 
@@ -99,7 +101,7 @@ def pixels(data: bytes) -> Image.Image:
 @pytest.mark.parametrize("run", [small, network])
 def test_a_png_is_twice_the_picture_small_and_bare_of_dates(run: Any) -> None:
     tape = run()
-    data, picture = tape.png(), tape._picture()
+    data, picture = tape.png(), tape.view.picture
     image = pixels(data)
     size = (picture.width + 2 * MARGIN, picture.height + 2 * MARGIN)
     assert image.size == tuple(round(side * 2) for side in size)
@@ -121,7 +123,7 @@ def test_the_same_run_gives_the_same_png() -> None:
 def test_a_png_has_each_card_in_its_place_and_its_colour() -> None:
     tape = network()
     image = pixels(tape.png()).convert("RGB")
-    root = ElementTree.fromstring(standalone_svg(tape._picture()))
+    root = ElementTree.fromstring(standalone_svg(tape.view.picture))
     shift = [float(n) for n in re.findall(r"-?[\d.]+", root.find(f"{SVG}g").get("transform"))]
     assert image.getpixel((0, 0)) == (255, 255, 255)
     cards = [rect for rect in root.iter(f"{SVG}rect") if rect.get("fill") not in ("#fff", "none")]
@@ -143,7 +145,7 @@ def test_a_png_has_dashes_where_the_picture_has() -> None:
     """Along the upper edge of a constant's card, line and gap follow each other; along a leaf's there is no gap."""
     tape = small()
     image = pixels(tape.png()).convert("L")
-    root = ElementTree.fromstring(standalone_svg(tape._picture()))
+    root = ElementTree.fromstring(standalone_svg(tape.view.picture))
     shift = [float(n) for n in re.findall(r"-?[\d.]+", root.find(f"{SVG}g").get("transform"))]
     changes = {}
     for card in root.iter(f"{SVG}rect"):
@@ -163,7 +165,7 @@ def test_a_png_has_dashes_where_the_picture_has() -> None:
 
 @pytest.mark.parametrize("run", [small, network])
 def test_a_png_knows_every_shape_that_is_drawn(run: Any) -> None:
-    root = ElementTree.fromstring(standalone_svg(run()._picture()))
+    root = ElementTree.fromstring(standalone_svg(run().view.picture))
     assert {part.tag.removeprefix(SVG) for part in root.iter()} <= {
         *("svg", "g"),
         *("rect", "path", "polygon", "text"),

@@ -72,7 +72,7 @@ def loop() -> dbr.Tape:
 
 def rolled() -> dbr.Tape:
     folded = step(nn.Sequential(*(Block() for _ in range(4))), 2, 2, 4, 4).fold(repeats=True)
-    assert any(link.back for link in folded._cards()[1])
+    assert any(link.back for link in folded.view.drawn[1])
     return dbr.Tape(folded.trace, folded.trace)
 
 
@@ -243,16 +243,16 @@ def test_a_frame_in_which_one_thing_runs_is_one_node_and_what_it_counts_stands_t
 def test_only_large_graphs_are_laid_out_like_that() -> None:
     tape = convolutions().unfolded()
     picture = tape.svg()
-    assert len(tape._cards()[0]) > 60
+    assert len(tape.view.drawn[0]) > 60
     assert picture.count("<path") == Drawn(tape).picture.svg.count("<path")
     small = loop().unfolded()
-    cards, links, frames = small._cards()
-    assert small.svg() == render(cards, links, small._label(), frames).svg
+    cards, links, frames = small.view.drawn
+    assert small.svg() == render(cards, links, small.view.label, frames).svg
 
 
 def test_the_dot_of_a_large_graph_has_modules_below_each_other_too() -> None:
     tape = convolutions(optimizer=True).unfolded()
-    cards, links, frames = tape._cards()
+    cards, links, frames = tape.view.drawn
     widths = [
         read_geometry(to_svg(dot)).width for dot in (tape.dot(), to_dot(cards, links, frames))
     ]

@@ -12,7 +12,7 @@ from torch import nn
 
 import definebyrun as dbr
 from definebyrun.cards.build import build_cards, count_cards
-from definebyrun.tape import MAX_CARDS_SHOWN
+from definebyrun.view import MAX_CARDS_SHOWN
 
 
 class Residual(nn.Module):
@@ -76,7 +76,7 @@ def test_a_large_drawn_graph_folds_and_stands_for_all_of_pytorchs_nodes(
 ) -> None:
     result = graph()
     tape = dbr.draw(result)
-    shown = tape._drawable()
+    shown = tape.view.trace
     names, edges = walk(result)
     assert count_cards(shown) <= MAX_CARDS_SHOWN < count_cards(tape.trace)
     stand_for: Counter[str] = Counter()
@@ -95,12 +95,12 @@ def test_a_folded_graph_is_shown_with_the_sentence_how_to_see_all(
     graph: Callable[[], torch.Tensor],
 ) -> None:
     tape = dbr.draw(graph())
-    cards, all_of_them = count_cards(tape._drawable()), count_cards(tape.trace)
+    cards, all_of_them = count_cards(tape.view.trace), count_cards(tape.trace)
     assert f"{cards} cards stand for {all_of_them}: repetitions are rolled up." in repr(tape)
     assert "Add .unfolded()" in repr(tape)
     assert "the last one shown" in tape.svg()
-    assert count_cards(tape.unfolded()._drawable()) == all_of_them
-    assert tape.fold(repeats=True).trace == tape._drawable()
+    assert count_cards(tape.unfolded().view.trace) == all_of_them
+    assert tape.fold(repeats=True).trace == tape.view.trace
     assert tape.text().count("\n") > 60  # `text` is of the whole graph, as for a run
 
 
@@ -121,7 +121,7 @@ def test_what_a_variable_holds_is_shown_where_its_own_node_is() -> None:
         if i == 20:
             middle = y
     tape = dbr.draw(y)
-    shown = tape._drawable()
+    shown = tape.view.trace
     held = {t.name: t.value.item() for t in shown.tensors}
     assert held["y"] == y.item()
     assert "middle" not in held  # its node is folded away, and its number is not the last one's
@@ -138,7 +138,7 @@ def test_a_graph_in_which_nothing_repeats_stays_as_it_is() -> None:
     tape = dbr.draw(y).fold(repeats=True)
     assert tape.trace == dbr.draw(y).trace
     small = dbr.draw((x * x).sin())
-    assert small._drawable() is small.trace
+    assert small.view.trace is small.trace
 
 
 def test_drawing_twice_gives_the_same_folded_text() -> None:

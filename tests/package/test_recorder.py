@@ -227,7 +227,10 @@ def test_what_the_run_lets_go_of_is_recorded_like_what_it_keeps(
 
     said = []
     for large in (10**9, -1):  # all are held, or none
-        with patch.object(torch_calls, "MAX_HELD_SIZE", large), patch.object(ledger, "MAX_HELD_SIZE", large):
+        with (
+            patch.object(torch_calls, "MAX_HELD_SIZE", large),
+            patch.object(ledger, "MAX_HELD_SIZE", large),
+        ):
             said.append(recorded())
     assert said[0] == said[1]
 
@@ -795,7 +798,7 @@ def test_bad_input_gets_one_sentence() -> None:
         dbr.draw("loss")
     with pytest.raises(ValueError, match="requires_grad is False"):
         dbr.draw(torch.ones(2))
-    with pytest.raises(AttributeError, match="a tape has no 'node'; it has"):
+    with pytest.raises(AttributeError, match="no attribute 'node'"):
         _ = dbr.draw(torch.ones(2, requires_grad=True) * 2).node
 
 
