@@ -142,7 +142,7 @@ def _without_node(trace: Trace, op: Op) -> bool:
 
 def _mark(card: Card, node: Node) -> None:
     """What says on a card that its node is of a later generation."""
-    card.generation, card.run = node.generation, node.run
+    card.generation, card.run = node.generation, node.pass_nr
     if node.generation > 1 and not card.badge:
         card.badge = f"gen {node.generation}"
 

@@ -42,18 +42,18 @@ def node_grads(trace: Trace, node: int, back: BackwardHistory) -> tuple[list[Sta
         step, _, value = arrivals[0]
         states.append(State(step.index + 1, f"grad {format_value(value, MAX_ROW_CHARS - 5)}"))
         return states, [ran[0].index + 1]
-    expected = Counter((step.run, edge.input_nr) for step, edge, _ in arrivals)
+    expected = Counter((step.pass_nr, edge.input_nr) for step, edge, _ in arrivals)
     parts: dict[tuple[int, int], list[Value]] = {}
     sums: dict[tuple[int, int], Value] = {}
     several = len({edge.input_nr for _, edge, _ in arrivals}) > 1
     for step, edge, value in arrivals:
-        key = (step.run, edge.input_nr)
+        key = (step.pass_nr, edge.input_nr)
         arrived = parts.setdefault(key, [])
         arrived.append(value)
         if len(arrived) == expected[key] or several:
             sums[key] = sum_values(arrived)
         if several:  # outputs of their own: nothing to add across them
-            each = [format_value(sums[k], 11) for k in sorted(sums) if k[0] == step.run]
+            each = [format_value(sums[k], 11) for k in sorted(sums) if k[0] == step.pass_nr]
             text = clip("grad " + "; ".join(each))
         elif len(arrived) < expected[key]:
             text = clip(f"grad {_joined(arrived)} + …")
@@ -72,7 +72,7 @@ def node_grads(trace: Trace, node: int, back: BackwardHistory) -> tuple[list[Sta
 def _received(step: Step, sums: dict[tuple[int, int], Value]) -> str | None:
     """What a node received, where its edges have not brought just that: backward began here, or a hook changed it."""
     brought = [
-        None if value is None else sums.get((step.run, nr))
+        None if value is None else sums.get((step.pass_nr, nr))
         for nr, value in enumerate(step.received)
     ]
     got = [(nr, value) for nr, value in enumerate(step.received) if value is not None]

@@ -252,7 +252,7 @@ def _pair_steps(a: Trace, b: Trace, found: Alignment) -> None:
             part, to = (step.op, ops) if step.phase == "forward" else (step.node, nodes)
             number = part if to is None or part is None else to.get(part)
             if number is not None:
-                yield (step.phase, number, step.run), step.index
+                yield (step.phase, number, step.pass_nr), step.index
 
     for pair in pair_by_key(keyed(a, found.ops.to_b, found.nodes.to_b), keyed(b, None, None)):
         found.steps.add(*pair)

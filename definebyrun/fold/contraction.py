@@ -84,12 +84,12 @@ class Contraction(EdgeGroups):
                 node = plan.node[step.node]
                 node = plan.home.get(step.node) if node is None else node
                 if node is not None:
-                    run = plan.runs.get(step.run, step.run)
+                    run = plan.runs.get(step.pass_nr, step.pass_nr)
                     parts.setdefault((1, node, run), []).append(step)
-                received[step.node, step.run] = step.received
+                received[step.node, step.pass_nr] = step.received
                 for index, _ in step.passed:
                     edge = trace.edges[index]
-                    arrivals[edge.target, edge.input_nr, step.run] += 1
+                    arrivals[edge.target, edge.input_nr, step.pass_nr] += 1
         self._sums: dict[int, Value] = {}
         steps: list[Step] = []
         orders: dict[int, int] = {}
@@ -107,7 +107,7 @@ class Contraction(EdgeGroups):
                 )
                 continue
             freed = any(step.freed for step in group)
-            group = [step for step in group if step.run == run] or [last]
+            group = [step for step in group if step.pass_nr == run] or [last]
             by_node = {step.node: step for step in group}
             shown = by_node.get(self.shown[key], group[-1])
             passed = self._passed(group, run, arrivals, received)
@@ -224,7 +224,7 @@ class Contraction(EdgeGroups):
                 args=args,
                 holds=held[old] // op.times,
                 within=self._new_node(op.within),
-                run=None if op.run is None else self.plan.runs.get(op.run, op.run),
+                pass_nr=None if op.pass_nr is None else self.plan.runs.get(op.pass_nr, op.pass_nr),
             )
 
     def _inputs(self, op: Op) -> tuple[tuple[int, ...], tuple[int | str, ...]]:
@@ -260,11 +260,13 @@ class Contraction(EdgeGroups):
             leaf = None if node.leaf is None else self.plan.tensor[node.leaf]
             holds, times = self.counts(old)
             if self.grouped(old):  # a folded module, whatever generations lie in it
-                node = altered(node, generation=1, run=None, within=None, made=None, value=None)
+                node = altered(node, generation=1, pass_nr=None, within=None, made=None, value=None)
             yield altered(
                 node,
                 index=new,
-                run=None if node.run is None else self.plan.runs.get(node.run, node.run),
+                pass_nr=None
+                if node.pass_nr is None
+                else self.plan.runs.get(node.pass_nr, node.pass_nr),
                 within=self._new_node(node.within),
                 made=None if node.made is None else self._step_of.get(node.made),
                 until=self._until(olds),

@@ -89,7 +89,7 @@ def _roll_backward(trace: Trace, plan: Plan, run: Repetition) -> None:
     within: list[list[int]] = []
     for first, end in pairwise(starts):
         steps = (trace.steps[i] for i in range(first, end))
-        within.append(list(dict.fromkeys(step.run for step in steps if step.node is not None)))
+        within.append(list(dict.fromkeys(step.pass_nr for step in steps if step.node is not None)))
     each = len(within[0])
     if all(len(runs) == each for runs in within[:-1]) and each <= len(within[-1]):
         for runs in within[:-1]:

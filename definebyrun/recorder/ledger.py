@@ -437,7 +437,7 @@ class Ledger:
                 op = self._versions[self.tensor(grad)].op
                 if op is not None:
                     entry = self.ops[op]
-                    entry.run, entry.within, entry.during = run, within, "backward"
+                    entry.pass_nr, entry.within, entry.during = run, within, "backward"
 
     def see_made(
         self, grads: tuple[torch.Tensor | None, ...], run: int, within: int | None, step: int
@@ -451,7 +451,7 @@ class Ledger:
         """The call of `grad` that ran a pass has the nodes of that pass, also those from `first` on, found late."""
         claimed, self.unclaimed = self.unclaimed, []
         if op < len(self.ops):
-            run = self.nodes[claimed[0]].run if claimed else run
+            run = self.nodes[claimed[0]].pass_nr if claimed else run
             tensors = [self._object(i) for i in self.ops[op].outputs]
             self._note_made(
                 first,
@@ -478,7 +478,12 @@ class Ledger:
             older = self._older(node) and get_ident() == self._thread  # other threads count anew
             if leaf_of_node(node) is None and not older:
                 live = self.nodes[number]
-                live.run, live.within, live.made, live.value = run, within, step, _shape_of(node)
+                live.pass_nr, live.within, live.made, live.value = (
+                    run,
+                    within,
+                    step,
+                    _shape_of(node),
+                )
                 found.append((number, node))
         if not found:
             return
@@ -496,15 +501,17 @@ class Ledger:
     def _generations(self) -> dict[int | None, int]:
         """By backward run that was recorded itself: one more than the highest generation of the nodes that ran."""
         made = [
-            node.run if node.run is not None or node.op is None else self.ops[node.op].run
+            node.pass_nr
+            if node.pass_nr is not None or node.op is None
+            else self.ops[node.op].pass_nr
             for node in self.nodes
         ]
-        runs = {run for run in (*made, *(op.run for op in self.ops)) if run is not None}
+        runs = {run for run in (*made, *(op.pass_nr for op in self.ops)) if run is not None}
         found: dict[int | None, int] = {}
         ran: dict[int, list[int]] = {run: [] for run in sorted(runs)}
         for step in self.steps:
-            if step.run in ran and step.node is not None:
-                ran[step.run].append(step.node)
+            if step.pass_nr in ran and step.node is not None:
+                ran[step.pass_nr].append(step.node)
         for run, nodes in ran.items():  # a pass runs nodes of passes before it only
             found[run] = 1 + max((found.get(made[node], 1) for node in nodes), default=1)
         return found
@@ -546,13 +553,16 @@ class Ledger:
             if op.stack:
                 op.line, op.code = op.stack[0][1], sources.text(op.stack[0])
             op.args = op.args or op.inputs
-            op.generation = born.get(op.run, 1)
+            op.generation = born.get(op.pass_nr, 1)
         for node in self.nodes if born else ():
             if node.leaf is None:
-                if node.run is None and node.op is not None:
+                if node.pass_nr is None and node.op is not None:
                     op = self.ops[node.op]
-                    node.run, node.within = op.run, op.within if op.run is not None else None
-                node.generation = born.get(node.run, 1)
+                    node.pass_nr, node.within = (
+                        op.pass_nr,
+                        op.within if op.pass_nr is not None else None,
+                    )
+                node.generation = born.get(node.pass_nr, 1)
 
 
 def _shape_of(node: Any) -> Value | None:

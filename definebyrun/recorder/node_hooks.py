@@ -152,7 +152,7 @@ class NodeHooks:
                 passed=tuple(passed),
                 before=before,
                 after=value,
-                run=here.number,
+                pass_nr=here.number,
                 freed=here.freed,
             )
         )

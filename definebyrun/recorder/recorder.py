@@ -173,7 +173,7 @@ class Recorder(TorchFunctionMode):
             if node is not None:
                 op.within, op.during = self._ledger.graph.index.get(node), running_phase()
                 if self._engine.creates and op.during == "backward":
-                    op.run = self._watcher.run_now()
+                    op.pass_nr = self._watcher.run_now()
         outer, self._call = self._call, stack
         is_grad = func is torch.autograd.grad
         if is_grad:

@@ -50,8 +50,8 @@ def _passes(trace: Trace) -> dict[int, list[Node]]:
     """By backward pass that was recorded itself: the nodes that it made."""
     found: dict[int, list[Node]] = {}
     for node in trace.nodes:
-        if node.run is not None:
-            found.setdefault(node.run, []).append(node)
+        if node.pass_nr is not None:
+            found.setdefault(node.pass_nr, []).append(node)
     return dict(sorted(found.items()))
 
 

@@ -92,10 +92,10 @@ def is_gradient_sum(node: Node) -> bool:
 
 def maker_of_pass(trace: Trace, run: int) -> str:
     """Which call ran a backward pass that was recorded itself: `slope = grad`, `grad#3`, `backward`."""
-    own = (node.op for node in trace.nodes if node.run == run and node.made is not None)
+    own = (node.op for node in trace.nodes if node.pass_nr == run and node.made is not None)
     call = next((op for op in own if op is not None), None)
     if call is None:
-        last = max(s.index for s in trace.steps if s.node is not None and s.run == run)
+        last = max(s.index for s in trace.steps if s.node is not None and s.pass_nr == run)
         after = next((step for step in trace.steps if step.index > last), None)
         call = None if after is None else after.op
         if call is None or trace.ops[call].name != "grad":

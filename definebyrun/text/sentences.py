@@ -215,7 +215,7 @@ def _difference(trace: Trace, step: Step, node: Node) -> str:
     if node.times > 1:
         return ""
     for nr, value in enumerate(step.received):
-        parts = [v for _, v in _meeting(trace, step.run, node.index, nr)]
+        parts = [v for _, v in _meeting(trace, step.pass_nr, node.index, nr)]
         if value is not None and parts and not adds_up(parts, value):
             return (
                 f" Its edges brought {_value(sum_values(parts))}: a hook, or a gradient with which backward began, "
@@ -229,7 +229,7 @@ def _meeting(trace: Trace, run: int, node: int, output: int) -> list[tuple[tuple
     return [
         ((step.index, edge.index), value)
         for step, edge, value in trace.arrivals_at(node)
-        if step.run == run and edge.input_nr == output
+        if step.pass_nr == run and edge.input_nr == output
     ]
 
 
@@ -285,7 +285,7 @@ def _receiver(trace: Trace, edge: Edge) -> str:
 
 def _arrival(trace: Trace, step: Step, edge: Edge) -> str:
     """Where several gradients meet: the sum as far as it is made by now."""
-    meeting = _meeting(trace, step.run, edge.target, edge.input_nr)
+    meeting = _meeting(trace, step.pass_nr, edge.target, edge.input_nr)
     if len(meeting) < 2 or edge.again:
         return ""
     place = next(i for i, part in enumerate(meeting) if part[0] == (step.index, edge.index))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
@@ -81,7 +81,7 @@ class Op:
     `during` is `backward` for an operation of a hook or a custom backward, `recompute` for one of a checkpoint that
     is computed again, and empty otherwise; `within` is the node that was running then.
     `call` is the innermost module call that it ran in, an index into `Trace.calls`.
-    `generation` is 2 or more, and `run` the number of that backward run, when a backward pass that is recorded itself
+    `generation` is 2 or more, and `pass_nr` the number of the backward pass, when a pass that is recorded itself
     (`create_graph=True`) ran the operation; see `Node`.
 
     In a folded trace an operation stands for `holds` operations that ran `times` times: `holds * times` in all.
@@ -113,7 +113,7 @@ class Op:
     side: str = ""
     other: Op | None = None
     generation: int = 1
-    run: int | None = None
+    pass_nr: int | None = field(default=None, metadata={"key": "run"})
 
 
 @frozen
@@ -139,11 +139,11 @@ class Node:
     in that run, `leaf` the tensor that an `AccumulateGrad` fills.
 
     `generation` is 1 for a node that the forward made. A backward pass with `create_graph=True` makes nodes too: theirs
-    is one more than the highest of the nodes that ran in that pass, `run` is that pass (as in `Step.run`), and `within`
-    the node that was running; None where gradients met, which PyTorch adds between two nodes. No call in Python made
-    these nodes, but for those of operations that have a `generation` themselves. `made` is the step that made them, and
-    `value` the tensor that hangs from them: its numbers where it was at hand, else its shape. `op` is then the call of
-    `grad` that ran the pass, None for `backward`.
+    is one more than the highest of the nodes that ran in that pass, `pass_nr` is that pass (as in `Step.pass_nr`), and
+    `within` the node that was running; None where gradients met, which PyTorch adds between two nodes. No call in
+    Python made these nodes, but for those of operations that have a `generation` themselves. `made` is the step that
+    made them, and `value` the tensor that hangs from them: its numbers where it was at hand, else its shape. `op` is
+    then the call of `grad` that ran the pass, None for `backward`.
 
     `until` is of a node that a checkpoint's recomputation made: the step that ran the node for which that was, after
     which nothing of what it saved is kept.
@@ -166,7 +166,7 @@ class Node:
     side: str = ""
     other: Node | None = None
     generation: int = 1
-    run: int | None = None
+    pass_nr: int | None = field(default=None, metadata={"key": "run"})
     within: int | None = None
     made: int | None = None
     value: Value | None = None
@@ -203,8 +203,8 @@ class Step:
     """One thing that happened: an operation ran (`forward`) or a node ran (`backward`).
 
     Backward only: `received` holds what arrived at each output of the node (its `grad_outputs`), `passed` pairs of
-    edge index and gradient, `before` and `after` a leaf's `.grad` around its accumulation, `run` the number of the
-    backward run, `freed` whether the node let go of its saved tensors.
+    edge index and gradient, `before` and `after` a leaf's `.grad` around its accumulation, `pass_nr` the number of the
+    backward pass, `freed` whether the node let go of its saved tensors.
 
     `kept` is what the graph kept alive after it, in bytes, in a folded trace, from which it cannot be counted.
     """
@@ -218,7 +218,7 @@ class Step:
     passed: tuple[tuple[int, Value], ...] = ()
     before: Value | None = None
     after: Value | None = None
-    run: int = 0
+    pass_nr: int = field(default=0, metadata={"key": "run"})
     freed: bool = False
     side: str = ""
     other: Step | None = None

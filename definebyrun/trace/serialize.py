@@ -1,7 +1,8 @@
 """Frozen dataclasses go in, JSON comes out, and the way back: exact, and strictly JSON.
 
-The annotations of the dataclasses say what a file may hold, so a new field needs no line here. JSON has no word for
-`nan`, `inf` and `-inf`: they are written as these strings. A complex number is `[real, imaginary]`.
+The annotations of the dataclasses say what a file may hold, so a new field needs no line here; a field whose name in a
+file is another one says so: `field(metadata={"key": …})`. JSON has no word for `nan`, `inf` and `-inf`: they are
+written as these strings. A complex number is `[real, imaginary]`.
 """
 
 from __future__ import annotations
@@ -52,7 +53,11 @@ def _refuse(word: str) -> Any:
 @cache
 def _saved_fields(kind: type) -> dict[str, tuple[Any, Field[Any]]]:
     hints = get_type_hints(kind)
-    return {field.name: (hints[field.name], field) for field in fields(kind) if field.init}
+    return {
+        field.metadata.get("key", field.name): (hints[field.name], field)
+        for field in fields(kind)
+        if field.init
+    }
 
 
 def _written(thing: Any) -> Any:
@@ -64,7 +69,8 @@ def _written(thing: Any) -> Any:
     if isinstance(thing, complex):
         return [_written(thing.real), _written(thing.imag)]
     if is_dataclass(thing):
-        return {name: _written(getattr(thing, name)) for name in _saved_fields(type(thing))}
+        known = _saved_fields(type(thing))
+        return {key: _written(getattr(thing, field.name)) for key, (_, field) in known.items()}
     return thing
 
 
@@ -95,11 +101,11 @@ def _read_fields(kind: type, found: Any, where: str) -> Any:
         if name not in known:
             raise ValueError(f"this file is damaged: {where} has a part {name!r} that is not known")
     parts = {}
-    for name, (hint, field) in known.items():
-        if name in found:
-            parts[name] = _read(hint, found[name], f"{where}.{name}")
+    for key, (hint, field) in known.items():
+        if key in found:
+            parts[field.name] = _read(hint, found[key], f"{where}.{key}")
         elif field.default is MISSING:
-            raise ValueError(f"this file is damaged: {where} has no {name!r}")
+            raise ValueError(f"this file is damaged: {where} has no {key!r}")
     return kind(**parts)
 
 

@@ -210,7 +210,7 @@ class Recording:
                 passed=tuple(sent),
                 before=before,
                 after=after,
-                run=self._run,
+                pass_nr=self._run,
                 freed=not retain_graph,
             )
         )

@@ -96,7 +96,7 @@ def facts_of(trace: Trace) -> Counter[str]:
         for op in trace.ops
     ]
     steps = [
-        repr((s.phase, s.received, [v for _, v in s.passed], s.before, s.after, s.run, s.freed))
+        repr((s.phase, s.received, [v for _, v in s.passed], s.before, s.after, s.pass_nr, s.freed))
         for s in trace.steps
     ]
     tensors = [repr((t.name, t.kind, t.value, t.output_nr)) for t in trace.tensors]

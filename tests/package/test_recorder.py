@@ -495,7 +495,7 @@ def test_double_backward_is_an_op_with_nodes_of_its_own() -> None:
     assert tape.tensors[grad.outputs[0]].name == "first"
     assert tape.tensors[grad.outputs[0]].value.item() == 12.0
     assert w.grad.item() == 12.0
-    assert {s.run for s in tape.steps if s.phase == "backward"} == {0, 1}
+    assert {s.pass_nr for s in tape.steps if s.phase == "backward"} == {0, 1}
 
 
 def test_retain_graph_runs_a_node_twice_and_adds_up() -> None:
