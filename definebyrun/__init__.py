@@ -10,7 +10,7 @@ from .drawing.layout import LayoutError
 from .memory_plot import MemoryCurve
 from .tape import Player, Tape, compare, draw, load, record
 from .text.table import Table
-from .trace.model import (
+from .trace import (
     Block,
     Edge,
     Grad,

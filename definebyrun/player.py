@@ -21,7 +21,7 @@ from .drawing.standalone import data_uri
 from .drawing.svg import Picture
 from .text.compared import bytes_in_words, bytes_kept, canonical_text, legend, sentences
 from .text.format import format_bytes
-from .trace.model import Step, Trace
+from .trace import Step, Trace
 
 __all__ = ["page", "player_html", "still_html"]
 

@@ -29,8 +29,7 @@ from .recorder.recorder import Recorder
 from .recorder.walk import walk
 from .text.compared import canonical_text, tabulate
 from .text.table import Table
-from .trace.memory import kept_after_steps
-from .trace.model import (
+from .trace import (
     Block,
     Edge,
     Grad,
@@ -42,6 +41,7 @@ from .trace.model import (
     TensorVersion,
     Trace,
 )
+from .trace.memory import kept_after_steps
 from .view import View
 
 __all__ = ["Player", "Tape", "compare", "draw", "load", "record"]

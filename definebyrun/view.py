@@ -19,7 +19,7 @@ from .drawing.svg import Picture, render
 from .fold.folding import fit, fit_both
 from .recorder.gc_pause import no_collections
 from .text.compared import canonical_text, summary
-from .trace.model import Trace
+from .trace import Trace
 
 __all__ = ["MAX_CARDS_LAID_OUT", "MAX_CARDS_SHOWN", "Drawn", "View"]
 

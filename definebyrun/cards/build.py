@@ -9,7 +9,7 @@ from collections import Counter
 
 from ..text.format import format_bytes, format_value
 from ..text.labels import is_gradient_sum, node_label, op_step, short_node_name, tensor_label
-from ..trace.model import Node, Op, TensorVersion, Trace, cached
+from ..trace import Node, Op, TensorVersion, Trace, cached
 from .gradient_rows import BackwardHistory, clip, leaf_grads, node_grads, values_row
 from .links import data_links, edge_links
 from .model import (

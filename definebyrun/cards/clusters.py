@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from ..comparison.word_diff import word_diff
 from ..text.labels import maker_of_pass
-from ..trace.model import Block, Op, TensorVersion, Trace
+from ..trace import Block, Op, TensorVersion, Trace
 from .model import Card, Link
 
 __all__ = ["Cluster", "build_clusters"]

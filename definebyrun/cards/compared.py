@@ -10,7 +10,7 @@ from dataclasses import replace
 from ..comparison.sequences import side_by_side
 from ..comparison.split import Half, halves
 from ..comparison.word_diff import NOTHING, word_diff
-from ..trace.model import Trace
+from ..trace import Trace
 from . import build
 from .model import MAX_USES_WITHOUT_CHIPS, OUTPUT_KINDS, Card, Link, State
 

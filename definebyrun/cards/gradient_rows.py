@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from ..text.format import format_value
+from ..trace import Step, Trace
 from ..trace.memory import freed_at
-from ..trace.model import Step, Trace
 from ..trace.value import Value, sum_values
 from .model import MAX_ROW_CHARS, State
 

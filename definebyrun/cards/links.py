@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import replace
 
 from ..text.labels import op_step
-from ..trace.model import TensorVersion, Trace
+from ..trace import TensorVersion, Trace
 from .gradient_rows import BackwardHistory, clip
 from .model import Card, Link
 

@@ -14,7 +14,7 @@ from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..trace.model import Edge, Op, TensorVersion, Trace
+from ..trace import Edge, Op, TensorVersion, Trace
 from .code_places import LinePairs
 from .sequences import Pairs, longest_common_subsequence, pair_by_key
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from difflib import SequenceMatcher
 
-from ..trace.model import Source
+from ..trace import Source
 from .sequences import Pairs, pair_by_key
 
 __all__ = ["LinePairs", "same_pieces"]

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..trace import Grad, Source, Trace
 from ..trace.frozen import altered
-from ..trace.model import Grad, Source, Trace
 from .alignment import Alignment, align
 from .code_places import same_pieces
 from .renumber import Numbers, Renumbering, renumbered

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ..trace import Block, Edge, Grad, Node, Op, Step, TensorVersion
 from ..trace.frozen import altered
-from ..trace.model import Block, Edge, Grad, Node, Op, Step, TensorVersion
 
 __all__ = ["Numbers", "Renumbering", "renumbered"]
 

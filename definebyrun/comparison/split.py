@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ..trace import Trace, cached
 from ..trace.frozen import altered
-from ..trace.model import Trace, cached
 from .renumber import Renumbering, renumbered
 
 __all__ = ["Half", "apart", "halves"]
@@ -30,7 +30,7 @@ def apart(trace: Trace, side: str) -> Half:
     """One run of a comparison, `side` being "A" or "B".
 
     >>> from definebyrun.comparison.join import join
-    >>> from definebyrun.trace.model import TensorVersion
+    >>> from definebyrun.trace import TensorVersion
     >>> from definebyrun.trace.value import Value
     >>> runs = [Trace(tensors=(TensorVersion(0, "x", "constant", Value((), "int64", (n,))),)) for n in (1, 2)]
     >>> apart(join(*runs), "B").trace.tensors == runs[1].tensors

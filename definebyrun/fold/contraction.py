@@ -10,9 +10,9 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable
 
+from ..trace import Edge, Grad, Node, Op, Saved, Step, TensorVersion, Trace
 from ..trace.frozen import altered
 from ..trace.memory import kept_after_steps
-from ..trace.model import Edge, Grad, Node, Op, Saved, Step, TensorVersion, Trace
 from ..trace.value import Value, sum_values
 from .edges import EdgeGroup, EdgeGroups
 from .plan import Plan

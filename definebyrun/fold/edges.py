@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from ..trace.model import Edge, Trace
+from ..trace import Edge, Trace
 from .plan import Plan
 
 __all__ = ["EdgeGroup", "EdgeGroups"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from ..trace.model import Trace
+from ..trace import Trace
 from .contraction import contract
 from .modules import call_depths, calls_by_op, folded_into, plan_modules
 from .node_graphs import roll_up_nodes
@@ -29,7 +29,7 @@ def fold(
 
     Raises `ValueError` for a path that no module of the run has, and for a negative number of levels.
 
-    >>> from definebyrun.trace.model import Op, Step, TensorVersion
+    >>> from definebyrun.trace import Op, Step, TensorVersion
     >>> from definebyrun.trace.value import Value
     >>> one = Value((), "int64")
     >>> tensors = [TensorVersion(0, "y", "constant", one)]

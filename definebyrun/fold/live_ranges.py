@@ -5,7 +5,7 @@ Folding asks this to know what lies wholly inside a stretch of operations and wh
 
 from __future__ import annotations
 
-from ..trace.model import Trace, cached
+from ..trace import Trace, cached
 
 __all__ = ["LiveRanges", "enclosing_blocks"]
 

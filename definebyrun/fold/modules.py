@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ..trace import Op, Trace, cached
 from ..trace.frozen import altered
-from ..trace.model import Op, Trace, cached
 from .live_ranges import LiveRanges, enclosing_blocks
 from .plan import Plan
 from .repeats import common_call

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..trace.model import Node, Op, Step, TensorVersion, Trace
+from ..trace import Node, Op, Step, TensorVersion, Trace
 from ..trace.value import Value
 from .repeats import find_repetitions
 from .roll_up import roll_up

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..trace.model import Block, Op, Trace
+from ..trace import Block, Op, Trace
 
 __all__ = ["Plan"]
 

@@ -13,7 +13,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ..trace.model import Op, Trace, cached
+from ..trace import Op, Trace, cached
 
 __all__ = ["MIN_REPETITIONS", "Repetition", "common_call", "find_repetitions"]
 

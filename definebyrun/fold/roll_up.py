@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 
+from ..trace import Block, Op, Trace
 from ..trace.frozen import altered
-from ..trace.model import Block, Op, Trace
 from .contraction import contract
 from .live_ranges import LiveRanges, enclosing_blocks
 from .plan import Plan

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch.autograd.function import BackwardCFunction, Function
 
-from ..trace.model import ModuleCall
+from ..trace import ModuleCall
 from .drafts import FunctionForward, Stack
 from .ledger import Ledger
 from .torch_calls import tensors_in

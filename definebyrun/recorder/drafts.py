@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..trace.model import Op
+from ..trace import Op
 
 __all__ = ["FunctionForward", "Stack", "draft_op"]
 

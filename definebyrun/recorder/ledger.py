@@ -15,8 +15,8 @@ from weakref import ref
 
 import torch
 
+from ..trace import Edge, Grad, ModuleCall, Node, Op, Saved, Step, TensorVersion, Trace
 from ..trace.frozen import sealed
-from ..trace.model import Edge, Grad, ModuleCall, Node, Op, Saved, Step, TensorVersion, Trace
 from ..trace.value import Value
 from .drafts import FunctionForward, draft_op
 from .engine import running_node

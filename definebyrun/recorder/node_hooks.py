@@ -13,7 +13,7 @@ from weakref import ref
 
 import torch
 
-from ..trace.model import Step
+from ..trace import Step
 from ..trace.value import Value
 from .drafts import Stack
 from .ledger import Ledger

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from ..trace.model import Op
+from ..trace import Op
 from .call_site import CALL_SITE_NAME
 from .torch_calls import version_of
 from .user_frames import is_library

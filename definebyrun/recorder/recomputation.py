@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ..trace.model import Node, Step
+from ..trace import Node, Step
 
 __all__ = ["Recomputations"]
 

@@ -21,7 +21,7 @@ from torch.optim.optimizer import (
 )
 from torch.overrides import TorchFunctionMode
 
-from ..trace.model import ModuleCall, Op, Trace
+from ..trace import ModuleCall, Op, Trace
 from .call_site import CallSites
 from .custom_functions import CustomFunctions
 from .drafts import Stack, draft_op

@@ -13,7 +13,7 @@ import textwrap
 from functools import lru_cache
 from types import CodeType, FrameType
 
-from ..trace.model import Source
+from ..trace import Source
 
 __all__ = ["Sources"]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ..trace.model import Edge, Node, TensorVersion, Trace
+from ..trace import Edge, Node, TensorVersion, Trace
 from .names import Names
 from .snapshot import snapshot
 from .user_frames import user_frames

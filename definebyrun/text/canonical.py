@@ -6,7 +6,7 @@ operation, node, edge and gradient that a drawing shows, and nothing of its geom
 
 from __future__ import annotations
 
-from ..trace.model import Edge, Node, Op, Step, TensorVersion, Trace
+from ..trace import Edge, Node, Op, Step, TensorVersion, Trace
 from .format import format_bytes, format_value
 from .labels import (
     is_gradient_sum,

@@ -11,8 +11,8 @@ from collections import Counter
 from ..comparison.sequences import longest_common_subsequence, side_by_side
 from ..comparison.split import halves
 from ..comparison.word_diff import split_words, word_diff
+from ..trace import Trace
 from ..trace.memory import kept_after_steps
-from ..trace.model import Trace
 from . import canonical as text
 from . import sentences as words
 from . import table

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import prod
 
-from ..trace.model import Edge, Node, Op, Step, Trace
+from ..trace import Edge, Node, Op, Step, Trace
 from ..trace.value import Value
 from .format import SENTENCE_CHARS, format_value
 from .labels import short_node_name, tensor_label

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..trace.model import Node, Op, Trace
+from ..trace import Node, Op, Trace
 
 __all__ = [
     "is_gradient_sum",

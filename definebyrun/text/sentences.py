@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from itertools import takewhile
 
-from ..trace.model import Edge, Node, Op, Step, Trace
+from ..trace import Edge, Node, Op, Step, Trace
 from ..trace.value import Value, sum_values
 from .derivatives import passed_on
 from .format import SENTENCE_CHARS, adds_up, format_bytes, format_value

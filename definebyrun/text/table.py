@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from html import escape
 
-from ..trace.model import Node, Trace
+from ..trace import Node, Trace
 from .canonical import grad_text
 from .format import format_bytes, format_value
 from .labels import op_call, op_step, read_label, short_node_name, tensor_label

@@ -11,7 +11,7 @@ keep is not read.
 
 from __future__ import annotations
 
-from .model import Trace, cached
+from .trace import Trace, cached
 
 __all__ = ["freed_at", "kept_after_steps"]
 

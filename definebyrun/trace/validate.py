@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .model import Trace
+    from .trace import Trace
 
 __all__ = ["validate"]
 

@@ -16,7 +16,7 @@ import numpy as np
 from definebyrun.recorder.source import Sources
 from definebyrun.recorder.walk import NodeIndex
 from definebyrun.tape import Tape
-from definebyrun.trace.model import Edge, Node, Op, Saved, Step, TensorVersion, Trace
+from definebyrun.trace import Edge, Node, Op, Saved, Step, TensorVersion, Trace
 from definebyrun.trace.value import Value
 
 __all__ = ["Recording"]

@@ -26,7 +26,7 @@ from definebyrun.comparison.sequences import longest_common_subsequence
 from definebyrun.comparison.split import apart
 from definebyrun.comparison.word_diff import word_diff
 from definebyrun.text.compared import bytes_in_words, bytes_kept, legend, sentences
-from definebyrun.trace.model import Trace
+from definebyrun.trace import Trace
 from tests.package.test_recorder import EVERYDAY, OPS, labels
 from tests.work import calls
 

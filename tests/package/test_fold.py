@@ -26,8 +26,8 @@ from definebyrun.fold.folding import fit, fold
 from definebyrun.fold.modules import call_depths
 from definebyrun.text.canonical import canonical_text
 from definebyrun.text.sentences import sentence
+from definebyrun.trace import Trace
 from definebyrun.trace.memory import kept_after_steps
-from definebyrun.trace.model import Trace
 from tests.work import calls
 
 ROOT = Path(__file__).parents[2]

@@ -21,8 +21,8 @@ from definebyrun.comparison.join import join
 from definebyrun.comparison.split import apart
 from definebyrun.fold.folding import fold
 from definebyrun.memory_plot import MemoryCurve, memory_svg
+from definebyrun.trace import Step, Trace
 from definebyrun.trace.memory import freed_at
-from definebyrun.trace.model import Step, Trace
 
 ROOT = Path(__file__).parents[2]
 
@@ -98,8 +98,8 @@ def test_checkpointing_keeps_less_and_no_grad_nothing() -> None:
 
 def test_counting_takes_time_in_proportion_to_the_steps() -> None:
     """Every step used to add up all storages again: 20,000 steps took minutes."""
+    from definebyrun.trace import Node, Op, Saved, Step, Trace
     from definebyrun.trace.memory import kept_after_steps
-    from definebyrun.trace.model import Node, Op, Saved, Step, Trace
 
     many = 20_000
     trace = Trace(

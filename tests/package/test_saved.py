@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import definebyrun as dbr
-from definebyrun.trace.model import Trace
+from definebyrun.trace import Trace
 from tests.package.test_recorder import EVERYDAY, OPS
 
 
