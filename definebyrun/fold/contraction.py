@@ -64,10 +64,10 @@ class Contraction(EdgeGroups):
             self.new_node[bundle.target],
             bundle.input_nr,
             bundle.shown.slot,
-            grad,
-            bundle.times,
-            bundle.again,
-            bundle.shown.summed or bundle.index in self._sums,
+            grad=grad,
+            times=bundle.times,
+            again=bundle.again,
+            summed=bundle.shown.summed or bundle.index in self._sums,
         )
 
     # ---- steps ----

@@ -33,8 +33,11 @@ def fold(
     >>> from definebyrun.trace.value import Value
     >>> one = Value((), "int64")
     >>> tensors = [TensorVersion(0, "y", "constant", one)]
-    >>> tensors += [TensorVersion(i + 1, "y", "result", one, i) for i in range(5)]
-    >>> ops = [Op(i, "mul", 3, "y = y * 2", "", (i,), (i + 1,), args=(i, "2")) for i in range(5)]
+    >>> tensors += [TensorVersion(i + 1, "y", "result", one, op=i) for i in range(5)]
+    >>> ops = [
+    ...     Op(i, "mul", line=3, code="y = y * 2", scope="", inputs=(i,), outputs=(i + 1,), args=(i, "2"))
+    ...     for i in range(5)
+    ... ]
     >>> steps = [Step(i, "forward", op=i) for i in range(5)]
     >>> folded = fold(Trace(tuple(tensors), tuple(ops), steps=tuple(steps)), repeats=True)
     >>> [(op.name, op.times) for op in folded.ops], len(folded.steps)

@@ -64,9 +64,24 @@ def _as_operations(trace: Trace) -> Trace:
             made[index, nr] = len(tensors)
             given.append(len(tensors))
             name = f"{index}.{nr}"
-            tensors.append(TensorVersion(len(tensors), name, "result", NOTHING, number, index, nr))
+            tensors.append(
+                TensorVersion(
+                    len(tensors), name, "result", NOTHING, op=number, node=index, output_nr=nr
+                )
+            )
         name = trace.nodes[index].name
-        ops.append(Op(number, name, None, "", "", inputs, tuple(given), args=inputs))
+        ops.append(
+            Op(
+                number,
+                name,
+                line=None,
+                code="",
+                scope="",
+                inputs=inputs,
+                outputs=tuple(given),
+                args=inputs,
+            )
+        )
     leaf_of = {t.node: t.index for t in tensors if t.kind != "result"}
     return replace(
         trace,

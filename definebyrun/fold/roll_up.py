@@ -27,7 +27,7 @@ def roll_up(trace: Trace, runs: list[Repetition]) -> Trace:
         number = len(blocks)
         ends = (run.start, run.start + run.period * run.times - 1)
         call = common_call(trace, *(trace.ops[i].call for i in ends))
-        blocks.append(Block(number, run.times, run.label, call=call))
+        blocks.append(Block(number, run.times, label=run.label, call=call))
         for at in range(run.start, run.start + run.period * run.times):
             block = trace.ops[at].block
             if block is not None:

@@ -19,7 +19,17 @@ def draft_op(
 
     It holds tuples of numbers, not lists: the garbage collector lets go of them, and goes through what it keeps often.
     """
-    return Op.draft(-1, name, None, "", "", inputs, (), stack=stack, args=args)
+    return Op.draft(
+        -1,
+        name,
+        line=None,
+        code="",
+        scope="",
+        inputs=inputs,
+        outputs=(),
+        stack=stack,
+        args=args,
+    )
 
 
 @dataclass(slots=True)

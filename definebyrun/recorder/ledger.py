@@ -288,7 +288,17 @@ class Ledger:
             self._let_go(storage)
         self._objects.append(held)
         self._versions.append(
-            TensorVersion.draft(index, None, kind, value, op, node, output_nr, origin, since)
+            TensorVersion.draft(
+                index,
+                None,
+                kind,
+                value,
+                op=op,
+                node=node,
+                output_nr=output_nr,
+                origin=origin,
+                since=since,
+            )
         )
         self._current[key], self._counter[key] = index, version_of(tensor)
         self._stale.discard(key)
@@ -374,7 +384,7 @@ class Ledger:
             number, name = self.graph.index[node], node.name()
             leaf = node.variable if name == ACCUMULATE else None
             maker = None if leaf is not None or self._older(node) else op
-            self.nodes.append(Node.draft(number, name, maker))
+            self.nodes.append(Node.draft(number, name, op=maker))
             self.watch(node, number, leaf)
             if maker is not None:  # of older nodes it is not read: a learner's hooks may be there
                 self._unread.append((number, node))
@@ -539,7 +549,7 @@ class Ledger:
             tensors=sealed(self._versions, TensorVersion),
             ops=sealed(self.ops, Op),
             nodes=sealed(self.nodes, Node),
-            edges=tuple([Edge(i, *e, grads.get(i)) for i, e in enumerate(self.graph.edges)]),
+            edges=tuple([Edge(i, *e, grad=grads.get(i)) for i, e in enumerate(self.graph.edges)]),
             steps=sealed(self.steps, Step),
             sources=tuple(sources.pieces),
             grads=tuple(self.grads),

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ..trace import Edge, Node, TensorVersion, Trace
+from ..trace import Edge, Node, TensorKind, TensorVersion, Trace
 from .names import Names
 from .snapshot import snapshot
 from .user_frames import user_frames
@@ -65,12 +65,12 @@ def leaf_of_node(node: Any) -> torch.Tensor | None:
     return node.variable if node.name() == ACCUMULATE else None
 
 
-def tensor_kind(tensor: torch.Tensor) -> str:
-    """`parameter`, `leaf`, `constant` or `result`, as `trace.Tensor.kind` means them."""
+def tensor_kind(tensor: torch.Tensor) -> TensorKind:
+    """`parameter`, `leaf`, `constant` or `result`, as `TensorVersion.kind` means them."""
     return "result" if tensor.requires_grad and not is_leaf(tensor) else leaf_kind(tensor)
 
 
-def leaf_kind(tensor: torch.Tensor) -> str:
+def leaf_kind(tensor: torch.Tensor) -> TensorKind:
     """The same of a tensor that is known to be a leaf."""
     if type(tensor) is not torch.Tensor and isinstance(tensor, torch.nn.Parameter):
         return "parameter" if tensor.requires_grad else "constant"
@@ -136,9 +136,7 @@ def walk(tensor: torch.Tensor) -> Trace:
         if leaf is not None:
             index, number = len(tensors), graph.index[node]
             tensors.append(
-                TensorVersion(
-                    index, names.of(leaf), tensor_kind(leaf), snapshot(leaf), None, number
-                )
+                TensorVersion(index, names.of(leaf), tensor_kind(leaf), snapshot(leaf), node=number)
             )
             nodes.append(Node(number, node.name(), leaf=index))
         else:
@@ -150,7 +148,12 @@ def walk(tensor: torch.Tensor) -> Trace:
             index, name = len(tensors), names.of(result) or None
             tensors.append(
                 TensorVersion(
-                    index, name, "result", snapshot(result), None, graph.index[edge[0]], edge[1]
+                    index,
+                    name,
+                    "result",
+                    snapshot(result),
+                    node=graph.index[edge[0]],
+                    output_nr=edge[1],
                 )
             )
     root = next(t.index for t in tensors if (t.node, t.output_nr) == (0, start[1]))

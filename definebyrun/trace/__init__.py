@@ -5,28 +5,38 @@ The records (`records.py`) and the `Trace` that lists them (`trace.py`) are impo
 
 from .records import (
     Block,
+    During,
     Edge,
     Grad,
     ModuleCall,
     Node,
     Op,
+    Phase,
     Saved,
+    Side,
     Source,
+    Stack,
     Step,
+    TensorKind,
     TensorVersion,
 )
 from .trace import Trace, cached
 
 __all__ = [
     "Block",
+    "During",
     "Edge",
     "Grad",
     "ModuleCall",
     "Node",
     "Op",
+    "Phase",
     "Saved",
+    "Side",
     "Source",
+    "Stack",
     "Step",
+    "TensorKind",
     "TensorVersion",
     "Trace",
     "cached",

@@ -1,41 +1,72 @@
-"""The parts of a recorded run: frozen records, free of torch, that refer to each other by index."""
+"""The parts of a recorded run: frozen records, free of torch, that refer to each other by index.
+
+Which field is an index into which list is said once, in `references.py`; a saved trace is checked by it, and
+comparing and folding renumber by it.
+
+Folding, comparing and recording a backward pass add a few fields to several records, the same everywhere:
+
+- Folding (`fold/`): a record stands for `times` of its kind, one in each repetition of a rolled-up block; `block` is
+  that block. An operation or node of a folded module also `holds` several, so it stands for `holds * times`.
+- Comparing (`comparison/`): `side` says which run the record belongs to, "A" or "B", and is empty for what both runs
+  did; `other` is then the same record as B has it, where that differs from A's.
+- Recorded backward passes (`create_graph=True`): `generation` is 1 for what the forward made, and for what a pass made
+  one more than the highest of the nodes that ran in it; `pass_nr` is the number of that pass, as in `Step.pass_nr`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import KW_ONLY, field
+from typing import Literal
 
-from .frozen import frozen
+from .frozen import Record, frozen
 from .value import Value
 
 __all__ = [
     "Block",
+    "During",
     "Edge",
     "Grad",
     "ModuleCall",
     "Node",
     "Op",
+    "Phase",
     "Saved",
+    "Side",
     "Source",
+    "Stack",
     "Step",
+    "TensorKind",
     "TensorVersion",
 ]
 
+TensorKind = Literal["parameter", "leaf", "constant", "result"]
+"""A leaf that is an `nn.Parameter`, any other leaf, a tensor that asks for no gradient, what an operation computed."""
+Phase = Literal["forward", "backward"]
+"""What ran in a step: an operation, or a backward node."""
+During = Literal["", "backward", "recompute"]
+"""Where an operation ran: forward, in a hook or a custom backward, in the recomputation of a checkpoint."""
+Side = Literal["", "A", "B"]
+"""The run of a comparison that a record belongs to; empty for both, and outside comparisons."""
+Stack = tuple[tuple[int, int], ...]
+"""Lines of the learner's code, innermost first, as (index into `Trace.sources`, line)."""
+
 
 @frozen
-class TensorVersion:
-    """One version of one tensor: an in-place change makes a new `Tensor` of the same name.
+class TensorVersion(Record):
+    """One version of one tensor: an in-place change makes a new `TensorVersion` of the same name.
 
-    `kind` is `parameter`, `leaf` (asks for a gradient), `constant` (asks for none) or `result`. `op` is the
-    operation that made it (None: it was there before), `node` its `grad_fn`, or for a leaf its `AccumulateGrad`;
-    `output_nr` says which output of that node it is. `origin` is the first version of a leaf changed in place.
-    `since` counts the steps before it was there, for a leaf's `.grad` that the run reads.
-    `block` is the repeated block that a leaf is made anew for, of which it then stands for all `times`.
+    `op` is the operation that made it (None: it was there before), `node` its `grad_fn`, or for a leaf its
+    `AccumulateGrad`; `output_nr` says which output of that node it is. `origin` is the first version of a leaf that
+    was changed in place. `since` counts the steps before it was there, for a leaf's `.grad` that the run reads.
+
+    Folding: `block` is the rolled-up block that a leaf is made anew in, of which it then stands for all `times`.
     """
 
     index: int
     name: str | None
-    kind: str
+    kind: TensorKind
     value: Value
+    _: KW_ONLY
     op: int | None = None
     node: int | None = None
     output_nr: int = 0
@@ -43,7 +74,7 @@ class TensorVersion:
     since: int = 0
     times: int = 1
     block: int | None = None
-    side: str = ""
+    side: Side = ""
     other: TensorVersion | None = None
 
     @property
@@ -53,25 +84,26 @@ class TensorVersion:
 
 
 @frozen
-class Op:
-    """One forward operation. `line` and `code` are the source line that ran it, `scope` the module path.
+class Op(Record):
+    """One forward operation: a call of a torch function, or what was found of one.
 
-    `inputs` and `outputs` are indices into `Trace.tensors`; `stack` the lines of the learner's code that led
-    here, innermost first, as (index into `Trace.sources`, line). `args` is the call as written: indices for
-    tensors, text for everything else. An `opaque` operation was not seen, only found; a `factory` makes a leaf.
-    `during` is `backward` for an operation of a hook or a custom backward, `recompute` for one of a checkpoint that
-    is computed again, and empty otherwise; `within` is the node that was running then.
-    `call` is the innermost module call that it ran in, an index into `Trace.calls`.
-    `generation` is 2 or more, and `pass_nr` the number of the backward pass, when a pass that is recorded itself
-    (`create_graph=True`) ran the operation; see `Node`.
+    What ran: `inputs` and `outputs` are tensors; `args` is the call as written, indices for tensors and text for
+    everything else. `inplace` says that it changed an input, `factory` that it made a leaf; an `opaque` operation was
+    not seen, only found by its result.
 
-    In a folded trace an operation stands for `holds` operations that ran `times` times: `holds * times` in all.
-    `module` is then the class of the module that it is, `parameters` how many leaves with a gradient lie in it
-    each time; `block` the repeated block that it is shown in.
+    Where: `line` and `code` are the source line that ran it, `stack` the lines that led there, `scope` the path of the
+    module, `call` the innermost module call, an index into `Trace.calls`.
+
+    In a backward pass: `during` says that a hook, a custom backward or a recomputation ran it, and `within` is the node
+    that was running then. `generation` and `pass_nr` are of a pass that is recorded itself.
+
+    Folding: it stands for `holds * times` operations. `module` is the class of the module that was folded into it,
+    `parameters` how many leaves with a gradient lie in that module each time.
     """
 
     index: int
     name: str
+    _: KW_ONLY
     line: int | None
     code: str
     scope: str
@@ -81,25 +113,25 @@ class Op:
     grad_enabled: bool = True
     opaque: bool = False
     factory: bool = False
-    stack: tuple[tuple[int, int], ...] = ()
+    stack: Stack = ()
     args: tuple[int | str, ...] = ()
     within: int | None = None
-    during: str = ""
+    during: During = ""
     call: int | None = None
     holds: int = 1
     times: int = 1
     module: str = ""
     parameters: int = 0
     block: int | None = None
-    side: str = ""
+    side: Side = ""
     other: Op | None = None
     generation: int = 1
     pass_nr: int | None = field(default=None, metadata={"key": "run"})
 
 
 @frozen
-class Saved:
-    """A tensor that a node keeps for its backward: its attribute name, its storage and that storage's bytes.
+class Saved(Record):
+    """A tensor that a node saved for its backward: its attribute name, its storage and that storage's bytes.
 
     `tensor` is its index in `Trace.tensors` when the run has seen it, `storage` an ordinal that two saved
     tensors share when they share memory.
@@ -112,30 +144,31 @@ class Saved:
 
 
 @frozen
-class Node:
+class Node(Record):
     """One backward function, `name` as PyTorch's `grad_fn.name()` gives it.
 
-    `op` is the operation that made it (None: an `AccumulateGrad`, or older than the recording), `order` its
-    place in the last backward run that reached it (None: not reached), `grad` what arrived at its first output
-    in that run, `leaf` the tensor that an `AccumulateGrad` fills.
+    What it is: `op` is the operation that made it (None: an `AccumulateGrad`, or older than the recording), `leaf` the
+    tensor that an `AccumulateGrad` fills, `saved` what it keeps for its backward.
 
-    `generation` is 1 for a node that the forward made. A backward pass with `create_graph=True` makes nodes too: theirs
-    is one more than the highest of the nodes that ran in that pass, `pass_nr` is that pass (as in `Step.pass_nr`), and
-    `within` the node that was running; None where gradients met, which PyTorch adds between two nodes. No call in
-    Python made these nodes, but for those of operations that have a `generation` themselves. `made` is the step that
-    made them, and `value` the tensor that hangs from them: its numbers where it was at hand, else its shape. `op` is
-    then the call of `grad` that ran the pass, None for `backward`.
+    What the backward did: `order` is its place in the last pass that reached it (None: not reached), `grad` what
+    arrived at its first output in that pass.
 
-    `until` is of a node that a checkpoint's recomputation made: the step that ran the node for which that was, after
-    which nothing of what it saved is kept.
+    Made by a recorded backward pass: `pass_nr` is that pass, `within` the node that was running, and None where
+    gradients met, which PyTorch adds between two nodes. No call in Python made these nodes, but for those of operations
+    that have a `generation` themselves. `made` is the step that made them, and `value` the tensor that hangs from them:
+    its numbers where they were at hand, else its shape. `op` is then the call of `grad` that ran the pass, None for
+    `backward`.
 
-    In a folded trace it stands for `holds * times` nodes (those of leaves not counted) and for `edges` edges
-    between them; `saved` is then what all of them keep, each storage once; `block` the repeated block
-    of a node that has no operation.
+    Made by a checkpoint's recomputation: `until` is the step that ran the node that it was recomputed for, after which
+    nothing of what it saved is kept.
+
+    Folding: it stands for `holds * times` nodes (those of leaves not counted) and for `edges` edges between them;
+    `saved` is then what all of them keep, each storage once; `block` is that of a node that has no operation.
     """
 
     index: int
     name: str
+    _: KW_ONLY
     op: int | None = None
     order: int | None = None
     grad: Value | None = None
@@ -144,7 +177,7 @@ class Node:
     holds: int = 1
     times: int = 1
     edges: int = 0
-    side: str = ""
+    side: Side = ""
     other: Node | None = None
     generation: int = 1
     pass_nr: int | None = field(default=None, metadata={"key": "run"})
@@ -156,14 +189,14 @@ class Node:
 
 
 @frozen
-class Edge:
+class Edge(Record):
     """One entry of `source`'s `next_functions`: gradients flow from `source` to input `input_nr` of `target`.
 
-    `slot` is the entry's place in `next_functions`, `grad` what flowed in the last backward run, if any did.
+    `slot` is the entry's position in `next_functions`, `grad` what flowed in the last backward pass, if any did.
 
-    In a folded trace it stands for `times` edges of a repeated block; `grad` is the sum of theirs where `summed` says
-    so, else that of the repetition shown. `again` marks an edge whose gradient arrives at another repetition than the
-    one that is shown: it is no part of the gradient that is shown there.
+    Folding: it stands for `times` edges of a rolled-up block; `grad` is the sum of theirs where `summed` says so, else
+    that of the repetition shown. `again` marks an edge whose gradient arrives at another repetition than the one that
+    is shown: it is no part of the gradient that is shown there.
     """
 
     index: int
@@ -171,44 +204,46 @@ class Edge:
     target: int
     input_nr: int
     slot: int
+    _: KW_ONLY
     grad: Value | None = None
     times: int = 1
     again: bool = False
     summed: bool = False
-    side: str = ""
+    side: Side = ""
     other: Edge | None = None
 
 
 @frozen
-class Step:
-    """One thing that happened: an operation ran (`forward`) or a node ran (`backward`).
+class Step(Record):
+    """One thing that happened: the operation `op` ran (`forward`), or the node `node` ran (`backward`).
 
     Backward only: `received` holds what arrived at each output of the node (its `grad_outputs`), `passed` pairs of
     edge index and gradient, `before` and `after` a leaf's `.grad` around its accumulation, `pass_nr` the number of the
     backward pass, `freed` whether the node let go of its saved tensors.
 
-    `kept` is what the graph kept alive after it, in bytes, in a folded trace, from which it cannot be counted.
+    Folding: `kept` is what the graph kept alive after it, in bytes, which cannot be counted from a folded trace.
     """
 
     index: int
-    phase: str
+    phase: Phase
+    _: KW_ONLY
     op: int | None = None
     node: int | None = None
-    stack: tuple[tuple[int, int], ...] = ()
+    stack: Stack = ()
     received: tuple[Value | None, ...] = ()
     passed: tuple[tuple[int, Value], ...] = ()
     before: Value | None = None
     after: Value | None = None
     pass_nr: int = field(default=0, metadata={"key": "run"})
     freed: bool = False
-    side: str = ""
+    side: Side = ""
     other: Step | None = None
     kept: int | None = None
 
 
 @frozen
-class ModuleCall:
-    """One call of a module: its path and class, and the call inside which it was made."""
+class ModuleCall(Record):
+    """One call of a module: its path and class, and the call inside which it was made, which has a lower index."""
 
     index: int
     path: str
@@ -217,7 +252,7 @@ class ModuleCall:
 
 
 @frozen
-class Block:
+class Block(Record):
     """Operations that ran `times` times in a row (within each time of `outer`) and are shown once.
 
     Values are those of the last time; gradients those of the last time that one arrived. `label` names the modules
@@ -226,15 +261,16 @@ class Block:
 
     index: int
     times: int
+    _: KW_ONLY
     label: str = ""
     outer: int | None = None
     call: int | None = None
-    side: str = ""
+    side: Side = ""
     other: Block | None = None
 
 
 @frozen
-class Grad:
+class Grad(Record):
     """What a leaf's `.grad` held from a step on, when something else than its node put it there.
 
     `tensor` is the leaf (its first version), `since` the first step, counted from 1, that came after: 0 for what was
@@ -244,12 +280,15 @@ class Grad:
     tensor: int
     since: int
     value: Value | None = None
-    side: str = ""
+    side: Side = ""
 
 
 @frozen
-class Source:
-    """A piece of the learner's code: the body of the recorded block, or a function that it called."""
+class Source(Record):
+    """A piece of the learner's code: the body of the recorded block, or a function that it called.
+
+    `first` is the number of its first line.
+    """
 
     title: str
     first: int

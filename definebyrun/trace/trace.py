@@ -14,15 +14,18 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from . import serialize
+from .consistency import check_consistency
 from .records import Block, Edge, Grad, ModuleCall, Node, Op, Source, Step, TensorVersion
-from .validate import validate
+from .references import LISTS
+from .validate import damaged, validate
 from .value import Value
 
 __all__ = ["Trace", "cached"]
 
+T = TypeVar("T")
 FORMAT, VERSION = "definebyrun trace", 3
 """What a saved trace calls itself; the version goes up when older readers would misread a file."""
 
@@ -192,13 +195,21 @@ class Trace:
         True
         """
         trace = serialize.load(FORMAT, VERSION, cls, text)
-        validate(trace)
+        lists = {name: getattr(trace, name) for name in LISTS}
+        validate(lists, trace.sides)
+        if trace.root is not None and not 0 <= trace.root < len(trace.tensors):
+            raise damaged(f"root speaks of tensors[{trace.root}], which it does not hold")
+        check_consistency(lists, trace.sides)
         return trace
 
 
-def cached(trace: Trace, work: Callable[[Trace], Any]) -> Any:
-    """What `work` makes of a trace, worked out once and kept beside it: a trace never changes."""
-    kept = trace.__dict__.setdefault("_beside", {})
-    if work not in kept:
-        kept[work] = work(trace)
-    return kept[work]
+def cached(trace: Trace, work: Callable[[Trace], T]) -> T:
+    """What `work` makes of a trace, worked out once and kept beside it: a trace never changes.
+
+    `work` is a function or a class at the top of a module: it is the key, so a lambda would be a new one every time.
+    """
+    results: dict[Callable[[Trace], Any], Any] = trace.__dict__.setdefault("_cached", {})
+    if work not in results:
+        results[work] = work(trace)
+    result: T = results[work]
+    return result

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
-from .frozen import frozen
+from .frozen import Record, frozen
 
-try:
-    import numpy
-except ImportError:  # PyTorch can do without, and so can this package
-    numpy = None  # type: ignore[assignment]
+numpy: Any = None
+with suppress(ImportError):  # PyTorch can do without, and so can this package
+    numpy = import_module("numpy")
 
 __all__ = ["Number", "Numbers", "Value", "numpy_bounds", "sum_values"]
 
@@ -95,7 +96,7 @@ def _bounds(numbers: Sequence[Any]) -> tuple[float, float]:
 
 
 @frozen
-class Value:
+class Value(Record):
     """A tensor's content at one moment: all of it when it is small, its range when it is large.
 
     `data` is the content in row-major order, or None beyond `snapshot.KEEP` elements; `low` and `high` are then

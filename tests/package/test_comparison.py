@@ -23,7 +23,7 @@ import definebyrun as dbr
 from definebyrun.cards.build import count_cards
 from definebyrun.cards.compared import build_cards
 from definebyrun.comparison.sequences import longest_common_subsequence
-from definebyrun.comparison.split import apart
+from definebyrun.comparison.split import half
 from definebyrun.comparison.word_diff import word_diff
 from definebyrun.text.compared import bytes_in_words, bytes_kept, legend, sentences
 from definebyrun.trace import Trace
@@ -111,8 +111,8 @@ def nothing_is_lost(a: dbr.Tape, b: dbr.Tape) -> dbr.Tape:
         assert sides[""] + sides["B"] == len(getattr(b, part))
         if part != "steps":
             assert [p.index for p in getattr(both, part)] == list(range(len(getattr(both, part))))
-    assert repr(without_numbers(apart(both.trace, "A").trace)) == repr(without_numbers(a.trace))
-    seen = apart(both.trace, "B").trace
+    assert repr(without_numbers(half(both.trace, "A").trace)) == repr(without_numbers(a.trace))
+    seen = half(both.trace, "B").trace
     assert graph_of(seen) == graph_of(b.trace)
     assert facts_of(seen) == facts_of(b.trace)
     steps = [step.index for step in both.steps]
@@ -825,7 +825,7 @@ def test_rolled_up_runs_are_told_apart_again_with_their_blocks() -> None:
     both = dbr.compare(one, two)
     assert [block.times for block in one.blocks] != [block.times for block in two.blocks]
     for side, run in (("A", one), ("B", two)):
-        seen = apart(both.trace, side).trace
+        seen = half(both.trace, side).trace
         assert [(b.times, b.outer) for b in seen.blocks] == [(b.times, b.outer) for b in run.blocks]
         assert [op.block for op in seen.ops] == [op.block for op in run.ops]
         assert [leaf.block for leaf in seen.leaves] == [leaf.block for leaf in run.leaves]

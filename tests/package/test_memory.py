@@ -103,8 +103,10 @@ def test_counting_takes_time_in_proportion_to_the_steps() -> None:
 
     many = 20_000
     trace = Trace(
-        ops=tuple(Op(i, "mul", None, "", "", (), ()) for i in range(many)),
-        nodes=tuple(Node(i, "MulBackward0", i, saved=(Saved("a", i, 4),)) for i in range(many)),
+        ops=tuple(
+            Op(i, "mul", line=None, code="", scope="", inputs=(), outputs=()) for i in range(many)
+        ),
+        nodes=tuple(Node(i, "MulBackward0", op=i, saved=(Saved("a", i, 4),)) for i in range(many)),
         steps=tuple(Step(i, "forward", op=i) for i in range(many))
         + tuple(Step(many + i, "backward", node=many - 1 - i, freed=True) for i in range(many)),
     )
