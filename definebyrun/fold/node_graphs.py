@@ -22,7 +22,9 @@ NOTHING = Value((), "")
 
 
 def roll_up_nodes(trace: Trace) -> Trace:
-    """The graph with its repetitions rolled up; itself when nothing repeats at least three times in a row."""
+    """The graph with its repetitions rolled up; itself when nothing repeats three times in a row, or when it was."""
+    if trace.blocks:
+        return trace
     rolled = _as_operations(trace)
     for alike in (False, True):
         while runs := find_repetitions(rolled, alike):

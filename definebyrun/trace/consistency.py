@@ -5,6 +5,7 @@ A comparison is two runs: each of them has to fit together by itself, and so has
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -17,14 +18,18 @@ Run = Mapping[str, Mapping[int, Any]]
 """By name of a list and index: the records of one run."""
 
 
-def check_consistency(lists: Lists, sides: tuple[str, ...]) -> None:
+def check_consistency(lists: Lists, root: int | None, sides: tuple[str, ...]) -> None:
     """Raises `ValueError` where records contradict each other."""
-    runs = [_run(lists, side) for side in ("A", "B")] if sides else []
+    runs = [_run(lists, side) for side in sides and ("A", "B")]
     for run in runs:
         _check_border(run)
     for run in (_run(lists, None), *runs):
         _check_nesting(run)
+        _check_leaves(run)
+        _check_ops(run)
         _check_steps(run)
+        if root is not None and root in run["tensors"]:
+            _check_drawn(run, root)
 
 
 def _run(lists: Lists, side: str | None) -> Run:
@@ -46,40 +51,111 @@ def _check_border(run: Run) -> None:
             for field, of, number in indices(record):
                 if of in run and number not in run[of]:
                     raise damaged(
-                        f"{name}[{i}].{field} speaks of {of}[{number}], which is not of its run"
+                        f"{name}[{i}].{field} speaks of {of}[{number}], which only the other run has"
                     )
 
 
 def _check_nesting(run: Run) -> None:
-    """Module calls and blocks lie within each other, a call inside one that began before."""
+    """A module call lies inside one that began before it; blocks lie within each other."""
     for i, call in run["calls"].items():
         if call.outer is not None and call.outer >= i:
             raise damaged(f"calls[{i}] cannot lie within calls[{call.outer}]")
-    ended: set[int] = set()
-    for i in run["blocks"]:
-        way: dict[int, None] = {}
+    blocks, known = run["blocks"], set[int]()
+    for i in blocks:
+        chain: dict[int, None] = {}
         block: int | None = i
-        while block is not None and block not in ended:
-            if block in way:
+        while block is not None and block not in known:
+            if block in chain:
                 raise damaged(f"blocks[{block}] lies within itself")
-            way[block] = None
-            block = run["blocks"][block].outer
-        ended.update(way)
+            chain[block] = None
+            block = blocks[block].outer
+        known.update(chain)
+
+
+def _check_leaves(run: Run) -> None:
+    """The versions of a leaf follow its first one, and a leaf and its `AccumulateGrad` name each other."""
+    tensors, nodes = run["tensors"], run["nodes"]
+    filled: set[tuple[int, int]] = set()  # a node, and the first version of the leaf that it fills
+    for i, tensor in tensors.items():
+        first = i if tensor.origin is None else tensor.origin
+        if first != i and (first > i or tensors[first].origin is not None):
+            raise damaged(f"tensors[{i}] cannot be a version of tensors[{first}]")
+        if "result" in (tensor.kind, tensors[first].kind) and first != i:
+            raise damaged(f"tensors[{i}] is a result, which has one version")
+        if tensor.node is not None and tensor.kind != "result":
+            filled.add((tensor.node, first))
+    leaves = {
+        (i, leaf if tensors[leaf].origin is None else tensors[leaf].origin)
+        for i, leaf in ((i, node.leaf) for i, node in nodes.items())
+        if leaf is not None
+    }
+    for node, leaf in filled ^ leaves:
+        raise damaged(f"tensors[{leaf}] is a leaf and nodes[{node}] its node, or neither")
+    for i, node in nodes.items():
+        if node.leaf is not None and (node.op, node.made) != (None, None):
+            raise damaged(f"nodes[{i}] is that of a leaf, which no operation makes")
+    for i, change in run["grads"].items():
+        if tensors[change.tensor].origin is not None or tensors[change.tensor].kind == "result":
+            raise damaged(f"grads[{i}] must speak of the first version of a leaf")
+
+
+def _check_ops(run: Run) -> None:
+    """An operation has results; its nodes are its own, or those of the pass that it ran; a factory has none."""
+    made: dict[int, set[bool]] = {}
+    for i, node in run["nodes"].items():
+        if node.op is not None:
+            made.setdefault(node.op, set()).add(node.made is not None)
+            if run["ops"][node.op].factory or len(made[node.op]) > 1:
+                raise damaged(f"nodes[{i}] cannot be made by ops[{node.op}]")
+    for i, op in run["ops"].items():
+        if not op.outputs or any(run["tensors"][output].op != i for output in op.outputs):
+            raise damaged(f"the outputs of ops[{i}] must be tensors that it made")
+    passes = {step.pass_nr for step in run["steps"].values() if step.phase == "backward"}
+    for name in ("ops", "nodes"):
+        for i, part in run[name].items():
+            recorded = part.pass_nr is not None
+            if recorded != (part.generation > 1) or (recorded and part.pass_nr not in passes):
+                raise damaged(f"{name}[{i}] is of a backward pass that did not run")
+            if name == "nodes" and part.made is not None and not recorded:
+                raise damaged(f"nodes[{i}] must say which backward pass made it")
 
 
 def _check_steps(run: Run) -> None:
-    """Each operation ran in one step, forward; all other steps ran a node."""
-    ran: set[int] = set()
+    """Each operation ran in one forward step, in order; in every other step a node ran and used its own edges."""
+    ran: list[int] = []
     for i, step in run["steps"].items():
-        forward = step.phase == "forward"
-        if (step.op is None) == forward or (step.node is None) != forward:
-            raise damaged(
-                f"steps[{i}] must have {'an op' if forward else 'a node'}, and nothing else"
-            )
-        if forward and step.op in ran:
-            raise damaged(f"ops[{step.op}] ran twice")
-        if forward:
-            ran.add(step.op)
-    for i in run["ops"]:
-        if i not in ran:
-            raise damaged(f"ops[{i}] ran in no step")
+        if step.phase == "forward":
+            if step.op is None or step.node is not None:
+                raise damaged(f"steps[{i}] must name the operation that ran, and no node")
+            if step.received or step.passed or step.before or step.after or step.freed:
+                raise damaged(f"steps[{i}] is forward and cannot pass gradients")
+            ran.append(step.op)
+        elif step.node is None or step.op is not None:
+            raise damaged(f"steps[{i}] must name the node that ran, and no operation")
+        for edge, _ in step.passed:
+            if run["edges"][edge].source != step.node:
+                raise damaged(f"steps[{i}] cannot pass a gradient along edges[{edge}]")
+    if ran != sorted(run["ops"]):
+        raise damaged("each operation must have run in one step, in the order of their numbers")
+
+
+def _check_drawn(run: Run, root: int) -> None:
+    """A graph of `draw` hangs from a tensor, has no operations, and no cycle but through an earlier repetition."""
+    if run["ops"] or run["steps"] or run["tensors"][root].node is None:
+        raise damaged(f"tensors[{root}] cannot be the root of a drawn graph")
+    targets: dict[int, list[int]] = {}
+    entering: Counter[int] = Counter()
+    for i, edge in run["edges"].items():
+        if edge.input_nr and run["nodes"][edge.target].leaf is not None:
+            raise damaged(f"edges[{i}] enters a leaf, which has one input")
+        if not edge.again:
+            targets.setdefault(edge.source, []).append(edge.target)
+            entering[edge.target] += 1
+    waiting = [i for i in run["nodes"] if not entering[i]]
+    for i in waiting:  # grows on the way
+        for target in targets.get(i, ()):
+            entering[target] -= 1
+            if not entering[target]:
+                waiting.append(target)
+    if len(waiting) < len(run["nodes"]):
+        raise damaged("its nodes form a cycle")

@@ -199,7 +199,7 @@ class Trace:
         validate(lists, trace.sides)
         if trace.root is not None and not 0 <= trace.root < len(trace.tensors):
             raise damaged(f"root speaks of tensors[{trace.root}], which it does not hold")
-        check_consistency(lists, trace.sides)
+        check_consistency(lists, trace.root, trace.sides)
         return trace
 
 

@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint, checkpoint_sequential
 import definebyrun as dbr
 from definebyrun.cards.build import build_cards
 from definebyrun.comparison.join import join
-from definebyrun.comparison.split import apart
+from definebyrun.comparison.split import half
 from definebyrun.fold.folding import fold
 from definebyrun.memory_plot import MemoryCurve, memory_svg
 from definebyrun.trace import Step, Trace
@@ -259,7 +259,7 @@ def test_what_was_computed_again_says_when_it_is_freed() -> None:
                 assert card.keeps[-1].text == "freed"
                 assert card.keeps[-1].since == after[card.node or 0] <= len(trace.steps)
     assert Trace.from_json(tape.json()) == whole
-    assert apart(join(whole, whole), "A").trace.nodes == whole.nodes
+    assert half(join(whole, whole), "A").trace.nodes == whole.nodes
 
 
 def test_a_second_backward_computes_again_and_frees_that_too() -> None:
