@@ -123,12 +123,12 @@ def _fold_call(
     for i in parameters:
         plan.node[i] = None
         if main is not None:
-            plan.home[i] = main
+            plan.absorbed_by[i] = main
     for i in (*inside, *gone):
         plan.tensor[i] = i if i in shown else None
     held = sum(op.parameters * op.times for op in members)
     held += sum(trace.nodes[i].times for i in parameters)
-    plan.ops[last] = altered(
+    plan.changed_ops[last] = altered(
         trace.ops[last],
         name=call.path or call.kind,
         line=stack[0][1] if stack else trace.ops[last].line,

@@ -52,7 +52,7 @@ def _roll_run(trace: Trace, plan: Plan, spans: LiveRanges, run: Repetition, numb
                 _stand_for(trace, plan, spans, one, all_of_them, number, time)
             for node, kept in zip(trace.nodes_of(op.index), nodes, strict=True):
                 plan.node[node] = kept
-                plan.place[node] = (number, time)
+                plan.repetition[node] = (number, time)
         for place in range(len(shown.inputs)):
             _roll_leaves(trace, plan, spans, run, number, [op.inputs[place] for op in same])
         args = tuple(
@@ -60,7 +60,7 @@ def _roll_run(trace: Trace, plan: Plan, spans: LiveRanges, run: Repetition, numb
             for i, arg in enumerate(shown.args)
         )
         outside = _entering(spans, run, shown, same)
-        plan.ops[at] = altered(
+        plan.changed_ops[at] = altered(
             shown,
             inputs=tuple(dict.fromkeys((*shown.inputs, *outside))),
             args=args,
@@ -93,7 +93,7 @@ def _roll_backward(trace: Trace, plan: Plan, run: Repetition) -> None:
     each = len(within[0])
     if all(len(runs) == each for runs in within[:-1]) and each <= len(within[-1]):
         for runs in within[:-1]:
-            plan.runs.update(zip(runs, within[-1], strict=False))
+            plan.passes.update(zip(runs, within[-1], strict=False))
 
 
 def _stand_for(
@@ -102,12 +102,12 @@ def _stand_for(
     """Let a tensor of the last repetition stand for one of an earlier one, with its node if it is a leaf."""
     plan.tensor[one] = shown
     if trace.tensors[one].kind != "result" and trace.tensors[shown].block is None:
-        plan.inside[shown] = number
+        plan.leaf_block[shown] = number
     nodes, kept = spans.nodes.get(one, []), spans.nodes.get(shown, [])
     if len(nodes) == len(kept):
         for a, b in zip(nodes, kept, strict=True):
             plan.node[a] = b
-            plan.place[a] = (number, time)
+            plan.repetition[a] = (number, time)
 
 
 def _roll_leaves(
