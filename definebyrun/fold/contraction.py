@@ -125,10 +125,8 @@ class _Contraction:
     @cached_property
     def _nodes_or_absorbers(self) -> Renumbering:
         """Nodes in new numbers, a leaf's that was folded away as the node that absorbed it."""
-        found = (self.plan.node_or_absorber(old) for old in range(len(self.plan.node)))
-        return {
-            old: None if stay is None else self.new_node[stay] for old, stay in enumerate(found)
-        }
+        absorbed = self.plan.absorbed_by.items()
+        return {**self.numbers["nodes"], **{old: self.new_node[into] for old, into in absorbed}}
 
     def _inputs(self, op: Op) -> tuple[tuple[int, ...], tuple[int | str, ...]]:
         """An operation's inputs and arguments in new numbers; tensors that have become one stand there once."""

@@ -84,7 +84,8 @@ def _by_representative(trace: Trace, plan: Plan) -> list[tuple[tuple[bool, int, 
         if step.op is not None:
             found.setdefault((False, plan.op[step.op], 0), []).append(step)
         elif step.node is not None:
-            node = plan.node_or_absorber(step.node)
+            node = plan.node[step.node]
+            node = plan.absorbed_by.get(step.node) if node is None else node
             if node is not None:
                 pass_nr = plan.passes.get(step.pass_nr, step.pass_nr)
                 found.setdefault((True, node, pass_nr), []).append(step)

@@ -39,11 +39,6 @@ class Plan:
             trace.blocks,
         )
 
-    def node_or_absorber(self, node: int) -> int | None:
-        """The representative of a node, or of the node that it was folded into."""
-        new = self.node[node]
-        return self.absorbed_by.get(node) if new is None else new
-
     def stays(self, op: int, trace: Trace) -> Op:
         """A representative as it is to be, in old numbers."""
         return self.changed_ops.get(op, trace.ops[op])

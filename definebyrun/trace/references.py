@@ -197,7 +197,7 @@ def renumbered(record: R, numbers: Mapping[str, Renumbering]) -> R:
                 changes[name] = tuple([renumbered(part, numbers) for part in found])
         elif field.of in numbers and found is not None and found != ():
             changes[name] = _moved(field, found, numbers[field.of])
-    return altered(record, **changes)
+    return altered(record, **changes) if changes else record
 
 
 _REFERENCES = {
