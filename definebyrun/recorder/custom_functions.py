@@ -17,6 +17,7 @@ import torch
 from torch.autograd.function import BackwardCFunction, Function
 
 from ..trace.model import ModuleCall
+from ._torch import forward_class, next_sequence_nr, sequence_nr
 from .drafts import FunctionForward, Stack
 from .ledger import Ledger
 from .torch_calls import tensors_in
@@ -66,23 +67,23 @@ class CustomFunctions:
         running: list[_Open] = []
         for frame, kind in self._forwards():
             given = _arguments(frame)
-            sequence_nr = torch.autograd._get_sequence_nr()
+            number = next_sequence_nr()
             has_context = kind.setup_context is NO_SETUP
             if has_context:
                 ctx = given.pop(0) if given else None
-                kind = getattr(type(ctx), "_forward_cls", kind)
+                kind = forward_class(ctx) or kind
                 if not isinstance(ctx, BackwardCFunction) or _code_of(kind) is not frame.f_code:
                     continue  # the learner's own code has called it
-                sequence_nr = ctx._sequence_nr()
+                number = sequence_nr(ctx)
             at = len(running)
             known = self._open[at] if at < len(self._open) else None
-            if known is not None and known.is_the_same(frame, sequence_nr, has_context):
+            if known is not None and known.is_the_same(frame, number, has_context):
                 call = known.call
             else:
                 outer = running[-1].call if running else None
                 outer = outer if module is None or (outer or -1) > module else module
                 call = self._enter(frame, kind, given, outer)
-            running.append(_Open(id(frame), sequence_nr, frame.f_lasti, call))
+            running.append(_Open(id(frame), number, frame.f_lasti, call))
         self._open = running
         if not running:
             return module

@@ -13,12 +13,16 @@ from threading import get_ident
 from types import FrameType
 from typing import Any
 
-import torch
-from torch.overrides import (
-    TorchFunctionMode,
-    _get_current_function_mode_stack,
-    _pop_mode,
-    _push_mode,
+from torch.overrides import TorchFunctionMode
+
+from ._torch import (
+    autograd_node_now,
+    engine_run_backward,
+    function_modes,
+    graph_task_id,
+    pop_function_mode,
+    push_function_mode,
+    replace_engine_run_backward,
 )
 
 __all__ = ["Engine", "running_node", "running_phase"]
@@ -40,50 +44,50 @@ class Engine:
 
     def on(self) -> None:
         """Begin."""
-        self._before = torch.autograd._engine_run_backward
-        torch.autograd._engine_run_backward = self._run  # type: ignore[assignment]
+        self._before = engine_run_backward()
+        replace_engine_run_backward(self._run)
 
     def off(self) -> None:
         """Put the engine back as it was, and let go of what this one led to: somebody may have kept it.
 
         So do the tables of `torch.overrides`, which hold the `torch.compile` that they find when they are made.
         """
-        torch.autograd._engine_run_backward = self._before  # type: ignore[assignment]
+        replace_engine_run_backward(self._before)
         self._mode, self._begin = None, _nothing
 
     def _run(self, *args: Any, **kwargs: Any) -> Any:
         assert self._before is not None
         self._begin()
         mode = self._mode
-        seen = mode is None or self.is_away or mode in _get_current_function_mode_stack()
+        seen = mode is None or self.is_away or mode in function_modes()
         if seen or get_ident() != self._thread:
             return self._before(*args, **kwargs)
         outer, self.creates = self.creates, len(args) > 3 and bool(args[3])
-        _push_mode(mode)
+        push_function_mode(mode)
         try:
             return self._before(*args, **kwargs)
         finally:
-            _pop_mode()
+            pop_function_mode()
             self.creates = outer
 
     @contextmanager
     def away(self) -> Iterator[None]:
         """A region in which the mode does not see what runs, in a pass or before it; modes above it stay on."""
         above = []
-        on = self._mode in _get_current_function_mode_stack()
-        while on and (top := _pop_mode()) is not self._mode:
+        on = self._mode in function_modes()
+        while on and (top := pop_function_mode()) is not self._mode:
             above.append(top)
         for other in reversed(above):
-            _push_mode(other)
+            push_function_mode(other)
         outer, self.is_away = self.is_away, True
         try:
             yield
         finally:
             self.is_away = outer
             for _ in above:
-                _pop_mode()
+                pop_function_mode()
             for each in (self._mode, *reversed(above)) if on else ():
-                _push_mode(each)
+                push_function_mode(each)
 
 
 def _nothing() -> None:
@@ -92,7 +96,7 @@ def _nothing() -> None:
 
 def running_node() -> Any:
     """The node whose backward is running in this thread, or None."""
-    return torch._C._current_autograd_node() if torch._C._current_graph_task_id() >= 0 else None
+    return autograd_node_now() if graph_task_id() >= 0 else None
 
 
 def running_phase() -> str:

@@ -18,6 +18,15 @@ import torch
 from ..trace.frozen import sealed
 from ..trace.model import Edge, Grad, ModuleCall, Node, Op, Saved, Step, TensorVersion, Trace
 from ..trace.value import Value
+from ._torch import (
+    address_of,
+    first_output_metadata,
+    is_view,
+    next_sequence_nr,
+    saved_tensor_hooks,
+    sequence_nr,
+    view_base,
+)
 from .drafts import FunctionForward, draft_op
 from .engine import running_node
 from .names import Names
@@ -92,7 +101,7 @@ class Ledger:
         self._held: list[Any] = []
         self._thread = get_ident()
         self._recomputed = Recomputations()
-        self._first = torch.autograd._get_sequence_nr()  # of the next node that this thread makes
+        self._first = next_sequence_nr()  # of the next node that this thread makes
 
     # ---- operations ----
 
@@ -107,7 +116,7 @@ class Ledger:
         edges = [gradient_edge(tensor) for tensor in results]
         self._discover(results, number, edges)
         if op.name in UNINITIALIZED:
-            self._unfilled.update(s._cdata for s in map(storage_of, results) if s is not None)
+            self._unfilled.update(address_of(s) for s in map(storage_of, results) if s is not None)
         pairs = zip(results, edges, strict=True)
         op.outputs = tuple([self._enter(tensor, number, edge) for tensor, edge in pairs])
         if self._touched:
@@ -133,12 +142,12 @@ class Ledger:
         storage = storage_of(tensor)
         if storage is None:
             return
-        self._unfilled.discard(storage._cdata)
-        sharing = self._sharing.get(storage._cdata, set())
+        self._unfilled.discard(address_of(storage))
+        sharing = self._sharing.get(address_of(storage), set())
         others = ({sharing} if isinstance(sharing, int) else sharing) - {id(tensor)}
         self._stale |= others
         self._touched += sorted(map(self._current.__getitem__, others))
-        owner = self._owners.get(storage._cdata)
+        owner = self._owners.get(address_of(storage))
         if owner is not None:
             self.note_grad(owner)
 
@@ -171,7 +180,7 @@ class Ledger:
             self._grad_now[self._first_of(known)] = value
             storage = None if grad is None else storage_of(grad)
             if storage is not None:
-                self._owners[storage._cdata] = leaf
+                self._owners[address_of(storage)] = leaf
 
     def held_grad(self, leaf: torch.Tensor) -> Value | None:
         """What a leaf is known to hold in its `.grad`."""
@@ -218,7 +227,7 @@ class Ledger:
     def _fill(self, tensor: torch.Tensor) -> None:
         storage = storage_of(tensor)
         if storage is not None:
-            self._unfilled.discard(storage._cdata)
+            self._unfilled.discard(address_of(storage))
 
     def _unchanged(self, known: int, tensor: torch.Tensor) -> bool:
         """Whether a tensor is still what it was when it was last seen: the same numbers, asking or not as then."""
@@ -276,7 +285,7 @@ class Ledger:
         if earlier is not None and kind != "result" and self._versions[earlier].kind != "result":
             origin = self._first_of(earlier)
         storage = storage_of(tensor)
-        memory = None if storage is None else storage._cdata
+        memory = None if storage is None else address_of(storage)
         value = shape_only(tensor) if memory in self._unfilled else snapshot(tensor)
         since = len(self.steps) if key in self._read_grads else 0
         held: Any = tensor
@@ -318,7 +327,7 @@ class Ledger:
 
     def _let_go(self, storage: Any) -> None:
         """Hold a storage no longer than the run does; what is known by its address goes with it."""
-        memory = storage._cdata
+        memory = address_of(storage)
         if memory not in self._memories:
             self._memories[memory] = ref(storage, partial(self._freed, memory))
 
@@ -345,7 +354,7 @@ class Ledger:
 
     def _older(self, node: Any) -> bool:
         """Whether a node was there before the recording; an `AccumulateGrad` never counts as older."""
-        return node._sequence_nr() < self._first
+        return sequence_nr(node) < self._first
 
     def _leaf_found(self, leaf: torch.Tensor, node: Any) -> int:
         """The number of a leaf's node that is new; nothing lies behind it."""
@@ -365,7 +374,7 @@ class Ledger:
         """Find the nodes that these tensors hang from by these edges; new ones belong to this operation."""
         roots = [edge[0] for edge in edges if edge is not None]
         for tensor in tensors:
-            base = tensor._base if tensor._is_view() else None
+            base = view_base(tensor) if is_view(tensor) else None
             edge = None if base is None or is_leaf(base) else gradient_edge(base)
             if edge is not None:
                 roots.append(edge[0])
@@ -397,14 +406,14 @@ class Ledger:
         if not self._unread:
             return
         unread, self._unread = self._unread, []
-        hooked = torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
+        hooked = saved_tensor_hooks(True) is not None
         for number, node in unread:
             found, checkpoint = kept_behind_hooks(node) if hooked else (saved_tensors(node), None)
             kept = []
             for name, tensor in found:
                 storage = storage_of(tensor)
                 if storage is not None:
-                    memory, nbytes = storage._cdata, storage.nbytes()
+                    memory, nbytes = address_of(storage), storage.nbytes()
                     ordinal = self._storages.get(memory)
                     if ordinal is None:
                         ordinal = self._storages[memory] = next(self._ordinals)
@@ -484,7 +493,7 @@ class Ledger:
             return
         self.unclaimed += [number for number, _ in found]
         self._unread = found
-        if torch._C._autograd._top_saved_tensors_default_hooks(True) is None:
+        if saved_tensor_hooks(True) is None:
             tensors = [*(t for _, node in found for _, t in saved_tensors(node)), *tensors]
         for tensor in tensors:
             edge = gradient_edge(tensor)
@@ -558,7 +567,7 @@ class Ledger:
 def _shape_of(node: Any) -> Value | None:
     """What hangs from a node, as far as the node knows it: PyTorch keeps the shape and dtype of its first output."""
     try:
-        about = node._input_metadata[0]
+        about = first_output_metadata(node)
         return Value(tuple(map(int, about.shape)), str(about.dtype).removeprefix("torch."))
     except (AttributeError, IndexError, TypeError, RuntimeError):  # nested tensors have no shape
         return None

@@ -15,6 +15,13 @@ import torch
 
 from ..trace.model import Step
 from ..trace.value import Value
+from ._torch import (
+    DisableTorchFunction,
+    graph_is_kept,
+    graph_task_id,
+    post_accumulate_hooks,
+    version_counter,
+)
 from .drafts import Stack
 from .ledger import Ledger
 from .snapshot import unseen_snapshot as snapshot
@@ -86,30 +93,30 @@ class NodeHooks:
         Of all others it is known that they hold nothing, or what code in the pass has put there.
         """
         leaves, self._leaves = self._leaves, []  # another thread may find more of them meanwhile
-        with torch._C.DisableTorchFunction():
+        with DisableTorchFunction():
             for node, number, leaf in leaves:
-                if leaf.grad is None and not leaf._post_accumulate_grad_hooks:
+                if leaf.grad is None and not post_accumulate_hooks(leaf):
                     self._leaves.append((node, number, leaf))
                     self.ledger.hold_grad(leaf, None, None)
                 else:
                     self._read_before(node, number, leaf)
 
     def _about_to_run(self, number: int, leaf: torch.Tensor | None, grad_outputs: Grads) -> None:
-        with torch._C.DisableTorchFunction():
-            received = self._received(number, grad_outputs, torch._C._current_graph_task_id())
+        with DisableTorchFunction():
+            received = self._received(number, grad_outputs, graph_task_id())
             self._before[number] = received, None if leaf is None else _maybe(leaf.grad)
 
     def _has_run(
         self, number: int, leaf: torch.Tensor | None, grad_inputs: Grads, grad_outputs: Grads
     ) -> None:
-        with torch._C.DisableTorchFunction():
+        with DisableTorchFunction():
             self._ran(number, leaf, grad_inputs, grad_outputs)
 
     def _ran(
         self, number: int, leaf: torch.Tensor | None, grad_inputs: Grads, grad_outputs: Grads
     ) -> None:
         """A node has run: note what arrived, what it passed on, and what that did to a leaf's `.grad`."""
-        ledger, task = self.ledger, torch._C._current_graph_task_id()
+        ledger, task = self.ledger, graph_task_id()
         here = self._passes.get(task) or self._begun(task)
         if torch.is_grad_enabled():  # in a pass it is on with `create_graph=True`
             self._see_made(number, leaf, grad_inputs, grad_outputs, here.number)
@@ -159,7 +166,7 @@ class NodeHooks:
 
     def _begun(self, task: int) -> _Pass:
         """A pass that has shown nothing of itself so far."""
-        keeps = torch._C._autograd._get_current_graph_task_keep_graph()
+        keeps = graph_is_kept()
         begun = self._passes[task] = _Pass(len(self._passes), self._where(), not keeps)
         return begun
 
@@ -170,7 +177,7 @@ class NodeHooks:
 
     def run_now(self) -> int:
         """The number of the backward run that is going on."""
-        task = torch._C._current_graph_task_id()
+        task = graph_task_id()
         return (self._passes.get(task) or self._begun(task)).number
 
     def _see_made(
@@ -218,7 +225,7 @@ def _is_same(grad: torch.Tensor, arrived: torch.Tensor) -> bool:
     """Whether two tensors of one shape are the same memory, into which nothing has been written yet."""
     try:
         in_order = grad.is_contiguous() and arrived.is_contiguous() and grad.dtype == arrived.dtype
-        return in_order and grad._version == 0 and grad.data_ptr() == arrived.data_ptr()
+        return in_order and version_counter(grad) == 0 and grad.data_ptr() == arrived.data_ptr()
     except RuntimeError:  # sparse and wrapped tensors
         return False
 

@@ -13,19 +13,20 @@ from functools import partial, wraps
 from typing import Any
 
 import torch
-from torch.overrides import (
-    TorchFunctionMode,
-    _get_current_function_mode_stack,
-    _pop_mode,
-    _push_mode,
-)
+from torch.overrides import TorchFunctionMode
 
+from ._torch import (
+    CAPTURING_CONTEXTS,
+    CAPTURING_MODULE,
+    compiler_is_loaded,
+    function_modes,
+    pop_function_mode,
+    push_function_mode,
+)
 from .engine import Engine
 
 __all__ = ["uncompiled", "unnoticed"]
 
-CAPTURING = ("_set_compilation_env", "suspend_functionalization")
-"""The contexts in which `torch.cond` and its like capture their branches, and the backward of these."""
 FAST = ("torch.nn.modules.activation", "torch.nn.modules.transformer")
 """Modules with a native fast path that PyTorch disables while any `TorchFunctionMode` is active."""
 
@@ -38,12 +39,11 @@ def uncompiled(engine: Engine) -> Iterator[None]:
     The compiler itself takes seconds to import: that is left to who first asks for it.
     """
     with ExitStack() as stack:
-        operators = torch._higher_order_ops.utils
-        for name in filter(partial(hasattr, operators), CAPTURING):  # older PyTorch lacks some
-            before = getattr(operators, name)
-            stack.callback(setattr, operators, name, before)
-            setattr(operators, name, partial(_captured, engine, before))
-        if "torch._dynamo" in sys.modules:
+        for name in filter(partial(hasattr, CAPTURING_MODULE), CAPTURING_CONTEXTS):
+            before = getattr(CAPTURING_MODULE, name)
+            stack.callback(setattr, CAPTURING_MODULE, name, before)
+            setattr(CAPTURING_MODULE, name, partial(_captured, engine, before))
+        if compiler_is_loaded():
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         else:
             stack.callback(setattr, torch, "compile", torch.compile)
@@ -72,13 +72,13 @@ def unnoticed(mode: TorchFunctionMode) -> Iterator[None]:
 def _has_torch_function(args: Any) -> bool:
     above = []
     if sys._getframe(1).f_globals.get("__name__") in FAST:
-        while (modes := _get_current_function_mode_stack()) and modes[-1] in _unnoticed:
-            above.append(_pop_mode())
+        while (modes := function_modes()) and modes[-1] in _unnoticed:
+            above.append(pop_function_mode())
     try:
         return _HAS_TORCH_FUNCTION(args)
     finally:
         for mode in reversed(above):
-            _push_mode(mode)
+            push_function_mode(mode)
 
 
 def _late(engine: Engine, compile: Callable[..., Any], stack: ExitStack) -> Callable[..., Any]:

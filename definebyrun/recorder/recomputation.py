@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from ..trace.model import Node, Step
+from ._torch import graph_task_id
 
 __all__ = ["Recomputations"]
 
@@ -34,7 +33,7 @@ class Recomputations:
         checkpoint = self._checkpoint.get(-1 if running is None else running)
         if running is None or checkpoint is None:
             return
-        run = (id(checkpoint), torch._C._current_graph_task_id())
+        run = (id(checkpoint), graph_task_id())
         place = self._done[run] = self._done.get(run, -1) + 1
         inside = self._inside[checkpoint]
         twin = inside[place] if place < len(inside) else running

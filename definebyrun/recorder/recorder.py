@@ -22,6 +22,7 @@ from torch.optim.optimizer import (
 from torch.overrides import TorchFunctionMode
 
 from ..trace.model import ModuleCall, Op, Trace
+from ._torch import DisableTorchFunction, frame_evaluation_callback
 from .call_site import CallSites
 from .custom_functions import CustomFunctions
 from .drafts import Stack, draft_op
@@ -71,7 +72,7 @@ class Recorder(TorchFunctionMode):
         self._callers = CallSites()
 
     def __enter__(self) -> Recorder:
-        if torch._C._dynamo.eval_frame.get_eval_frame_callback() is not None:
+        if frame_evaluation_callback() is not None:
             raise RuntimeError(
                 "record sees eager PyTorch: use it around a compiled function, not inside one"
             )
@@ -107,7 +108,7 @@ class Recorder(TorchFunctionMode):
         self._watcher.release()
         stopped_by = None if error is None else f"{type(error).__name__}: {error}"
         try:
-            with torch._C.DisableTorchFunction():
+            with DisableTorchFunction():
                 self._look()
                 if self._frame is not None:
                     self._ledger.find_results(list(self._frame.f_locals.values()))
@@ -151,7 +152,7 @@ class Recorder(TorchFunctionMode):
             self._after_optimizer(self._optimizing.optimizer, None, None)
         if is_setter(func):
             return self._set(func, args, kwargs)
-        with torch._C.DisableTorchFunction():
+        with DisableTorchFunction():
             stack = self._look(caller)
             if is_getter(func) and function_name(func) == "grad":
                 return self._read_grad(args[0], call_there(func, args, kwargs))
@@ -184,7 +185,7 @@ class Recorder(TorchFunctionMode):
             output = call_there(func, args, kwargs)
         finally:
             self._call = outer
-        with torch._C.DisableTorchFunction():
+        with DisableTorchFunction():
             changed = [t for t, v in zip(given, versions, strict=True) if version_of(t) != v]
             if inference:
                 changed += written_in_inference_mode(func, given, args, kwargs, output)
@@ -240,7 +241,7 @@ class Recorder(TorchFunctionMode):
     def _set(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """`w.grad = None` and `w.data = x` change a tensor without any operation."""
         output = func(*args, **kwargs)
-        with torch._C.DisableTorchFunction():
+        with DisableTorchFunction():
             if function_name(func) == "grad":
                 self._ledger.note_grad(args[0])
             elif function_name(func) == "data":
@@ -282,7 +283,7 @@ class Recorder(TorchFunctionMode):
         if get_ident() != self._thread or self._engine.is_away:
             return
         names = self._ledger.names
-        with torch._C.DisableTorchFunction():
+        with DisableTorchFunction():
             running = sys._getframe(1)
             places = self._look(running.f_back)
             if names.of(module) is None:
@@ -299,7 +300,7 @@ class Recorder(TorchFunctionMode):
     def _before_optimizer(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         if get_ident() != self._thread:
             return
-        with torch._C.DisableTorchFunction():
+        with DisableTorchFunction():
             stack = self._look()
             given = [p for group in optimizer.param_groups for p in group["params"]]
             inputs = tuple(self._ledger.tensor(p) for p in given)
@@ -312,5 +313,5 @@ class Recorder(TorchFunctionMode):
             return
         running, self._optimizing = self._optimizing, None
         if running is not None and running.optimizer is optimizer:
-            with torch._C.DisableTorchFunction():
+            with DisableTorchFunction():
                 self._record(running.op, running.changed(), None)

@@ -7,11 +7,11 @@ to compute again: its inputs. Anything else, such as the name of a file, is noth
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import torch
 
+from ._torch import checkpoint_inputs, checkpoint_of, packed_by_hook, raw_saved_attributes
 from .torch_calls import saved_tensors, tensors_in
 
 __all__ = ["kept_behind_hooks"]
@@ -31,36 +31,21 @@ def kept_behind_hooks(node: Any) -> tuple[Kept, Any]:
     """
     kept: Kept = []
     checkpoint = None
-    for attribute in _attributes(type(node)):
+    for attribute, name in raw_saved_attributes(type(node)):
         try:
             raw = getattr(node, attribute)
         except RuntimeError:  # already freed
             continue
         for one in raw if isinstance(raw, (tuple, list)) else (raw,):
-            data = getattr(one, "data", None)
-            if type(data).__name__ == "_Holder":
-                checkpoint = checkpoint or _checkpoint(one)
-            kept += [(attribute.removeprefix("_raw_saved_"), t) for t in tensors_in(data)]
+            checkpoint = checkpoint or checkpoint_of(one)
+            kept += [(name, tensor) for tensor in tensors_in(packed_by_hook(one))]
     kept += [(CHECKPOINT_INPUT, tensor) for tensor in _inputs(checkpoint)]
     return kept, checkpoint
 
 
-def _checkpoint(saved: Any) -> Any:
-    """The frame that a checkpoint's hook closes over."""
-    closed = getattr(getattr(saved, "unpack_hook", None), "__closure__", None) or ()
-    frames = (cell.cell_contents for cell in closed)
-    return next((f for f in frames if type(f).__name__ == "_CheckpointFrame"), None)
-
-
 def _inputs(checkpoint: Any) -> list[torch.Tensor]:
-    """What a checkpoint keeps to compute again from; before PyTorch 2.12 a node of its own keeps it."""
-    saver = getattr(checkpoint, "input_saver", None)
+    """What a checkpoint keeps to compute again from."""
+    saver, inputs = checkpoint_inputs(checkpoint)
     if saver is not None:
-        return [tensor for _, tensor in saved_tensors(saver.grad_fn)]
-    inputs = (getattr(saved, "data", None) for saved in getattr(checkpoint, "saved_args", ()))
+        return [tensor for _, tensor in saved_tensors(saver)]
     return [each for each in inputs if isinstance(each, torch.Tensor)]
-
-
-@cache
-def _attributes(kind: type) -> tuple[str, ...]:
-    return tuple(name for name in dir(kind) if name.startswith("_raw_saved_"))

@@ -10,9 +10,15 @@ import ctypes
 from functools import cache, lru_cache
 
 import torch
-from torch.utils._python_dispatch import _disable_current_modes
 
 from ..trace.value import Numbers, Value, numpy_bounds
+from ._torch import (
+    DisableTorchFunction,
+    dispatch_mode_count,
+    is_fake,
+    is_functorch_wrapped,
+    without_dispatch_modes,
+)
 from .torch_calls import shape_of
 
 __all__ = ["MAX_KEPT_ELEMENTS", "shape_only", "snapshot", "unseen_snapshot"]
@@ -28,7 +34,6 @@ MAX_LISTED_ELEMENTS = 16
 
 CODES = {torch.float32: "f", torch.float64: "d", torch.int64: "q", torch.int32: "i"}
 PLAIN = (torch.Tensor, torch.nn.Parameter)
-_is_wrapped = torch._C._functorch.is_functorch_wrapped_tensor
 
 
 def snapshot(tensor: torch.Tensor) -> Value:
@@ -37,7 +42,7 @@ def snapshot(tensor: torch.Tensor) -> Value:
     >>> snapshot(torch.tensor([1.0, -2.0, 3.0]))
     Value(shape=(3,), dtype='float32', data=(1.0, -2.0, 3.0), low=None, high=None)
     """
-    with torch._C.DisableTorchFunction():
+    with DisableTorchFunction():
         return unseen_snapshot(tensor)
 
 
@@ -55,17 +60,16 @@ def unseen_snapshot(tensor: torch.Tensor) -> Value:
             found = _in_memory(tensor, shape, dtype, count)
             if found is not None:
                 return found
-        # a fake tensor that is asked for numbers leaves a mark on the tracing that it is for
-        fake = not plain and type(tensor).__name__ == "FakeTensor"
-        if tensor.layout is not torch.strided or fake or _is_wrapped(tensor):
+        fake = not plain and is_fake(tensor)
+        if tensor.layout is not torch.strided or fake or is_functorch_wrapped(tensor):
             return Value(shape, dtype)
         if tensor.is_meta or tensor.is_quantized:
             return Value(shape, dtype)
         if count == 0:
             return Value(shape, dtype, ())
-        if not torch._C._len_torch_dispatch_stack():
+        if not dispatch_mode_count():
             return _content(tensor, shape, dtype, count, several)
-        with _disable_current_modes():  # a mode of the learner's would see what is done here
+        with without_dispatch_modes():  # a mode of the learner's would see what is done here
             return _content(tensor, shape, dtype, count, several)
     except (RuntimeError, TypeError):  # fake, masked and nested tensors
         return Value(shape, dtype)

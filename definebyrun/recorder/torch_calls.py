@@ -12,6 +12,8 @@ import torch
 from torch.nn.parameter import is_lazy
 from torch.overrides import resolve_name
 
+from ._torch import saved_attributes, version_counter
+
 __all__ = [
     "GETTERS",
     "MAX_HELD_SIZE",
@@ -206,7 +208,7 @@ def _literal(thing: Any) -> str:
 def version_of(tensor: torch.Tensor) -> int:
     """The version counter; 0 for inference tensors, which have none."""
     try:
-        return tensor._version
+        return version_counter(tensor)
     except RuntimeError:
         return 0
 
@@ -283,18 +285,10 @@ def saved_tensors(node: Any) -> list[tuple[str, torch.Tensor]]:
         if isinstance(node, torch.autograd.function.BackwardCFunction):
             named = [(f"saved_tensors[{i}]", t) for i, t in enumerate(node.saved_tensors)]
             return [(name, tensor) for name, tensor in named if tensor is not None]
-        for attribute, name in _attributes(type(node)):
+        for attribute, name in saved_attributes(type(node)):
             kept = getattr(node, attribute)
             if kept is not None:
                 found += [(name, tensor) for tensor in tensors_in(kept)]
     except RuntimeError:  # already freed, or changed in place since it was saved
         pass
     return found
-
-
-@cache
-def _attributes(kind: type) -> tuple[tuple[str, str], ...]:
-    """The attributes that hold tensors, and what they are called: what else a node keeps has no raw form beside it."""
-    there = set(dir(kind))
-    kept = [name for name in dir(kind) if name.startswith("_saved_") and f"_raw{name}" in there]
-    return tuple([(name, name.removeprefix("_saved_")) for name in kept])

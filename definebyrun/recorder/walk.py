@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from ..trace.model import Edge, Node, TensorVersion, Trace
+from ._torch import DisableTorchFunction
 from .names import Names
 from .snapshot import snapshot
 from .user_frames import user_frames
@@ -41,7 +42,7 @@ def gradient_edge(tensor: torch.Tensor) -> tuple[Any, int] | None:
             return None
         if not tensor.is_leaf:
             return tensor.grad_fn, tensor.output_nr
-        with torch._C.DisableTorchFunction():
+        with DisableTorchFunction():
             if torch.is_grad_enabled() and not torch.is_inference_mode_enabled():
                 # what `get_gradient_edge` does, without its care for all that is asked for above
                 node = tensor.view_as(tensor).grad_fn.next_functions[0][0]  # type: ignore[union-attr]
