@@ -1,8 +1,8 @@
-"""A node whose saved tensors went through hooks goes in, what it keeps all the same comes out; no hook is run.
+"""A node whose saved tensors went through pack hooks goes in, the tensors that it keeps all the same come out.
 
-A hook on saved tensors puts something in a tensor's place. Tensors in it (a smaller copy, say, or a pair of a copy and
-its dtype) are what the node keeps. When it is the mark of a checkpoint, the node keeps alive what the checkpoint needs
-to compute again: its inputs. Anything else, such as the name of a file, is nothing that the graph keeps in memory.
+No hook is run. A pack hook gives something in a tensor's place. Tensors in it (a smaller copy, say, or a pair of a copy
+and its dtype) are what the node keeps. When a checkpoint has packed it, the node keeps alive what the checkpoint needs
+to compute again: its inputs. Anything else, such as the name of a file, keeps no tensor in memory.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def kept_behind_hooks(node: Any) -> tuple[Kept, Any]:
     """
     kept: Kept = []
     checkpoint = None
-    for attribute, name in raw_saved_attributes(type(node)):
+    for attribute, name in raw_saved_attributes(node.__class__):
         try:
             raw = getattr(node, attribute)
         except RuntimeError:  # already freed
@@ -44,7 +44,7 @@ def kept_behind_hooks(node: Any) -> tuple[Kept, Any]:
 
 
 def _inputs(checkpoint: Any) -> list[torch.Tensor]:
-    """What a checkpoint keeps to compute again from."""
+    """The tensors that a checkpoint keeps as inputs of its recomputation."""
     saver, inputs = checkpoint_inputs(checkpoint)
     if saver is not None:
         return [tensor for _, tensor in saved_tensors(saver)]
