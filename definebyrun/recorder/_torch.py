@@ -191,7 +191,7 @@ def packed_by_hook(saved: Any) -> Any:
 
 
 def checkpoint_of(saved: Any) -> Any:
-    """The checkpoint that a saved tensor belongs to, or None; its number of saved tensors and its inputs hang there.
+    """The checkpoint in which a tensor was saved, or None.
 
     `torch.utils.checkpoint` packs a `_Holder` for each tensor, and its unpack hook closes over the `_CheckpointFrame`.
     """

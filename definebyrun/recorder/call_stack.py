@@ -35,7 +35,6 @@ class CallStack:
         self._modules: list[_OpenCall] = []  # outermost first
         self._stacks: dict[Stack, Stack] = {}
 
-    @property
     def module_call(self) -> int | None:
         """The number of the innermost module call that is running."""
         return self._modules[-1].number if self._modules else None

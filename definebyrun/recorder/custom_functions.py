@@ -59,7 +59,7 @@ class CustomFunctions:
 
     def innermost_call(self) -> int | None:
         """The innermost open call: a custom `Function` or a module call, whichever was entered last."""
-        module = self._stack.module_call
+        module = self._stack.module_call()
         if torch.is_grad_enabled():  # in a forward of a custom Function it is off
             return module
         running: list[_OpenForward] = []

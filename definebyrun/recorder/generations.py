@@ -1,7 +1,7 @@
 """Nodes that a backward pass makes (`create_graph=True`) are entered here: no call in Python has made them.
 
-They are found behind the gradients that a node of the pass has just computed. Their generation is one more than the
-highest of the nodes that ran in that pass.
+They are found as the `grad_fn` of gradients that a node of the pass has just computed. Their generation is one more
+than the highest of the nodes that ran in that pass.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Generations:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger, self._thread = ledger, get_ident()
-        # nodes made by a pass, until the call of `grad` that ran it is entered
-        self._unclaimed: list[int] = []
+        # nodes made by a pass, until the call of `grad` that ran it is entered: then they are that operation's
+        self._without_op: list[int] = []
 
     # ---- while a pass runs ----
 
@@ -65,23 +65,23 @@ class Generations:
 
     def begin_grad(self) -> list[int]:
         """A call of `grad` begins, perhaps inside a pass: gives the nodes of that pass, for `end_grad`."""
-        outer, self._unclaimed = self._unclaimed, []
+        outer, self._without_op = self._without_op, []
         return outer
 
     def end_grad(self, outer: list[int]) -> None:
-        """The call has ended, and has claimed its nodes."""
-        self._unclaimed = outer
+        """The call has ended, and its nodes have their operation."""
+        self._without_op = outer
 
-    def claim(self, op: int, first: int, pass_number: int) -> None:
+    def assign_nodes(self, op: int, first: int, pass_number: int) -> None:
         """The nodes of a pass belong to the call of `grad` that ran it, also those from `first` on, found late."""
-        ledger, claimed = self._ledger, self._unclaimed
-        self._unclaimed = []
+        ledger, earlier = self._ledger, self._without_op
+        self._without_op = []
         if op < len(ledger.ops):
-            made_in = ledger.nodes[claimed[0]].run if claimed else pass_number
+            made_in = ledger.nodes[earlier[0]].run if earlier else pass_number
             found = map(ledger.versions.tensor_of, ledger.ops[op].outputs)
             tensors = [tensor for tensor in found if tensor is not None]
             self._describe(first, tensors, made_in, None, len(ledger.steps) - 1)
-            for number in claimed + self._unclaimed:
+            for number in earlier + self._without_op:
                 ledger.nodes[number].op = op
 
     # ---- both ----
@@ -94,7 +94,7 @@ class Generations:
         within: int | None,
         step: int,
     ) -> None:
-        """Say of the nodes from `first` on which pass and node made them, what they save, what hangs from them."""
+        """Say of the nodes from `first` on which pass and node made them, what they save, and what they gave out."""
         ledger = self._ledger
         new = list(islice(reversed(ledger.graph.index), len(ledger.nodes) - first))[::-1]
         found = [(n, node) for n, node in enumerate(new, first) if self._is_made_by_pass(node)]
@@ -104,15 +104,15 @@ class Generations:
             draft = ledger.nodes[number]
             draft.run, draft.within, draft.made = pass_number, within, step
             draft.value = _first_output(node)
-            self._unclaimed.append(number)
+            self._without_op.append(number)
             ledger.saved.add(number, node)
         if saved_tensor_hooks(True) is None:
             tensors = [*(t for _, node in found for _, t in saved_tensors(node)), *tensors]
         for tensor in tensors:
             edge = gradient_edge(tensor)
-            hung = None if edge is None or edge[1] else ledger.graph.index.get(edge[0])
-            if hung is not None and ledger.nodes[hung].made is not None:
-                ledger.nodes[hung].value = snapshot(tensor)
+            source = None if edge is None or edge[1] else ledger.graph.index.get(edge[0])
+            if source is not None and ledger.nodes[source].made is not None:
+                ledger.nodes[source].value = snapshot(tensor)
         ledger.saved.read()
 
     def _is_made_by_pass(self, node: Any) -> bool:
@@ -123,7 +123,7 @@ class Generations:
     # ---- the end ----
 
     def number(self) -> None:
-        """Give each operation and node that a recorded pass has made its generation."""
+        """Give each operation and node that a pass has made its generation."""
         ledger, by_pass = self._ledger, self._by_pass()
         if not by_pass:
             return
@@ -139,7 +139,7 @@ class Generations:
                     node.generation = by_pass.get(node.run, 1)
 
     def _by_pass(self) -> dict[int, int]:
-        """By pass that was recorded itself: one more than the highest generation of the nodes that ran."""
+        """By pass with `create_graph`: one more than the highest generation of the nodes that ran in it."""
         ledger = self._ledger
         made = [
             node.run if node.run is not None or node.op is None else ledger.ops[node.op].run
@@ -159,7 +159,7 @@ class Generations:
 
 
 def _first_output(node: Any) -> Value | None:
-    """What hangs from a node, as far as the node knows it: the shape and dtype of its first output."""
+    """The tensor whose `grad_fn` a node is, as far as the node knows it: the shape and dtype of its first output."""
     try:
         about = first_output_metadata(node)
         return Value(tuple(map(int, about.shape)), str(about.dtype).removeprefix("torch."))

@@ -27,16 +27,12 @@ class LeafGrads:
         self._now: dict[int, Value | None] = {}
         self._owners: dict[int, torch.Tensor] = storages.table()
         # by id: tensors that the run has read as a `.grad`; of large ones a reference
-        self._read: dict[int, torch.Tensor | ref[torch.Tensor]] = {}
+        self.read: dict[int, torch.Tensor | ref[torch.Tensor]] = {}
 
-    def read(self, grad: torch.Tensor) -> None:
+    def note_read(self, grad: torch.Tensor) -> None:
         """The run reads a leaf's `.grad`: that tensor is there from now on, not from the start."""
-        key, known = id(grad), self._read
+        key, known = id(grad), self.read
         known[key] = ref(grad, partial(known.pop, key)) if is_large(grad) else grad
-
-    def was_read(self, tensor: torch.Tensor) -> bool:
-        """Whether the run has read this tensor as a `.grad`."""
-        return id(tensor) in self._read
 
     def owner(self, address: int) -> torch.Tensor | None:
         """The leaf whose `.grad` lies in the storage at this address."""
@@ -77,4 +73,4 @@ class LeafGrads:
 
     def release(self) -> None:
         """Let go of the gradients that the run has read: callbacks of weak references lead here."""
-        self._read.clear()
+        self.read.clear()

@@ -1,7 +1,7 @@
 """Tensors, operations and nodes are entered here as a run makes them; `freeze` gives them out as a `Trace`.
 
-Everything has its number from here: operations, nodes and steps here itself, versions of tensors in `versions`. Nothing
-here hangs a hook or changes the run; new nodes are listed for who does.
+Operations, nodes, steps and calls get their numbers here, versions of tensors in `versions`. Nothing here registers a
+hook or changes the run: new nodes are listed for `NodeHooks`.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Ledger:
         self.ops: list[OpDraft] = []
         self.nodes: list[NodeDraft] = []
         self.steps: list[StepDraft] = []
-        self.found: list[FoundNode] = []  # since somebody has taken them
+        self.found: list[FoundNode] = []  # nodes without hooks so far
         storages = Storages()
         self.versions = Versions(self.names, storages)
         self.leaf_grads = LeafGrads(self.versions, storages)
@@ -73,26 +73,26 @@ class Ledger:
         """Enter an operation with the tensors that it made or changed, and its step."""
         op.index = number = len(self.ops)
         self.ops.append(op)
-        op.scope = self._scope(op.call)
+        if op.call is not None:
+            op.scope = self._scope(op.call)
         edges = [gradient_edge(tensor) for tensor in results]
         self.discover(results, number, edges)
         if op.name in UNINITIALIZED:
             self.versions.uninitialized(results)
         pairs = zip(results, edges, strict=True)
         op.outputs = tuple([self._enter(tensor, number, edge) for tensor, edge in pairs])
-        for leaf in self.versions.take_touched_leaves():
-            self._enter(leaf, number, gradient_edge(leaf))
+        if self.versions.touched:
+            for leaf in self.versions.take_touched_leaves():
+                self._enter(leaf, number, gradient_edge(leaf))
         self.saved.read()
         self.steps.append(StepDraft(len(self.steps), "forward", op=number, stack=op.stack))
 
-    def _scope(self, call: int | None) -> str:
+    def _scope(self, call: int) -> str:
         """The path of the innermost module around a call; calls of custom `Function`s have none."""
-        while call is not None:
-            inner = self._calls[call]
-            if inner.path:
-                return inner.path
-            call = inner.outer
-        return ""
+        around = self._calls[call]
+        while not around.path and around.outer is not None:
+            around = self._calls[around.outer]
+        return around.path
 
     def open_call(self, path: str, kind: str, outer: int | None) -> int:
         """Enter a call of a module, or with an empty path the forward of a custom `Function`; its number."""
@@ -135,10 +135,10 @@ class Ledger:
 
     def tensor(self, tensor: torch.Tensor) -> int:
         """The number of a tensor that is used now, which may be the first that is seen of it."""
-        known = self.versions.unchanged(tensor)
+        known = self.versions.use_unchanged(tensor)
         if known is None:
             known = self._renumber(tensor)
-        self.versions.use(known)
+            self.versions.use(known)
         return known
 
     def _renumber(self, tensor: torch.Tensor) -> int:
@@ -206,7 +206,7 @@ class Ledger:
                     node = self.graph.index[edge[0]]
         as_leaf = leaf and (op is None or edge is not None or self.ops[op].factory)
         kind = leaf_kind(tensor) if as_leaf else "result"
-        since = len(self.steps) if self.leaf_grads.was_read(tensor) else 0
+        since = len(self.steps) if id(tensor) in self.leaf_grads.read else 0
         index = self.versions.enter(tensor, kind, op, node, output_nr, since)
         if node is not None and as_leaf:
             if self.nodes[node].leaf is None:
@@ -224,7 +224,7 @@ class Ledger:
     def discover(
         self, tensors: list[torch.Tensor], op: int | None, edges: Iterable[NodeOutput | None]
     ) -> None:
-        """Find the nodes that these tensors hang from by these edges; new ones belong to this operation."""
+        """Number the nodes behind these tensors, whose gradient edges are given; new ones belong to this operation."""
         roots = [edge[0] for edge in edges if edge is not None]
         for tensor in tensors:
             base = view_base(tensor) if is_view(tensor) else None

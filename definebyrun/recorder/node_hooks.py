@@ -1,6 +1,6 @@
-"""Nodes go in one by one, with a hook on each; what happens to them in a backward pass comes out as steps.
+"""Nodes go in as they are found, and get a hook each; what happens to them in a backward pass comes out as steps.
 
-A hook only looks: it changes no gradient. Gradients are copied at once, because PyTorch reuses their memory.
+A hook changes no gradient. Gradients are copied at once, because PyTorch reuses their memory.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ._torch import (
     post_accumulate_hooks,
     version_counter,
 )
-from .backward_passes import BackwardPass, BackwardPasses
+from .backward_passes import BackwardPasses
 from .call_stack import CallStack
 from .drafts import StepDraft
 from .generations import Generations
@@ -42,7 +42,7 @@ class _Sent(NamedTuple):
 
 
 class NodeHooks:
-    """Hangs hooks on the nodes that the ledger finds, and enters a step into it whenever one has run."""
+    """Registers hooks on the nodes that the ledger has found, and enters a step into it whenever one has run."""
 
     def __init__(self, ledger: Ledger, stack: CallStack) -> None:
         self.passes, self.generations = BackwardPasses(stack), Generations(ledger)
@@ -54,31 +54,29 @@ class NodeHooks:
         self._travelling: dict[tuple[int, int, int], _Sent | None] = {}
         self._plain_leaves: list[FoundNode] = []  # leaves' nodes that have no pre-hook
 
-    # ---- hanging ----
+    # ---- registering ----
 
-    def hang(self) -> None:
-        """Hang hooks on the nodes that the ledger has found since the last call.
+    def register(self) -> None:
+        """Register hooks on the nodes that the ledger has found since the last call.
 
         A node of a custom `Function` gets a pre-hook too: its backward may change what arrives in place.
         """
-        if not self._ledger.found:  # most often
-            return
         has_run = self._has_run
         for found in self._ledger.take_found():
             node, number, leaf = found
             if leaf is not None:
                 self._plain_leaves.append(found)
             elif isinstance(node, BackwardCFunction):
-                self._hang_before(found)
+                self._register_prehook(found)
             self._handles.append(node.register_hook(partial(has_run, number, leaf)))
 
     def begin_pass(self) -> None:
-        """Before a pass: hang pre-hooks on leaves whose `.grad` is set or that have post-accumulate-grad hooks.
+        """Before a pass: register pre-hooks on leaves whose `.grad` is set or that have post-accumulate-grad hooks.
 
-        All others are known to hold nothing, or what code in the pass has put there.
+        The `.grad` of all others is None until their node runs, or what code in the pass has put there.
         """
         with DisableTorchFunction():
-            self.hang()
+            self.register()
             leaves, self._plain_leaves = self._plain_leaves, []  # another thread may find more
             for found in leaves:
                 leaf = found.leaf
@@ -87,7 +85,7 @@ class NodeHooks:
                     self._plain_leaves.append(found)
                     self._ledger.leaf_grads.hold(leaf, None, None)
                 else:
-                    self._hang_before(found)
+                    self._register_prehook(found)
 
     def release(self) -> None:
         """Take all hooks off, and let go of what they lead to."""
@@ -96,7 +94,7 @@ class NodeHooks:
         self._handles.clear()
         self._plain_leaves.clear()
 
-    def _hang_before(self, found: FoundNode) -> None:
+    def _register_prehook(self, found: FoundNode) -> None:
         hook = partial(self._will_run, found.number, found.leaf)
         self._handles.append(found.node.register_prehook(hook))
 
@@ -130,7 +128,20 @@ class NodeHooks:
                 grad = leaf.grad
                 after = _accumulated(grad, grad_outputs, received, before)
                 self._ledger.leaf_grads.hold(leaf, grad, after)
-            self._enter_step(number, here, received, passed, before, after)
+            step = StepDraft(
+                index=len(self._ledger.steps),
+                phase="backward",
+                node=number,
+                stack=here.stack,
+                received=received,
+                passed=passed,
+                before=before,
+                after=after,
+                run=here.number,
+                freed=here.freed,
+            )
+            self._ledger.ran(step, number, order=len(here.ran))
+            here.ran.append(number)
 
     def _received(self, number: int, grads: Grads, task: int) -> Received:
         """What arrived at a node: what was seen to leave for it, where it is still that, else read anew.
@@ -161,34 +172,10 @@ class NodeHooks:
                     value = known[id(grad)] = snapshot(grad)
                 passed.append((edge, value))
                 _, target, input_nr, _ = graph.edges[edge]
-                way = (task, target, input_nr)
-                met = way in self._travelling  # the sum of both is another tensor
-                self._travelling[way] = None if met else _Sent(ref(grad), version_of(grad), value)
+                key = (task, target, input_nr)
+                met = key in self._travelling  # the sum of both is another tensor
+                self._travelling[key] = None if met else _Sent(ref(grad), version_of(grad), value)
         return tuple(passed)
-
-    def _enter_step(
-        self,
-        number: int,
-        here: BackwardPass,
-        received: Received,
-        passed: tuple[tuple[int, Value], ...],
-        before: Value | None,
-        after: Value | None,
-    ) -> None:
-        step = StepDraft(
-            index=len(self._ledger.steps),
-            phase="backward",
-            node=number,
-            stack=here.stack,
-            received=received,
-            passed=passed,
-            before=before,
-            after=after,
-            run=here.number,
-            freed=here.freed,
-        )
-        self._ledger.ran(step, number, order=len(here.ran))
-        here.ran.append(number)
 
     def _enter_created(
         self,
@@ -198,7 +185,7 @@ class NodeHooks:
         grad_outputs: Grads,
         pass_number: int,
     ) -> None:
-        """A node has run in a pass that is recorded by autograd: the gradients that it has computed have nodes."""
+        """A node has run in a pass with `create_graph`: the gradients that it has computed have nodes themselves."""
         created = grad_inputs if leaf is None else (leaf.grad,)
         generations = self.generations
         generations.enter_functions(created, pass_number, number)
@@ -206,7 +193,7 @@ class NodeHooks:
         # what arrived has new nodes only where gradients met
         generations.enter_nodes(grad_outputs, pass_number, None, step)
         generations.enter_nodes(created, pass_number, number, step)
-        self.hang()
+        self.register()
 
 
 def _accumulated(

@@ -21,11 +21,12 @@ from .ledger import Ledger
 from .node_hooks import NodeHooks
 from .torch_calls import (
     arguments_of,
+    changed_since,
     function_name,
     is_getter,
     is_setter,
     tensors_in,
-    version_of,
+    versions_of,
     written_in_inference_mode,
 )
 
@@ -41,7 +42,7 @@ DEFAULT_GRAD_ARGS = (
 class _GradCall(NamedTuple):
     """What must be known from before a call of `grad`: the nodes of a pass around it, how many passes there were."""
 
-    unclaimed: list[int]
+    without_op: list[int]
     passes: int
 
 
@@ -66,13 +67,7 @@ class TorchCall:
 class Operations:
     """Drafts an operation for each torch call, and enters it when the call has made or changed any tensor."""
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        stack: CallStack,
-        engine: Engine,
-        hooks: NodeHooks,
-    ) -> None:
+    def __init__(self, ledger: Ledger, stack: CallStack, engine: Engine, hooks: NodeHooks) -> None:
         self._ledger, self._stack, self._engine, self._hooks = ledger, stack, engine, hooks
         self.functions = CustomFunctions(ledger, stack)
 
@@ -85,7 +80,7 @@ class Operations:
         kwargs: dict[str, Any],
         caller: FrameType,
     ) -> TorchCall:
-        """What is known of a call before it runs; `leave` and `finish` take it again."""
+        """What is known of a call before it runs; `finish` takes it again, or `leave` when it raises."""
         call = TorchCall(func, args, kwargs, self._stack.running)
         if is_setter(func):
             return call
@@ -96,7 +91,8 @@ class Operations:
             self._draft_op(call, stack)
             if func is torch.autograd.grad:
                 call.grad = _GradCall(self._hooks.generations.begin_grad(), len(self._hooks.passes))
-            self._hooks.hang()
+            if self._ledger.found:
+                self._hooks.register()
         self._stack.running = stack
         return call
 
@@ -111,10 +107,9 @@ class Operations:
                 call.given.append(argument)
                 inputs.append(number)
                 written.append(number)
-                call.versions.append(version_of(argument))
         name, args = function_name(call.func), tuple(written)
         op = OpDraft(-1, name, None, "", "", tuple(inputs), (), stack=stack, args=args)
-        call.op = op
+        call.op, call.versions = op, versions_of(call.given)
         call.inference = torch.is_inference_mode_enabled()
         op.grad_enabled = torch.is_grad_enabled() and not call.inference
         node = running_node()
@@ -124,7 +119,7 @@ class Operations:
                 op.run = self._hooks.passes.now().number
 
     def leave(self, call: TorchCall) -> None:
-        """The call has returned or raised."""
+        """The call has raised."""
         self._stack.running = call.outer
 
     # ---- after the call ----
@@ -138,14 +133,15 @@ class Operations:
             elif call.grad is not None:
                 self._enter_grad(call, op, call.grad, output)
             else:
-                pairs = zip(call.given, call.versions, strict=True)
-                changed = [tensor for tensor, version in pairs if version_of(tensor) != version]
+                changed = changed_since(call.given, call.versions)
                 if call.inference:
                     changed += written_in_inference_mode(
                         call.func, call.given, call.args, call.kwargs, output
                     )
                 self.enter(op, changed, output, from_nothing=not call.given)
-            self._hooks.hang()
+            if self._ledger.found:
+                self._hooks.register()
+        self._stack.running = call.outer
 
     def enter(
         self, op: OpDraft, changed: list[torch.Tensor], output: Any, from_nothing: bool = False
@@ -163,19 +159,19 @@ class Operations:
         self._ledger.add(op, results)
 
     def _enter_grad(self, call: TorchCall, op: OpDraft, before: _GradCall, output: Any) -> None:
-        """Enter a call of `grad`, and give it the nodes that its pass has made, if that was recorded by autograd."""
+        """Enter a call of `grad`; with `create_graph` the nodes that its pass has made are this operation's."""
         op.args = tuple([arg for arg in op.args if arg not in DEFAULT_GRAD_ARGS])
         ledger = self._ledger
-        recorded = call.kwargs.get("create_graph") and len(self._hooks.passes) > before.passes
-        if recorded:  # what a custom backward has computed last may be the result
+        created = call.kwargs.get("create_graph") and len(self._hooks.passes) > before.passes
+        if created:  # what a custom backward has computed last may be the result
             for tensor in tensors_in(output):
                 if not any(tensor is other for other in call.given):
                     ledger.versions.forget(tensor)
         number, first = len(ledger.ops), len(ledger.nodes)
         self.enter(op, [], output)
-        if recorded:
-            self._hooks.generations.claim(number, first, before.passes)
-        self._hooks.generations.end_grad(before.unclaimed)
+        if created:
+            self._hooks.generations.assign_nodes(number, first, before.passes)
+        self._hooks.generations.end_grad(before.without_op)
 
     def _note_attribute(self, call: TorchCall, output: Any) -> None:
         """`w.grad` names the tensor that autograd has put there; `w.grad = None` and `w.data = x` change a leaf."""
@@ -186,7 +182,7 @@ class Operations:
             elif name == "data":
                 self._ledger.versions.replaced(tensor)
         elif output is not None:
-            self._ledger.leaf_grads.read(output)
+            self._ledger.leaf_grads.note_read(output)
             owner = self._ledger.names.of(tensor)
             if owner is not None:
                 self._ledger.names.give(output, f"{owner}.grad")

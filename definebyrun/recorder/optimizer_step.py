@@ -19,7 +19,7 @@ from .call_stack import CallStack
 from .drafts import OpDraft
 from .ledger import Ledger
 from .operations import Operations
-from .torch_calls import version_of
+from .torch_calls import changed_since, versions_of
 from .user_frames import is_library
 
 __all__ = ["OptimizerSteps"]
@@ -30,7 +30,7 @@ class OptimizerSteps:
 
     def __init__(self, ledger: Ledger, stack: CallStack, operations: Operations) -> None:
         self._ledger, self._stack, self._operations = ledger, stack, operations
-        self._running: _RunningStep | None = None
+        self.running: _RunningStep | None = None
         self._thread = get_ident()
 
     def begin(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
@@ -43,27 +43,26 @@ class OptimizerSteps:
             inputs = tuple(self._ledger.tensor(p) for p in given)
             name = f"{type(optimizer).__name__}.step"
             op = OpDraft(-1, name, None, "", "", inputs, (), grad_enabled=False, stack=stack)
-            self._running = _RunningStep(optimizer, op, given, sys._getframe(1))
+            self.running = _RunningStep(optimizer, op, given, sys._getframe(1))
 
     def end(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         """After a step: enter its operation, with the parameters that it has changed."""
         if get_ident() != self._thread:
             return
-        running, self._running = self._running, None
+        running, self.running = self.running, None
         if running is not None and running.optimizer is optimizer:
             with DisableTorchFunction():
                 self._operations.enter(running.op, running.changed(), None)
 
     def hides_call(self) -> bool:
         """Whether the torch call that is made now is part of a step, and no operation of its own."""
-        running = self._running
+        running = self.running
         if running is None:
             return False
-        if running.makes_call():
-            return True
+        own = running.makes_call()
         if running.has_raised:  # no hook said so
             self.end(running.optimizer, None, None)
-        return False
+        return own
 
 
 class _RunningStep:
@@ -73,7 +72,7 @@ class _RunningStep:
         self, optimizer: Any, op: OpDraft, parameters: list[torch.Tensor], frame: FrameType
     ) -> None:
         self.optimizer, self.op, self._parameters, self._frame = optimizer, op, parameters, frame
-        self._versions = [version_of(parameter) for parameter in parameters]
+        self._versions = versions_of(parameters)
         self._own = _codes(type(optimizer))
         self.has_raised = False
 
@@ -91,8 +90,7 @@ class _RunningStep:
 
     def changed(self) -> list[torch.Tensor]:
         """The parameters that have been changed since the step began."""
-        pairs = zip(self._parameters, self._versions, strict=True)
-        return [parameter for parameter, version in pairs if version_of(parameter) != version]
+        return changed_since(self._parameters, self._versions)
 
 
 def _codes(kind: type) -> set[int]:

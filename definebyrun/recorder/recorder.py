@@ -51,7 +51,7 @@ class Recorder(TorchFunctionMode):
         assert session is not None
         session.stop()
         try:
-            session.look_once_more()
+            session.read_variables()
         finally:
             stopped_by = None if error is None else f"{type(error).__name__}: {error}"
             self._result = session.freeze(stopped_by)
@@ -88,8 +88,9 @@ class Recorder(TorchFunctionMode):
             return call_there(func, args, kwargs)
         try:
             output = call_there(func, args, kwargs)
-        finally:
+        except BaseException:
             self._leave(call)
+            raise
         self._finish(call, output)
         return output
 
@@ -101,12 +102,17 @@ class Recorder(TorchFunctionMode):
         caller: FrameType,
     ) -> TorchCall | None:
         session = self._session
-        return None if session is None else session.draft(func, args, kwargs, caller)
+        if session is None:
+            return None
+        steps = session.optimizer_steps
+        if steps.running is not None and steps.hides_call():
+            return None
+        return session.operations.draft(func, args, kwargs, caller)
 
     def _leave(self, call: TorchCall) -> None:
         if self._session is not None:
-            self._session.leave(call)
+            self._session.operations.leave(call)
 
     def _finish(self, call: TorchCall, output: Any) -> None:
         if self._session is not None:
-            self._session.finish(call, output)
+            self._session.operations.finish(call, output)

@@ -9,9 +9,7 @@ its range.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from contextlib import ExitStack
-from types import FrameType
 from typing import Any
 
 import torch
@@ -28,7 +26,7 @@ from .call_stack import CallStack
 from .engine import Engine
 from .ledger import Ledger
 from .node_hooks import NodeHooks
-from .operations import Operations, TorchCall
+from .operations import Operations
 from .optimizer_step import OptimizerSteps
 from .patches import keep_native_fast_path, run_compiled_as_eager
 from .source import Sources
@@ -39,7 +37,7 @@ __all__ = ["Session"]
 
 
 class Session:
-    """A recording that is going on. When it is dropped, nothing leads to the run's tensors any more."""
+    """A recording that is going on. When the recorder drops it, nothing refers to the run's tensors any more."""
 
     def __init__(self, mode: TorchFunctionMode) -> None:
         frames, _ = user_frames()
@@ -50,8 +48,8 @@ class Session:
         self._stack = CallStack(self._frame, self._sources, self._ledger.names)
         self._engine = Engine(mode)
         self._hooks = NodeHooks(self._ledger, self._stack)
-        self._operations = Operations(self._ledger, self._stack, self._engine, self._hooks)
-        self._steps = OptimizerSteps(self._ledger, self._stack, self._operations)
+        self.operations = Operations(self._ledger, self._stack, self._engine, self._hooks)
+        self.optimizer_steps = OptimizerSteps(self._ledger, self._stack, self.operations)
         self._changes = ExitStack()  # what has to be put back in torch
         self._change_torch(mode)
 
@@ -64,33 +62,11 @@ class Session:
             for handle in (
                 register_module_forward_pre_hook(self.enter_module),
                 register_module_forward_hook(self.leave_module, always_call=True),
-                register_optimizer_step_pre_hook(self._steps.begin),
-                register_optimizer_step_post_hook(self._steps.end),
+                register_optimizer_step_pre_hook(self.optimizer_steps.begin),
+                register_optimizer_step_post_hook(self.optimizer_steps.end),
             ):
                 changes.callback(handle.remove)
             self._changes = changes.pop_all()
-
-    # ---- torch calls ----
-
-    def draft(
-        self,
-        func: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        caller: FrameType,
-    ) -> TorchCall | None:
-        """What is known of a torch call before it runs; None when it is no operation of its own."""
-        if self._steps.hides_call():
-            return None
-        return self._operations.draft(func, args, kwargs, caller)
-
-    def leave(self, call: TorchCall) -> None:
-        """A torch call has returned or raised."""
-        self._operations.leave(call)
-
-    def finish(self, call: TorchCall, output: Any) -> None:
-        """A torch call has returned this."""
-        self._operations.finish(call, output)
 
     # ---- modules ----
 
@@ -104,7 +80,7 @@ class Session:
             around = self._stack.read(running.f_back)
             if names.of(module) is None:
                 names.give_module(module, kind)
-            outer = self._operations.functions.innermost_call()
+            outer = self.operations.functions.innermost_call()
             number = ledger.open_call(names.of(module) or "", kind, outer)
         self._stack.enter_module(number, running, around)
 
@@ -120,7 +96,7 @@ class Session:
         self._changes.close()
         self._hooks.release()
 
-    def look_once_more(self) -> None:
+    def read_variables(self) -> None:
         """Read the variables as they are at the end: for names, and for results that no call has shown."""
         with DisableTorchFunction():
             self._stack.read()

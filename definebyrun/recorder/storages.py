@@ -29,15 +29,15 @@ class Storages:
         return self._tables[-1]
 
     def watch(self, storage: torch.UntypedStorage) -> None:
-        """Hold a storage no longer than the run does; what is not watched must be held by who writes into a table."""
+        """Hold a storage no longer than the run does. Another one must be held by whoever writes it into a table."""
         address = address_of(storage)
         if address not in self._watched:
-            self._watched[address] = ref(storage, partial(self._freed, address))
+            self._watched[address] = ref(storage, partial(self._storage_freed, address))
 
     def release(self) -> None:
         """Stop watching: the callbacks lead to the tables."""
         self._watched.clear()
 
-    def _freed(self, address: int, _: object) -> None:
+    def _storage_freed(self, address: int, _: object) -> None:
         for table in self._tables:
             table.pop(address, None)

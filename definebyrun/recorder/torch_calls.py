@@ -19,6 +19,7 @@ __all__ = [
     "MAX_HELD_ELEMENTS",
     "UNINITIALIZED",
     "arguments_of",
+    "changed_since",
     "function_name",
     "is_getter",
     "is_large",
@@ -29,6 +30,7 @@ __all__ = [
     "storage_of",
     "tensors_in",
     "version_of",
+    "versions_of",
     "view_key",
     "written_in_inference_mode",
 ]
@@ -174,6 +176,22 @@ def version_of(tensor: torch.Tensor) -> int:
         return version_counter(tensor)
     except RuntimeError:
         return 0
+
+
+def versions_of(tensors: list[torch.Tensor]) -> list[int]:
+    """The version counter of each."""
+    try:
+        return list(map(version_counter, tensors))
+    except RuntimeError:
+        return list(map(version_of, tensors))
+
+
+def changed_since(tensors: list[torch.Tensor], versions: list[int]) -> list[torch.Tensor]:
+    """The tensors whose version counters have moved on."""
+    now = versions_of(tensors)
+    if now == versions:
+        return []
+    return [tensors[i] for i, version in enumerate(versions) if version != now[i]]
 
 
 def is_large(tensor: torch.Tensor) -> bool:

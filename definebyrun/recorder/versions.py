@@ -16,7 +16,6 @@ import torch
 
 from ..trace.frozen import sealed
 from ..trace.model import TensorVersion
-from ..trace.value import Value
 from ._torch import address_of
 from .drafts import TensorDraft
 from .names import Names
@@ -38,7 +37,7 @@ class Versions:
         self._latest: dict[int, int] = {}  # by id of a tensor: its newest version
         self._counters: dict[int, int] = {}  # by id of a tensor: its version counter then
         self._stale: set[int] = set()  # ids of tensors whose memory was written by way of another
-        self._touched: list[int] = []  # the newest versions of those, since leaves were taken
+        self.touched: list[int] = []  # the newest versions of those, since leaves were taken
         self._used: set[int] = set()  # versions that an operation has read
         # by storage: the id of the tensor on it, or the ids
         self._sharing: dict[int, int | set[int]] = storages.table()
@@ -49,12 +48,24 @@ class Versions:
 
     # ---- which version a tensor is ----
 
-    def unchanged(self, tensor: torch.Tensor) -> int | None:
-        """The number of a tensor that is what it was when it was last seen, requires_grad included; else None."""
-        known = self._latest.get(id(tensor))
-        if known is None or not self.is_fresh(tensor):
+    def use_unchanged(self, tensor: torch.Tensor) -> int | None:
+        """The number of a tensor that is used now, if it is what it was when last seen, requires_grad included."""
+        key = id(tensor)
+        known = self._latest.get(key)
+        if known is None or key in self._stale or self._counters.get(key) != version_of(tensor):
             return None
-        return known if (self.drafts[known].node is not None) == tensor.requires_grad else None
+        if (self.drafts[known].node is not None) != tensor.requires_grad:
+            return None
+        self._used.add(known)
+        return known
+
+    def use(self, version: int) -> None:
+        """Note that an operation has read a version."""
+        self._used.add(version)
+
+    def is_used(self, version: int) -> bool:
+        """Whether an operation has read a version."""
+        return version in self._used
 
     def latest(self, tensor: torch.Tensor) -> int | None:
         """The newest version of a tensor that has been entered, whatever has become of it since."""
@@ -73,14 +84,6 @@ class Versions:
         """Whether a tensor still has the content with which it was entered."""
         key = id(tensor)
         return self._counters.get(key) == version_of(tensor) and key not in self._stale
-
-    def use(self, version: int) -> None:
-        """Note that an operation has read a version."""
-        self._used.add(version)
-
-    def is_used(self, version: int) -> bool:
-        """Whether an operation has read a version."""
-        return version in self._used
 
     def tensor_of(self, version: int) -> torch.Tensor | None:
         """The tensor of a version; None when the run has let go of it."""
@@ -104,7 +107,7 @@ class Versions:
         sharing = self._sharing.get(address, set())
         others = ({sharing} if isinstance(sharing, int) else sharing) - {id(by)}
         self._stale |= others
-        self._touched += sorted(map(self._latest.__getitem__, others))
+        self.touched += sorted(map(self._latest.__getitem__, others))
 
     def replaced(self, tensor: torch.Tensor) -> None:
         """`w.data = …` puts other memory under a tensor, which no version counter tells."""
@@ -124,9 +127,7 @@ class Versions:
 
     def take_touched_leaves(self) -> list[torch.Tensor]:
         """The leaves that have become stale since the last call: `w.data.mul_(2)` changes the leaf w."""
-        if not self._touched:
-            return []
-        touched, self._touched = dict.fromkeys(self._touched), []
+        touched, self.touched = dict.fromkeys(self.touched), []
         leaves = [v for v in touched if self.drafts[v].kind in ("leaf", "parameter")]
         tensors = map(self.tensor_of, leaves)
         return [each for each in tensors if each is not None and id(each) in self._stale]
@@ -156,7 +157,7 @@ class Versions:
         if address is not None and readable and is_large(tensor):
             if earlier is None:
                 self._names.forget(key)
-            held = ref(tensor, partial(self._gone, index, key, address))
+            held = ref(tensor, partial(self._tensor_died, index, key, address))
             self._storages.watch(storage)
         self._tensors.append(held)
         self.drafts.append(
@@ -165,21 +166,15 @@ class Versions:
         self._latest[key], self._counters[key] = index, version_of(tensor)
         self._stale.discard(key)
         if address is not None:
-            self._place(address, key, tensor, value, index)
+            self._views.setdefault(address, {})[view_key(tensor, value.shape)] = index
+            sharing = self._sharing.setdefault(address, key)
+            if isinstance(sharing, set):
+                sharing.add(key)
+            elif sharing != key:
+                self._sharing[address] = {sharing, key}
         return index
 
-    def _place(
-        self, address: int, key: int, tensor: torch.Tensor, value: Value, index: int
-    ) -> None:
-        """Note which version shows which part of a storage, and which tensors lie on it."""
-        self._views.setdefault(address, {})[view_key(tensor, value.shape)] = index
-        sharing = self._sharing.setdefault(address, key)
-        if isinstance(sharing, set):
-            sharing.add(key)
-        elif sharing != key:
-            self._sharing[address] = {sharing, key}
-
-    def _gone(self, index: int, key: int, address: int, _: object) -> None:
+    def _tensor_died(self, index: int, key: int, address: int, _: object) -> None:
         """A large tensor has died: its `id` may be another one's from now on."""
         self.drafts[index].name = self._names.left(key)
         if self._latest.get(key) == index:
