@@ -41,7 +41,7 @@ class Generations:
         ledger = self._ledger
         for grad in grads:
             edge = None if grad is None else gradient_edge(grad)
-            if grad is None or edge is None or edge[0] in ledger.graph:
+            if grad is None or edge is None or edge[0] in ledger.nodes.graph:
                 continue
             if isinstance(edge[0], BackwardCFunction):
                 op = ledger.versions.drafts[ledger.tensor(grad)].op
@@ -57,7 +57,10 @@ class Generations:
         step: int,
     ) -> None:
         """Enter the nodes behind gradients that a node has just computed in this step; `within` is that node."""
-        first, tensors = len(self._ledger.nodes), [grad for grad in grads if grad is not None]
+        first, tensors = (
+            len(self._ledger.nodes.drafts),
+            [grad for grad in grads if grad is not None],
+        )
         self._ledger.discover(tensors, None, map(gradient_edge, tensors))
         self._describe(first, tensors, pass_number, within, step)
 
@@ -77,12 +80,12 @@ class Generations:
         ledger, earlier = self._ledger, self._without_op
         self._without_op = []
         if op < len(ledger.ops):
-            made_in = ledger.nodes[earlier[0]].run if earlier else pass_number
+            made_in = ledger.nodes.drafts[earlier[0]].run if earlier else pass_number
             found = map(ledger.versions.tensor_of, ledger.ops[op].outputs)
             tensors = [tensor for tensor in found if tensor is not None]
             self._describe(first, tensors, made_in, None, len(ledger.steps) - 1)
             for number in earlier + self._without_op:
-                ledger.nodes[number].op = op
+                ledger.nodes.drafts[number].op = op
 
     # ---- both ----
 
@@ -95,29 +98,29 @@ class Generations:
         step: int,
     ) -> None:
         """Say of the nodes from `first` on which pass and node made them, what they save, and what they gave out."""
-        ledger = self._ledger
-        new = list(islice(reversed(ledger.graph.index), len(ledger.nodes) - first))[::-1]
+        nodes = self._ledger.nodes
+        new = list(islice(reversed(nodes.graph.index), len(nodes.drafts) - first))[::-1]
         found = [(n, node) for n, node in enumerate(new, first) if self._is_made_by_pass(node)]
         if not found:
             return
         for number, node in found:
-            draft = ledger.nodes[number]
+            draft = nodes.drafts[number]
             draft.run, draft.within, draft.made = pass_number, within, step
             draft.value = _first_output(node)
             self._without_op.append(number)
-            ledger.saved.add(number, node)
+            nodes.read_later(number, node)
         if saved_tensor_hooks(True) is None:
             tensors = [*(t for _, node in found for _, t in saved_tensors(node)), *tensors]
         for tensor in tensors:
             edge = gradient_edge(tensor)
-            source = None if edge is None or edge[1] else ledger.graph.index.get(edge[0])
-            if source is not None and ledger.nodes[source].made is not None:
-                ledger.nodes[source].value = snapshot(tensor)
-        ledger.saved.read()
+            source = None if edge is None or edge[1] else nodes.graph.index.get(edge[0])
+            if source is not None and nodes.drafts[source].made is not None:
+                nodes.drafts[source].value = snapshot(tensor)
+        self._ledger.saved.read()
 
     def _is_made_by_pass(self, node: Any) -> bool:
         """Whether a node that a pass has shown was made by it; each thread numbers its nodes for itself."""
-        older = self._ledger.is_older(node) and get_ident() == self._thread
+        older = self._ledger.nodes.is_older(node) and get_ident() == self._thread
         return leaf_of_node(node) is None and not older
 
     # ---- the end ----
@@ -130,7 +133,7 @@ class Generations:
         for op in ledger.ops:
             if op.run is not None:
                 op.generation = by_pass.get(op.run, 1)
-        for node in ledger.nodes:
+        for node in ledger.nodes.drafts:
             if node.leaf is None:
                 if node.run is None and node.op is not None:
                     op = ledger.ops[node.op]
@@ -143,7 +146,7 @@ class Generations:
         ledger = self._ledger
         made = [
             node.run if node.run is not None or node.op is None else ledger.ops[node.op].run
-            for node in ledger.nodes
+            for node in ledger.nodes.drafts
         ]
         passes = {each for each in (*made, *(op.run for op in ledger.ops)) if each is not None}
         ran: dict[int, list[int]] = {each: [] for each in sorted(passes)}

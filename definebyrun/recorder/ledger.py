@@ -1,13 +1,12 @@
 """Tensors, operations and nodes are entered here as a run makes them; `freeze` gives them out as a `Trace`.
 
-Operations, nodes, steps and calls get their numbers here, versions of tensors in `versions`. Nothing here registers a
-hook or changes the run: new nodes are listed for `NodeHooks`.
+Operations, steps and calls get their numbers here, nodes in `nodes`, versions of tensors in `versions`. Nothing here
+registers a hook or changes the run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
 
 import torch
 from torch.autograd.function import BackwardCFunction
@@ -15,57 +14,36 @@ from torch.autograd.function import BackwardCFunction
 from ..trace.frozen import sealed
 from ..trace.model import Edge, ModuleCall, Node, Op, Step, Trace
 from ..trace.value import Value
-from ._torch import address_of, is_view, next_sequence_nr, sequence_nr, view_base
-from .drafts import FunctionForward, NodeDraft, OpDraft, Stack, StepDraft
+from ._torch import address_of
+from .drafts import FunctionForward, OpDraft, Stack, StepDraft
 from .leaf_grads import LeafGrads
 from .names import Names
+from .nodes import Nodes
 from .saved_tensors import SavedTensors
 from .source import Sources
 from .storages import Storages
 from .torch_calls import UNINITIALIZED, storage_of
 from .versions import Versions
-from .walk import (
-    ACCUMULATE,
-    NodeIndex,
-    NodeOutput,
-    gradient_edge,
-    is_leaf,
-    leaf_kind,
-    tensor_kind,
-)
+from .walk import NodeOutput, gradient_edge, is_leaf, leaf_kind, tensor_kind
 
-__all__ = ["FoundNode", "Ledger"]
-
-
-class FoundNode(NamedTuple):
-    """A node that the ledger has found: itself, its number, and the leaf that it fills if it is an `AccumulateGrad`."""
-
-    node: Any
-    number: int
-    leaf: torch.Tensor | None
+__all__ = ["Ledger"]
 
 
 class Ledger:
-    """Numbers operations, nodes and steps, and says of each tensor which version it is.
-
-    Nodes are held while the recording lasts, so that their numbers stay theirs; `Versions` says which tensors are.
-    """
+    """Numbers operations, steps and calls, and says of each tensor which version it is and which node it comes from."""
 
     def __init__(self) -> None:
-        self.names, self.graph = Names(), NodeIndex()
+        self.names, self.nodes = Names(), Nodes()
         self.ops: list[OpDraft] = []
-        self.nodes: list[NodeDraft] = []
         self.steps: list[StepDraft] = []
-        self.found: list[FoundNode] = []  # nodes without hooks so far
         storages = Storages()
         self.versions = Versions(self.names, storages)
         self.leaf_grads = LeafGrads(self.versions, storages)
-        self.saved = SavedTensors(self.nodes, self.graph, self.versions, storages)
+        self.saved = SavedTensors(self.nodes, self.versions, storages)
         self._storages = storages
         self._calls: list[ModuleCall] = []
         self._forwards: list[FunctionForward] = []
         self._edge_grads: dict[int, Value] = {}
-        self._first_sequence_nr = next_sequence_nr()
 
     # ---- operations and calls ----
 
@@ -110,7 +88,7 @@ class Ledger:
 
     def ran(self, step: StepDraft, number: int, order: int) -> None:
         """Enter the step in which a node ran, as the pass's node of that order, and what it passed along its edges."""
-        node = self.nodes[number]
+        node = self.nodes.drafts[number]
         node.order, node.grad = order, step.received[0] if step.received else None
         self._edge_grads.update(step.passed)
         self.steps.append(step)
@@ -146,7 +124,7 @@ class Ledger:
         versions, edge = self.versions, gradient_edge(tensor)
         known = versions.latest(tensor)
         if known is None:
-            if edge is None or is_leaf(tensor) or edge[0] in self.graph:
+            if edge is None or is_leaf(tensor) or edge[0] in self.nodes.graph:
                 return self._enter(tensor, None, edge)
             return self._enter_result(tensor, edge, ())
         version = versions.drafts[known]
@@ -155,7 +133,7 @@ class Ledger:
                 return known
             if is_leaf(tensor) and not versions.is_used(known):
                 return self._change_kind(known, tensor, edge)
-        if edge is not None and not is_leaf(tensor) and edge[0] not in self.graph:
+        if edge is not None and not is_leaf(tensor) and edge[0] not in self.nodes.graph:
             if isinstance(edge[0], BackwardCFunction):
                 return self._enter_result(tensor, edge, (known,))
             self.discover([tensor], version.op, [edge])
@@ -171,8 +149,8 @@ class Ledger:
         version.kind, version.node = tensor_kind(tensor), None
         if edge is not None:
             self.discover([tensor], None, [edge])
-            version.node = self.graph.index[edge[0]]
-            self.nodes[version.node].leaf = index
+            version.node = self.nodes.graph.index[edge[0]]
+            self.nodes.drafts[version.node].leaf = index
         return index
 
     def _enter_result(self, tensor: torch.Tensor, edge: NodeOutput, inner: tuple[int, ...]) -> int:
@@ -180,7 +158,7 @@ class Ledger:
 
         `inner` is the version that the forward of that has given it.
         """
-        if self.is_older(edge[0]):
+        if self.nodes.is_older(edge[0]):
             self.discover([tensor], None, [edge])
             return self._enter(tensor, None, edge)
         name = edge[0].name().rpartition("::")[2].rstrip("0123456789").removesuffix("Backward")
@@ -197,58 +175,34 @@ class Ledger:
         """Enter a version of a tensor that an operation has made, or that is seen for the first time."""
         leaf, node, output_nr = edge is None or is_leaf(tensor), None, 0
         if edge is not None:
-            node, output_nr = self.graph.index.get(edge[0]), edge[1]
+            node, output_nr = self.nodes.graph.index.get(edge[0]), edge[1]
             if node is None:
                 if leaf:
-                    node = self._add_leaf_node(tensor, edge[0])
+                    node = self.nodes.add_leaf(tensor, edge[0])
                 else:
                     self.discover([tensor], op, [edge])
-                    node = self.graph.index[edge[0]]
+                    node = self.nodes.graph.index[edge[0]]
         as_leaf = leaf and (op is None or edge is not None or self.ops[op].factory)
         kind = leaf_kind(tensor) if as_leaf else "result"
         since = len(self.steps) if id(tensor) in self.leaf_grads.read else 0
         index = self.versions.enter(tensor, kind, op, node, output_nr, since)
         if node is not None and as_leaf:
-            if self.nodes[node].leaf is None:
-                self.nodes[node].leaf = index
+            draft = self.nodes.drafts[node]
+            if draft.leaf is None:
+                draft.leaf = index
             if self.versions.drafts[index].origin is None:
                 self.leaf_grads.enter(tensor, index)
         return index
 
     # ---- nodes ----
 
-    def is_older(self, node: Any) -> bool:
-        """Whether a node was there before the recording; an `AccumulateGrad` never counts as older."""
-        return sequence_nr(node) < self._first_sequence_nr
-
     def discover(
         self, tensors: list[torch.Tensor], op: int | None, edges: Iterable[NodeOutput | None]
     ) -> None:
-        """Number the nodes behind these tensors, whose gradient edges are given; new ones belong to this operation."""
-        roots = [edge[0] for edge in edges if edge is not None]
-        for tensor in tensors:
-            base = view_base(tensor) if is_view(tensor) else None
-            edge = None if base is None or is_leaf(base) else gradient_edge(base)
-            if edge is not None:
-                roots.append(edge[0])
-        own = set(map(id, tensors))
-        for node in self.graph.add(roots) if roots else ():
-            number, name = self.graph.index[node], node.name()
-            leaf = node.variable if name == ACCUMULATE else None
-            maker = None if leaf is not None or self.is_older(node) else op
-            self.nodes.append(NodeDraft(number, name, maker))
-            self.found.append(FoundNode(node, number, leaf))
-            if maker is not None:  # what older nodes save is not read: it may be behind hooks
-                self.saved.add(number, node)
-            if leaf is not None and id(leaf) not in own:
-                self._register_leaf(leaf, number)
-
-    def _add_leaf_node(self, leaf: torch.Tensor, node: Any) -> int:
-        """Number a leaf's new `AccumulateGrad`; no edge leads on from there."""
-        number = self.graph.index[node] = len(self.graph.index)
-        self.nodes.append(NodeDraft(number, node.name()))
-        self.found.append(FoundNode(node, number, leaf))
-        return number
+        """Number the nodes behind these tensors, and enter the leaves to which new ones lead."""
+        for found in self.nodes.discover(tensors, op, edges):
+            if found.leaf is not None:
+                self._register_leaf(found.leaf, found.number)
 
     def _register_leaf(self, leaf: torch.Tensor, node: int) -> None:
         """Enter the leaf behind an `AccumulateGrad`, or attach the node to its version."""
@@ -258,13 +212,9 @@ class Ledger:
         version = self.versions.drafts[known]
         if version.node is None:
             version.node, version.kind = node, tensor_kind(leaf)
-        if self.nodes[node].leaf is None:
-            self.nodes[node].leaf = known
-
-    def take_found(self) -> list[FoundNode]:
-        """The nodes that have been found since the last call."""
-        found, self.found = self.found, []
-        return found
+        draft = self.nodes.drafts[node]
+        if draft.leaf is None:
+            draft.leaf = known
 
     # ---- the end ----
 
@@ -282,8 +232,8 @@ class Ledger:
         return Trace(
             tensors=tensors,
             ops=sealed(self.ops, Op),
-            nodes=sealed(self.nodes, Node),
-            edges=tuple([Edge(i, *e, grads.get(i)) for i, e in enumerate(self.graph.edges)]),
+            nodes=sealed(self.nodes.drafts, Node),
+            edges=tuple([Edge(i, *e, grads.get(i)) for i, e in enumerate(self.nodes.graph.edges)]),
             steps=sealed(self.steps, Step),
             sources=tuple(sources.pieces),
             grads=tuple(self.leaf_grads.changes),

@@ -23,7 +23,8 @@ from .backward_passes import BackwardPasses
 from .call_stack import CallStack
 from .drafts import StepDraft
 from .generations import Generations
-from .ledger import FoundNode, Ledger
+from .ledger import Ledger
+from .nodes import FoundNode
 from .snapshot import unguarded_snapshot as snapshot
 from .torch_calls import version_of
 
@@ -62,7 +63,7 @@ class NodeHooks:
         A node of a custom `Function` gets a pre-hook too: its backward may change what arrives in place.
         """
         has_run = self._has_run
-        for found in self._ledger.take_found():
+        for found in self._ledger.nodes.take_found():
             node, number, leaf = found
             if leaf is not None:
                 self._plain_leaves.append(found)
@@ -163,7 +164,7 @@ class NodeHooks:
         self, number: int, grads: Grads, known: dict[int, Value | None], task: int
     ) -> tuple[tuple[int, Value], ...]:
         """The gradients that a node sends along its edges, as pairs of edge and value; `known` is read already."""
-        graph, passed = self._ledger.graph, []
+        graph, passed = self._ledger.nodes.graph, []
         for slot, grad in enumerate(grads):
             edge = graph.edge_at.get((number, slot))
             if grad is not None and edge is not None:

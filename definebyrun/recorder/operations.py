@@ -91,7 +91,7 @@ class Operations:
             self._draft_op(call, stack)
             if func is torch.autograd.grad:
                 call.grad = _GradCall(self._hooks.generations.begin_grad(), len(self._hooks.passes))
-            if self._ledger.found:
+            if self._ledger.nodes.found:
                 self._hooks.register()
         self._stack.running = stack
         return call
@@ -114,7 +114,7 @@ class Operations:
         op.grad_enabled = torch.is_grad_enabled() and not call.inference
         node = running_node()
         if node is not None:
-            op.within, op.during = self._ledger.graph.index.get(node), running_phase()
+            op.within, op.during = self._ledger.nodes.graph.index.get(node), running_phase()
             if self._engine.creates_graph and op.during == "backward":
                 op.run = self._hooks.passes.now().number
 
@@ -139,7 +139,7 @@ class Operations:
                         call.func, call.given, call.args, call.kwargs, output
                     )
                 self.enter(op, changed, output, from_nothing=not call.given)
-            if self._ledger.found:
+            if self._ledger.nodes.found:
                 self._hooks.register()
         self._stack.running = call.outer
 
@@ -167,7 +167,7 @@ class Operations:
             for tensor in tensors_in(output):
                 if not any(tensor is other for other in call.given):
                     ledger.versions.forget(tensor)
-        number, first = len(ledger.ops), len(ledger.nodes)
+        number, first = len(ledger.ops), len(ledger.nodes.drafts)
         self.enter(op, [], output)
         if created:
             self._hooks.generations.assign_nodes(number, first, before.passes)

@@ -11,14 +11,14 @@ import torch
 
 from ..trace.model import Saved
 from ._torch import address_of, saved_tensor_hooks
-from .drafts import NodeDraft, StepDraft
+from .drafts import StepDraft
 from .engine import running_node
+from .nodes import Nodes
 from .recomputation import Recomputations
 from .saved_tensor_hooks import kept_behind_hooks
 from .storages import Storages
 from .torch_calls import saved_tensors, storage_of
 from .versions import Versions
-from .walk import NodeIndex
 
 __all__ = ["MAX_HELD_BYTES", "SavedTensors"]
 
@@ -29,26 +29,18 @@ MAX_HELD_BYTES = 4096
 class SavedTensors:
     """Reads what new nodes save, when the operation that made them has been entered."""
 
-    def __init__(
-        self, nodes: list[NodeDraft], graph: NodeIndex, versions: Versions, storages: Storages
-    ) -> None:
-        self._nodes, self._graph = nodes, graph
-        self._versions, self._storages = versions, storages
-        self._unread: list[tuple[int, Any]] = []
+    def __init__(self, nodes: Nodes, versions: Versions, storages: Storages) -> None:
+        self._nodes, self._versions, self._storages = nodes, versions, storages
         self._ordinals: dict[int, int] = storages.table()
         self._next_ordinal = 0  # no length of a table: entries go
         self._held: list[torch.UntypedStorage] = []
         self._recomputations = Recomputations()
 
-    def add(self, number: int, node: Any) -> None:
-        """A new node, to be read."""
-        self._unread.append((number, node))
-
     def read(self) -> None:
         """Note what the new nodes save."""
-        if not self._unread:
+        if not self._nodes.unread:
             return
-        unread, self._unread = self._unread, []
+        unread = self._nodes.take_unread()
         if saved_tensor_hooks(True) is not None:
             self._read_behind_hooks(unread)
             return
@@ -62,9 +54,9 @@ class SavedTensors:
             self._note(number, found)
             if checkpoint is not None:
                 self._recomputations.add(number, checkpoint)
-            if found and self._nodes[number].made is None:
+            if found and self._nodes.drafts[number].made is None:
                 running = running_node()
-                own = None if running is None else self._graph.index.get(running)
+                own = None if running is None else self._nodes.graph.index.get(running)
                 self._recomputations.pair(number, own)
 
     def _note(self, number: int, found: list[tuple[str, torch.Tensor]]) -> None:
@@ -83,8 +75,8 @@ class SavedTensors:
                         self._held.append(storage)
                 version = self._versions.version_on(address, tensor)
                 saved.append(Saved(name, ordinal, nbytes, version))
-        self._nodes[number].saved = tuple(saved)
+        self._nodes.drafts[number].saved = tuple(saved)
 
     def finish(self, steps: list[StepDraft]) -> None:
         """Say of nodes that a checkpoint's recomputation made until when they keep what they save."""
-        self._recomputations.finish(self._nodes, steps)
+        self._recomputations.finish(self._nodes.drafts, steps)

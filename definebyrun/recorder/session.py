@@ -106,12 +106,12 @@ class Session:
 
     def _enter_results(self, variables: list[Any]) -> None:
         """Enter results of custom `Function`s that nothing has used."""
-        ledger = self._ledger
+        nodes = self._ledger.nodes
         for thing in variables:
             if isinstance(thing, torch.Tensor) and not is_leaf(thing):
                 edge = gradient_edge(thing)
-                if edge and edge[0] not in ledger.graph and not ledger.is_older(edge[0]):
-                    ledger.tensor(thing)
+                if edge and edge[0] not in nodes.graph and not nodes.is_older(edge[0]):
+                    self._ledger.tensor(thing)
 
     def freeze(self, error: str | None) -> Trace:
         """All that was recorded, as plain data; `error` is the exception that has ended the recording."""
