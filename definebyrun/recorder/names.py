@@ -12,6 +12,7 @@ from weakref import ref
 
 import torch
 
+from ._torch import own_tensors
 from .torch_calls import is_large
 from .user_frames import clear_locals_copy
 
@@ -125,6 +126,6 @@ class Names:
         for path, part in module.named_modules():
             inside = f"{name}.{path}" if path else name
             self.give(part, inside)
-            for own, tensor in (*part._parameters.items(), *part._buffers.items()):
+            for own, tensor in own_tensors(part):
                 if tensor is not None:
                     self.give(tensor, f"{inside}.{own}")

@@ -1,7 +1,7 @@
 """A tensor goes in, the backward graph that hangs from it now comes out, without any recording.
 
 The walk follows `grad_fn` and `next_functions` with a list of its own, so a chain of any length is no
-recursion. `Graph` is the growing numbering that the recorder shares: a node keeps its number once it has one.
+recursion. `NodeIndex` is the growing numbering that the recorder shares: a node keeps its number once it has one.
 """
 
 from __future__ import annotations
@@ -11,13 +11,17 @@ from typing import Any
 
 import torch
 
-from ..trace import Edge, Node, TensorKind, TensorVersion, Trace
+from ..trace import Edge, Node, TensorVersion, Trace
+from ..trace.records import TensorKind
+from ._torch import DisableTorchFunction
 from .names import Names
 from .snapshot import snapshot
 from .user_frames import user_frames
 
 __all__ = [
+    "ACCUMULATE",
     "NodeIndex",
+    "NodeOutput",
     "gradient_edge",
     "is_leaf",
     "leaf_kind",
@@ -27,23 +31,27 @@ __all__ = [
 ]
 
 ACCUMULATE = "torch::autograd::AccumulateGrad"
+"""The name of the nodes that add what arrives to a leaf's `.grad`."""
+
+NodeOutput = tuple[Any, int]
+"""A node, and which of its outputs: what a gradient arrives at."""
 
 
-def gradient_edge(tensor: torch.Tensor) -> tuple[Any, int] | None:
-    """The node that a tensor's gradient arrives at, with the output number; None when it asks for none.
+def gradient_edge(tensor: torch.Tensor) -> NodeOutput | None:
+    """The node that a tensor's gradient arrives at, with the output number; None where `requires_grad` is False.
 
-    None also for the few tensors that PyTorch cannot be asked about: sparse and nested leaves, parameters of lazy
-    modules before their first call, tensors inside the forward of a custom `Function`, and views that an in-place
-    change of their base has made unusable.
+    None also for the few tensors whose node PyTorch cannot name: sparse and nested leaves, parameters of lazy modules
+    before their first call, tensors inside the forward of a custom `Function`, and views that an in-place change of
+    their base has made unusable.
     """
     try:
         if not tensor.requires_grad:
             return None
         if not tensor.is_leaf:
             return tensor.grad_fn, tensor.output_nr
-        with torch._C.DisableTorchFunction():
+        with DisableTorchFunction():
             if torch.is_grad_enabled() and not torch.is_inference_mode_enabled():
-                # what `get_gradient_edge` does, without its care for all that is asked for above
+                # as `get_gradient_edge` does it, which also checks what is checked above
                 node = tensor.view_as(tensor).grad_fn.next_functions[0][0]  # type: ignore[union-attr]
                 return None if node is None else (node, 0)
             with torch.inference_mode(False):
@@ -53,7 +61,7 @@ def gradient_edge(tensor: torch.Tensor) -> tuple[Any, int] | None:
 
 
 def is_leaf(tensor: torch.Tensor) -> bool:
-    """`tensor.is_leaf`; True for a view that can no longer be asked, since no node leads to it."""
+    """`tensor.is_leaf`; True for a view that raises, since an in-place change of its base has made it unusable."""
     try:
         return tensor.is_leaf
     except RuntimeError:
@@ -71,7 +79,7 @@ def tensor_kind(tensor: torch.Tensor) -> TensorKind:
 
 
 def leaf_kind(tensor: torch.Tensor) -> TensorKind:
-    """The same of a tensor that is known to be a leaf."""
+    """The same for a tensor that is known to be a leaf."""
     if type(tensor) is not torch.Tensor and isinstance(tensor, torch.nn.Parameter):
         return "parameter" if tensor.requires_grad else "constant"
     return "leaf" if tensor.requires_grad else "constant"
@@ -83,7 +91,7 @@ class NodeIndex:
     def __init__(self) -> None:
         self.index: dict[Any, int] = {}
         self.edges: list[tuple[int, int, int, int]] = []
-        self.edge_at: dict[tuple[int, int], int] = {}  # by node and place in its `next_functions`
+        self.edge_at: dict[tuple[int, int], int] = {}  # by node and slot in its `next_functions`
 
     def __contains__(self, node: Any) -> bool:
         return node in self.index

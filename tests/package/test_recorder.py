@@ -18,10 +18,11 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 import definebyrun as dbr
-from definebyrun.recorder import ledger, torch_calls
+from definebyrun.recorder import saved_tensors, torch_calls
 from definebyrun.recorder.ledger import Ledger
 from definebyrun.recorder.node_hooks import NodeHooks
 from definebyrun.recorder.recorder import Recorder
+from definebyrun.recorder.session import Session
 from definebyrun.recorder.snapshot import snapshot
 
 
@@ -228,8 +229,8 @@ def test_what_the_run_lets_go_of_is_recorded_like_what_it_keeps(
     said = []
     for large in (10**9, -1):  # all are held, or none
         with (
-            patch.object(torch_calls, "MAX_HELD_SIZE", large),
-            patch.object(ledger, "MAX_HELD_SIZE", large),
+            patch.object(torch_calls, "MAX_HELD_ELEMENTS", large),
+            patch.object(saved_tensors, "MAX_HELD_BYTES", large),
         ):
             said.append(recorded())
     assert said[0] == said[1]
@@ -750,21 +751,44 @@ def test_a_tape_keeps_no_tensor_alive_and_leaves_no_hook() -> None:
     assert not torch.nn.modules.module._global_forward_pre_hooks
 
 
-def test_what_a_recording_held_is_gone_with_its_end_without_the_collector() -> None:
+def recorders_there() -> set[type]:
+    """Which parts of a recording are alive."""
     import gc
 
-    def there() -> set[type]:
-        return {type(thing) for thing in gc.get_objects()} & {Ledger, Recorder, NodeHooks}
+    kinds = {Ledger, NodeHooks, Recorder, Session}
+    return {type(thing) for thing in gc.get_objects()} & kinds
+
+
+def test_what_a_recording_held_is_gone_with_its_end_without_the_collector() -> None:
+    import gc
 
     gc.collect()
     gc.disable()
     try:
         with dbr.record() as tape:
             torch.ones(3, requires_grad=True).exp().sum().backward()
-            assert there() == {Ledger, Recorder, NodeHooks}
-        assert there() == {Recorder}
+            assert recorders_there() == {Ledger, NodeHooks, Recorder, Session}
+        assert recorders_there() == {Recorder}
         del tape
-        assert there() == set()
+        assert recorders_there() == set()
+    finally:
+        gc.enable()
+
+
+def test_the_traceback_of_an_error_keeps_nothing_of_a_recording() -> None:
+    """A notebook keeps the last traceback, and with it every frame that the error came through."""
+    import gc
+
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        return x @ torch.ones(2)
+
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.raises(RuntimeError) as caught, dbr.record():
+            forward(torch.ones(3, requires_grad=True) * 2)
+        assert any("__torch_function__" in str(entry) for entry in caught.traceback)
+        assert recorders_there() <= {Recorder}
     finally:
         gc.enable()
 
