@@ -60,11 +60,13 @@ def standalone_svg(picture: Picture) -> str:
                 element.remove(child)
         _say(element, names, around, rules)
         todo += [(child, around | names) for child in element]
+    left, top, *_ = (float(number) for number in root.get("viewBox", "").split())
+    left, top = left - MARGIN, top - MARGIN
     width, height = picture.width + 2 * MARGIN, picture.height + 2 * MARGIN
-    root.set("viewBox", f"{-MARGIN} {-MARGIN} {width:g} {height:g}")
+    root.set("viewBox", f"{left:g} {top:g} {width:g} {height:g}")
     root.set("width", f"{width:g}")
     root.set("height", f"{height:g}")
-    ground = {"x": f"{-MARGIN}", "y": f"{-MARGIN}", "width": "100%", "height": "100%"}
+    ground = {"x": f"{left:g}", "y": f"{top:g}", "width": "100%", "height": "100%"}
     root.insert(0, ElementTree.Element(f"{_SVG}rect", {**ground, "fill": paper}))
     ElementTree.register_namespace("", _SVG[1:-1])
     return ElementTree.tostring(root, "unicode").replace(" />", "/>").replace('.0"', '"')

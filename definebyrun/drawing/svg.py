@@ -13,14 +13,18 @@ from dataclasses import dataclass
 from html import escape
 
 from ..cards.clusters import Cluster
-from ..cards.model import Card, Link, State
-from .dot import AGAIN, ALONE, FILL, LINE, PAD, ROW, badge_of, card_size, to_lay_out
-from .geometry import Box, Route, read_geometry
-from .layout import to_svg
-from .leaf_groups import FLOW, group_leaves
+from ..cards.model import AGAIN, Card, Link, State
+from .dot import ALONE, FILL, LINE
+from .geometry import PAD as GRAPH_PAD
+from .geometry import Box, Point, Route, read_geometry
+from .layout import layout_dot, run_dot
+from .leaf_groups import GRADIENT_CHAR_WIDTH, group_leaves, open_groups
+from .metrics import CARD_PAD, ROW_HEIGHT, card_size
 
 __all__ = ["Picture", "render"]
 
+AGAIN_WIDTH = 57.0
+"""Points that the word on an arrow back takes, in the size of small print."""
 ROOM = 8
 """Points around a comparison, for the marks on the clusters of its outermost cards."""
 _SPECIAL = re.compile("[&<>\"']")
@@ -47,34 +51,33 @@ def render(
     Raises `layout.LayoutError` without an engine.
     """
     sizes = {card.id: card_size(card) for card in cards}
-    own = group_leaves(cards, links, clusters, sizes) if large else {}
-    found = read_geometry(to_svg(to_lay_out(cards, links, clusters, sizes, own, large)))
-    for group in own.values():
-        group.open(found)
-    width, height, boxes, lines = found.width, found.height, found.boxes, found.lines
-    level = {link.id for group in own.values() for link in group.level}
+    groups = group_leaves(cards, links, clusters, sizes) if large else {}
+    dot = layout_dot(cards, links, clusters, sizes, groups, large)
+    geometry = open_groups(groups, read_geometry(run_dot(dot, "json0")))
+    boxes, routes = geometry.boxes, geometry.routes
+    horizontal = {link.id for group in groups.values() for link in group.horizontal}
     parts = [_cluster(cluster, boxes[cluster.id]) for cluster in clusters]
     for link in links:
-        parts += _link(link, lines[link.id])
+        parts += _link(link, routes[link.id])
     for cluster in clusters:
         x, y, _, _ = boxes[cluster.id]
         roll = " dbr-rolled" if cluster.rolled else " dbr-second" if cluster.made else ""
-        kind, place = f"dbr-k dbr-name{roll}", f"{x + PAD:.1f}"
+        kind, place = f"dbr-k dbr-name{roll}", f"{x + CARD_PAD:.1f}"
         parts.append(_text(kind, place, y + 15, cluster.label, extra=_since(cluster)))
     for card in cards:
         parts += _card(card, boxes[card.id])
     for link in links:
         if link.flows:
-            parts += _flows(link, lines[link.id], width, link.id in level)
+            parts += _flows(link, routes[link.id], geometry.width, link.id in horizontal)
     room = ROOM if any(card.side for card in cards) else 0
-    width, height = width + 2 * room, height + 2 * room
+    width, height = geometry.width + 2 * room, geometry.height + 2 * room
+    corner = -GRAPH_PAD - room
     svg = (
-        f'<svg class="dbr-svg" xmlns="http://www.w3.org/2000/svg" viewBox="{-room} {-room} {width:g} {height:g}" '
+        f'<svg class="dbr-svg" xmlns="http://www.w3.org/2000/svg" viewBox="{corner:g} {corner:g} {width:g} {height:g}" '
         f'width="{width:g}" height="{height:g}" role="img" aria-label="{escape(label)}" '
         f'font-family="ui-monospace,SFMono-Regular,Menlo,Consolas,DejaVu Sans Mono,monospace" font-size="12">'
-        f'<g transform="translate({found.shift[0]} {found.shift[1]})">'
         + "".join(parts)
-        + "</g></svg>"
+        + "</svg>"
     )
     return Picture(svg, width, height)
 
@@ -94,39 +97,49 @@ def _since(cluster: Cluster) -> str:
     return f' data-b="{cluster.born}"' if cluster.made else ""
 
 
-def _link(link: Link, line: Route) -> list[str]:
+def _link(link: Link, route: Route) -> list[str]:
     kind, dash = ("edge", "") if link.edge is not None else ("data", ' stroke-dasharray="5 3"')
     colour = "#33527a" if link.edge is not None else "#77776f"
     if link.back:
         dash = ' stroke-dasharray="5 3"'
     mark, wide = "", "1.4"
     if link.side:
-        (x, y), wide, colour = line.middle(), "2.2", ALONE.get(link.side, colour)
+        (x, y), wide, colour = route.middle(), "2.2", ALONE.get(link.side, colour)
         look = f' fill="{colour}" font-size="11" font-weight="700"'
         mark = _text("dbr-m", f"{x - 5:.1f}", y + 4, link.side, True, look)
     parts = [
         f'<g class="dbr-e dbr-{kind}{_only(link.side)}" data-e="{link.id}" data-b="{link.born}">'
-        f'<path d="{line.curves}" fill="none" stroke="{colour}" stroke-width="{wide}"{dash}/>'
-        f'<polygon points="{line.head}" fill="{colour}"/>{mark}</g>'
+        f'<path d="{_curves(route)}" fill="none" stroke="{colour}" stroke-width="{wide}"{dash}/>'
+        f'<polygon points="{_corners(route.head())}" fill="{colour}"/>{mark}</g>'
     ]
-    if link.back and line.room is not None:
-        x, y, _, height = line.room
-        parts.append(_text("dbr-k", f"{x + 4:.1f}", y + height - 2, AGAIN))
+    if link.back and route.label is not None:
+        x, y = route.label
+        parts.append(_text("dbr-k", f"{x - AGAIN_WIDTH / 2:.1f}", y + 4, AGAIN))
     return parts
 
 
-def _flows(link: Link, line: Route, right: float, level: bool) -> list[str]:
+def _curves(route: Route) -> str:
+    """The `d` of a path: cubic Bézier curves end to end."""
+    start, *rest = route.points
+    return f"M{_corners([start])}C{_corners(rest)}"
+
+
+def _corners(points: Sequence[Point]) -> str:
+    return " ".join([f"{x:.1f},{y:.1f}" for x, y in points])
+
+
+def _flows(link: Link, route: Route, right: float, horizontal: bool) -> list[str]:
     """The gradients that go along a link, beside its middle: above the cards, and on the side where there is room.
 
     Over a link that runs level they stand above it.
     """
     parts = []
-    middle = line.middle()
+    middle = route.middle()
     for flow in link.flows:
         rows, (x, y) = flow.text.split("\n"), middle
-        wide = FLOW * max(map(len, rows))
-        if level:
-            x, y = x - 7 - wide / 2, line.top() - 10 - 13 * (len(rows) - 1)
+        wide = GRADIENT_CHAR_WIDTH * max(map(len, rows))
+        if horizontal:
+            x, y = x - 7 - wide / 2, route.top() - 10 - 13 * (len(rows) - 1)
         end = x + 7 + wide > right  # else it would be cut off
         place = f"{x - 7 if end else x + 7:.1f}"
         when = f' data-f="{flow.since}" data-u="{flow.since + 1}"'
@@ -137,7 +150,7 @@ def _flows(link: Link, line: Route, right: float, level: bool) -> list[str]:
 
 def _card(card: Card, box: Box) -> list[str]:
     x, y, width, height = box
-    left, right, base = f"{x + PAD:.1f}", f"{x + width - PAD:.1f}", y + PAD / 2 + 12
+    left, right, base = f"{x + CARD_PAD:.1f}", f"{x + width - CARD_PAD:.1f}", y + CARD_PAD / 2 + 12
     colour, fill = LINE.get(card.kind, "#77776f"), FILL.get(card.kind, "#ffffff")
     radius = 14 if card.kind in ("leaf", "parameter") else 3
     names = f"dbr-c dbr-{card.kind}" + (" dbr-out" if card.output else "") + _only(card.side)
@@ -152,13 +165,12 @@ def _card(card: Card, box: Box) -> list[str]:
             f'class="dbr-ring" fill="none" stroke="{colour}"/>'
         )
     parts.append(_text("dbr-t", left, base, card.title))
-    badge = badge_of(card)
-    if badge:
-        parts.append(_text("dbr-k", right, base, badge, end=True))
-    base += ROW
+    if card.corner:
+        parts.append(_text("dbr-k", right, base, card.corner, end=True))
+    base += ROW_HEIGHT
     for values in filter(None, (card.values, card.more_values)):
         parts += _states("dbr-v", left, base, values)
-        base += ROW
+        base += ROW_HEIGHT
     if card.function:
         rule = base - 12
         parts.append(
@@ -167,13 +179,13 @@ def _card(card: Card, box: Box) -> list[str]:
         parts.append(_text("dbr-n", left, base, card.function))
         if card.keeps:
             parts += _states("dbr-k", right, base, card.keeps, end=True)
-        base += ROW
+        base += ROW_HEIGHT
     if card.origin:
         parts.append(_text("dbr-n", left, base, card.origin))
-        base += ROW
+        base += ROW_HEIGHT
     for grads in filter(None, (card.grads, card.more_grads)):
         parts += _states("dbr-d", left, base, grads)
-        base += ROW
+        base += ROW_HEIGHT
     if card.side:
         parts += _alone(card.side, box, radius)
     return [*parts, "</g>"]

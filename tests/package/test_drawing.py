@@ -20,8 +20,8 @@ from torch import nn
 import definebyrun as dbr
 from definebyrun.cards.build import build_cards
 from definebyrun.cards.model import MAX_USES_WITHOUT_CHIPS
-from definebyrun.drawing.dot import card_size
-from definebyrun.drawing.layout import LayoutError, to_svg
+from definebyrun.drawing.layout import LayoutError, run_dot
+from definebyrun.drawing.metrics import card_size
 from definebyrun.text.format import SENTENCE_CHARS, format_value
 from definebyrun.text.sentences import sentence
 from definebyrun.trace.memory import kept_after_steps
@@ -322,21 +322,22 @@ def without_pygraphviz(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("without_pygraphviz")
 def test_without_pygraphviz_a_dot_on_the_path_lays_out(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    answer = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><g transform="translate(4 5)">{}</g></svg>'
     cards, links = build_cards(small().trace)
-    parts = [f'<g id="{c.id}" class="node"><polygon points="0,0 8,0 8,8 0,8"/></g>' for c in cards]
-    parts += [
-        f'<g id="{k.id}" class="edge"><path d="M0,0C1,1 2,2 3,3"/><polygon points="0,0 1,1 2,0"/></g>'
-        for k in links
-    ]
+    number = {card.id: place for place, card in enumerate(cards)}
+    place = {"pos": "4,4", "width": "0.1", "height": "0.1"}
+    answer = {
+        "bb": "0,0,9,9",
+        "objects": [{"_gvid": number[card.id], "name": card.id, **place} for card in cards],
+        "edges": [{"id": link.id, "pos": "e,3,3 0,0 1,1 2,2 3,3"} for link in links],
+    }
 
     def pipe(engine: str, form: str, data: bytes, **options: Any) -> bytes:
         asked.append((engine, form, data[:7]))
-        return answer.format("".join(parts)).encode()
+        return json.dumps(answer).encode()
 
     monkeypatch.setattr(graphviz, "pipe", pipe)
     assert "MulBackward0" in small().svg()
-    assert asked == [("dot", "svg", b"digraph")]
+    assert asked == [("dot", "json0", b"digraph")]
 
 
 @pytest.mark.usefixtures("without_pygraphviz")
@@ -482,7 +483,7 @@ def test_the_table_has_a_row_for_every_leaf_and_op() -> None:
 
 def test_a_layout_of_many_cards_writes_nothing_on_the_screen(capfd) -> None:
     dot = 'digraph {node [label=""];' + ";".join(f"n{i}" for i in range(1001)) + "}"
-    assert to_svg(dot).count('class="node"') == 1001
+    assert run_dot(dot, "json0").count('"_gvid"') == 1001
     assert capfd.readouterr() == ("", "")
 
 
@@ -494,7 +495,7 @@ def test_a_layout_that_fails_says_so_in_one_sentence(monkeypatch) -> None:
 
     monkeypatch.setattr(pygraphviz.AGraph, "draw", fail)
     with pytest.raises(LayoutError, match="could not lay out this graph: Graphviz raised"):
-        to_svg("digraph {}")
+        run_dot("digraph {}", "json0")
 
 
 def test_a_long_name_is_cut_and_what_was_done_is_not() -> None:

@@ -124,15 +124,14 @@ def test_a_png_has_each_card_in_its_place_and_its_colour() -> None:
     tape = network()
     image = pixels(tape.png()).convert("RGB")
     root = ElementTree.fromstring(standalone_svg(tape.view.picture))
-    shift = [float(n) for n in re.findall(r"-?[\d.]+", root.find(f"{SVG}g").get("transform"))]
+    start, above = map(float, root.get("viewBox").split()[:2])
     assert image.getpixel((0, 0)) == (255, 255, 255)
     cards = [rect for rect in root.iter(f"{SVG}rect") if rect.get("fill") not in ("#fff", "none")]
     cards = [rect for rect in cards if not rect.get("fill-opacity")]  # a frame lies behind them
     assert len(cards) == 13
     for card in cards:
         x, y, width, height = (float(card.get(k)) for k in ("x", "y", "width", "height"))
-        left = (x + shift[0] + MARGIN) * 2
-        bottom = (y + height + shift[1] + MARGIN) * 2
+        left, bottom = (x - start) * 2, (y + height - above) * 2
         wanted = tuple(bytes.fromhex(card.get("fill")[1:]))
         inside = image.getpixel((round(left + width), round(bottom - 3)))
         assert max(abs(a - b) for a, b in zip(inside, wanted, strict=True)) <= 6
@@ -146,15 +145,13 @@ def test_a_png_has_dashes_where_the_picture_has() -> None:
     tape = small()
     image = pixels(tape.png()).convert("L")
     root = ElementTree.fromstring(standalone_svg(tape.view.picture))
-    shift = [float(n) for n in re.findall(r"-?[\d.]+", root.find(f"{SVG}g").get("transform"))]
+    start, above = map(float, root.get("viewBox").split()[:2])
     changes = {}
     for card in root.iter(f"{SVG}rect"):
         if card.get("width") != "100%":
             x, y, width = (float(card.get(k)) for k in ("x", "y", "width"))
-            row = round((y + shift[1] + MARGIN) * 2)
-            columns = range(
-                round((x + shift[0] + MARGIN + 16) * 2), round((x + shift[0] + width - 8) * 2)
-            )
+            row = round((y - above) * 2)
+            columns = range(round((x - start + 16) * 2), round((x - start + width - 16) * 2))
             dark = [image.getpixel((column, row)) < 200 for column in columns]
             changes.setdefault(card.get("stroke-dasharray"), []).append(
                 sum(a != b for a, b in pairwise(dark))

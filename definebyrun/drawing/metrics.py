@@ -1,0 +1,42 @@
+"""A card goes in, its size comes out: how much room texts take, counted in characters, without asking any font.
+
+Every width and height is in points, which a page shows as CSS pixels. A monospace font has one width a character, so
+the layout is the same on machines with different fonts, and no text is cut.
+"""
+
+from __future__ import annotations
+
+from ..cards.model import Card
+
+__all__ = [
+    "CARD_PAD",
+    "CHAR_WIDTH",
+    "ROW_HEIGHT",
+    "SMALL_PRINT",
+    "card_size",
+    "small_print_width",
+]
+
+CHAR_WIDTH, ROW_HEIGHT, CARD_PAD = 7.3, 16.0, 10.0
+"""Points: a character of 12 points, a row of a card, the room between its border and its texts."""
+SMALL_PRINT = 0.87
+"""The size of small print, where 1 is the size of values."""
+TITLE = 1.04
+"""The size of a title."""
+MIN_CHARS = 9
+"""A card is at least as wide as so many characters."""
+
+
+def card_size(card: Card) -> tuple[float, float]:
+    """Width and height of a card in points, wide enough for the longest text that any of its states shows."""
+    corner, rows = card.corner, card.rows()
+    head = len(card.title) * TITLE + (len(corner) + 2) * SMALL_PRINT * bool(corner)
+    keeps = 2 + max([len(state.text) for state in card.keeps]) if card.keeps else 0
+    texts = [len(state.text) for row in rows for state in row]
+    longest = max(head, (len(card.function) + keeps) * SMALL_PRINT, *texts, MIN_CHARS)
+    return round(longest * CHAR_WIDTH + 2 * CARD_PAD, 1), (1 + len(rows)) * ROW_HEIGHT + CARD_PAD
+
+
+def small_print_width(characters: int) -> int:
+    """Points that small print takes, with a little room on both sides."""
+    return round(characters * CHAR_WIDTH * SMALL_PRINT) + 8
