@@ -14,6 +14,8 @@ from html import escape
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Self
 
+from .assets import render_html
+from .drawing.palette import PLOT_AXIS, PLOT_BACKWARD, PLOT_FORWARD, PLOT_GRID, PLOT_INK
 from .text.format import format_bytes
 
 if TYPE_CHECKING:
@@ -23,7 +25,6 @@ __all__ = ["MemoryCurve", "figure_svg", "memory_svg"]
 
 MAX_TREADS = 200
 """A stair has at most this many treads; with more steps each tread shows the most of several."""
-FORWARD, BACKWARD, OUTLINE = "#0072B2", "#D55E00", "#1f2937"
 STYLE = {
     "figure.constrained_layout.use": True,
     "font.size": 10,
@@ -32,16 +33,16 @@ STYLE = {
     "legend.frameon": False,
     "xtick.labelsize": 9,
     "ytick.labelsize": 9,
-    "axes.edgecolor": "#4b5563",
-    "axes.labelcolor": OUTLINE,
-    "text.color": OUTLINE,
-    "xtick.color": "#4b5563",
-    "ytick.color": "#4b5563",
+    "axes.edgecolor": PLOT_AXIS,
+    "axes.labelcolor": PLOT_INK,
+    "text.color": PLOT_INK,
+    "xtick.color": PLOT_AXIS,
+    "ytick.color": PLOT_AXIS,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "grid.color": "#e5e7eb",
+    "grid.color": PLOT_GRID,
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "definebyrun",  # the same ids in every run
 }
@@ -90,7 +91,7 @@ class MemoryCurve(tuple[int, ...]):
             return None  # the numbers are shown
         words = self.description()
         address = b64encode(memory_svg(self, self.backward, words).encode()).decode()
-        return f'<img alt="{escape(words)}" src="data:image/svg+xml;base64,{address}">'
+        return render_html("image.html", label=words, image=f"data:image/svg+xml;base64,{address}")
 
 
 def memory_svg(kept: Sequence[int], backward: Sequence[bool], description: str) -> str:
@@ -117,12 +118,15 @@ def memory_svg(kept: Sequence[int], backward: Sequence[bool], description: str) 
     with plt.style.context(STYLE, after_reset=True):
         fig, ax = plt.subplots(figsize=(5.2, 2.4))
         edges = [place + 0.5 for place in (*places, steps)]
-        for way, name, colour in ((False, "forward", FORWARD), (True, "backward", BACKWARD)):
+        for way, name, colour in (
+            (False, "forward", PLOT_FORWARD),
+            (True, "backward", PLOT_BACKWARD),
+        ):
             if way in backward:
                 shown = [part if b == way else 0 for part, b in zip(kept, backward, strict=True)]
                 look = {"hatch": "////", "alpha": 0.35} if way else {"alpha": 0.3}
                 ax.stairs(shown, edges, fill=True, color=colour, label=name, **look)
-        ax.stairs(kept, edges, color=OUTLINE, linewidth=1.4)
+        ax.stairs(kept, edges, color=PLOT_INK, linewidth=1.4)
         ax.set(ylabel="bytes kept alive", xlim=(edges[0], edges[-1]))
         ax.set_xlabel("step" if each == 1 else f"step (shown is the most of every {each})")
         ax.set_ylim(0, max(kept) * 1.15 or 1)

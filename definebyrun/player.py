@@ -7,70 +7,36 @@ stand any number of times on a page, and shows the end of the run when scripts a
 from __future__ import annotations
 
 import hashlib
-import json
-from functools import cache
-from html import escape
 from typing import Any
 
-from jinja2 import Environment, FunctionLoader
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
-from .assets import asset
+from .assets import asset, render_html
 from .cards.model import Card, Link
+from .drawing import palette
 from .drawing.standalone import data_uri
 from .drawing.svg import Picture
 from .text.compared import bytes_in_words, bytes_kept, canonical_text, legend, sentences
 from .text.format import format_bytes
 from .trace.model import Step, Trace
 
-__all__ = ["page", "player_html", "still_html"]
+__all__ = ["instead_html", "page", "player_html", "still_html"]
 
-
-@cache
-def _environment() -> Environment:
-    """The templates, compiled once a process."""
-    return Environment(autoescape=True, loader=FunctionLoader(asset), keep_trailing_newline=True)
-
-
-def style(trace: Trace, picture: Picture) -> str:
-    """The style of a drawing; that of clusters, folded cards and comparisons only where there are any."""
-    clustered = 'class="dbr-f' in picture.svg or 'class="dbr-stack' in picture.svg
-    made = asset("generations.css") if 'class="dbr-f dbr-gen' in picture.svg else ""
-    marked = made + (asset("sides.css") if trace.sides else "")
-    return asset("drawing.css") + (asset("frames.css") if clustered else "") + marked
-
-
-def _shown(picture: Picture, label: str) -> str:
-    """The picture twice, of which one is seen: live where the style is alive, else as an image.
-
-    Viewers that strip styles, scripts and inline SVG (JupyterLab before it trusts a notebook, GitHub) keep the image.
-    They leave the words of the SVG behind, which `hidden` hides, and a style that is alive shows again.
-    """
-    least = round(picture.width * 0.6)
-    svg = picture.svg.replace("<svg ", f'<svg style="min-width:{least}px" ', 1)
-    image = f'<img class="dbr-bare" alt="{escape(label)}" src="{data_uri(picture)}">'
-    return f'{image}<div class="dbr-in" hidden="1">{svg}</div>'
+MIN_SCALE = 0.6
+"""A picture is shown at no less than this part of its size; a wider one scrolls within its frame."""
 
 
 def still_html(trace: Trace, picture: Picture, label: str, folding: str = "") -> str:
     """The picture as it is at the end, with the canonical text folded below it: HTML without scripts."""
-    text = str(Markup.escape(canonical_text(trace)))
-    words = _said(trace, folding)
-    said = f'<p class="dbr-said">{words}</p>' if words else ""
-    return (
-        f'<div class="dbr"><style>{style(trace, picture)}</style>'
-        f'<div class="dbr-graph" tabindex="0" role="region" aria-label="Graph">{_shown(picture, label)}</div>{said}'
-        f'<details class="dbr-text"><summary>The same as text</summary><pre tabindex="0">{text}</pre></details></div>'
+    return render_html("still.html", **_parts(trace, picture, label, folding, "drawing.css"))
+
+
+def instead_html(reason: str, text: str) -> str:
+    """Why there is no picture, and the text in its place."""
+    style = asset("drawing.css")
+    return render_html(
+        "instead.html", css=Markup(palette.css(style, "") + style), reason=reason, text=text
     )
-
-
-def _said(trace: Trace, folding: str) -> Markup:
-    """The legend of a comparison, its marks in their colours; the sentence under a picture that was folded unasked."""
-    words = Markup.escape(" ".join(part for part in (legend(trace), folding) if part))
-    for side in "AB":
-        mark = Markup(f': <b class="dbr-only{side}">only {side}</b> did')
-        words = words.replace(f": only {side} did", mark)
-    return words
 
 
 def player_html(
@@ -82,28 +48,43 @@ def player_html(
     folding: str = "",
 ) -> str:
     """The player's HTML."""
-    steps, memory = _steps(trace, cards, links), [max(parts) for parts in bytes_kept(trace)]
+    memory = [max(parts) for parts in bytes_kept(trace)]
     most = max(memory, default=0) or 1
-    identity = hashlib.sha256(canonical_text(trace).encode()).hexdigest()[:10]
-    return (
-        _environment()
-        .get_template("player.html")
-        .render(
-            id=identity,
-            label=label,
-            css=Markup(style(trace, picture) + asset("player.css")),
-            js=Markup(asset("player.js").replace("{{ id }}", identity)),
-            picture=Markup(_shown(picture, label)),
-            code=_code(trace),
-            steps=steps,
-            memory=["0", *(f"{part / most:.2f}" for part in memory)],
-            text=canonical_text(trace),
-            said=_said(trace, folding),
-            data=Markup(
-                json.dumps(steps, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
-            ),
-        )
+    parts = _parts(trace, picture, label, folding, "drawing.css", "player.css")
+    return render_html(
+        "player.html",
+        **parts,
+        id=hashlib.sha256(parts["text"].encode()).hexdigest()[:10],
+        js=Markup(asset("player.js")),
+        code=_code(trace),
+        steps=_steps(trace, cards, links),
+        memory=["0", *(f"{part / most:.2f}" for part in memory)],
     )
+
+
+def _parts(
+    trace: Trace, picture: Picture, label: str, folding: str, *styles: str
+) -> dict[str, Any]:
+    """What a drawing in a page consists of, still or played: its style, the live picture, the image, the words."""
+    style = "".join(map(asset, styles))
+    least = round(picture.width * MIN_SCALE)
+    return {
+        "label": label,
+        "css": Markup(palette.css(style, picture.svg) + style),
+        "svg": Markup(picture.svg.replace("<svg ", f'<svg style="min-width:{least}px" ', 1)),
+        "image": data_uri(picture),
+        "said": _said(trace, folding),
+        "text": canonical_text(trace),
+    }
+
+
+def _said(trace: Trace, folding: str) -> Markup:
+    """The legend of a comparison, its marks in their colours; the sentence under a picture that was folded unasked."""
+    words = escape(" ".join(part for part in (legend(trace), folding) if part))
+    for side in "AB":
+        mark = Markup('<b class="dbr-only{0}">only {0}</b>').format(side)
+        words = words.replace(f": only {side} did", Markup(": {} did").format(mark))
+    return words
 
 
 def _steps(trace: Trace, cards: list[Card], links: list[Link]) -> list[dict[str, Any]]:
@@ -198,4 +179,4 @@ def _code(trace: Trace) -> list[dict[str, Any]]:
 
 def page(title: str, body: str) -> str:
     """A fragment as a page of its own: dark where the reader's system is."""
-    return _environment().get_template("page.html").render(title=title, body=Markup(body))
+    return render_html("page.html", title=title, body=Markup(body))

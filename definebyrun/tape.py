@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from errno import ENAMETOOLONG, ENOENT
-from html import escape
 from os import PathLike
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from .drawing.png import png
 from .drawing.standalone import standalone_svg
 from .fold.folding import fold
 from .memory_plot import MemoryCurve
-from .player import page, player_html, still_html
+from .player import instead_html, page, player_html, still_html
 from .recorder.gc_pause import no_full_collections
 from .recorder.recorder import Recorder
 from .recorder.walk import walk
@@ -364,8 +363,7 @@ class Tape:
             return self._instead(error)
 
     def _instead(self, error: LayoutError) -> str:
-        said, text = escape(str(error)), escape(self.view.text)
-        return f'<div class="dbr"><p>{said}</p><pre>{text}</pre></div>'
+        return instead_html(str(error), self.view.text)
 
 
 @contextmanager

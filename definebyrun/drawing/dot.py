@@ -16,31 +16,19 @@ from ..cards.model import AGAIN, Card, Link
 from .layout import CLUSTER, EDGE, GRAPH, NODE
 from .leaf_groups import spaced_links
 from .metrics import card_size
+from .palette import (
+    CLUSTER_FILL,
+    CLUSTER_LINE,
+    DATA_LINE,
+    EDGE_LINE,
+    KINDS,
+    MADE_FILL,
+    MADE_LINE,
+    ONLY,
+    OP_LINE,
+)
 
-__all__ = ["ALONE", "FILL", "LINE", "to_dot"]
-
-FILL = {
-    "leaf": "#fdf3d8",
-    "parameter": "#fde6d0",
-    "constant": "#f1f1ef",
-    "op": "#e4eefb",
-    "older": "#e4eefb",
-    "inner": "#eef3f9",
-    "made": "#f1ebfb",
-}
-LINE = {
-    "leaf": "#9a6b00",
-    "parameter": "#b04a00",
-    "constant": "#77776f",
-    "op": "#1d5fa8",
-    "older": "#1d5fa8",
-    "inner": "#6c8fb5",
-    "made": "#6a3fb0",
-}
-
-
-ALONE = {"A": "#0b7a63", "B": "#9a3a78"}
-"""In a comparison: what only one of the runs did."""
+__all__ = ["to_dot"]
 
 
 def to_dot(
@@ -59,7 +47,7 @@ def _head() -> str:
     """The first lines of the DOT: what holds for all nodes and edges."""
     graph = {**GRAPH, "bgcolor": "transparent", "outputorder": "edgesfirst"}
     node = {**NODE, "fontname": "monospace", "fontsize": "12", "margin": "0"}
-    edge = {**EDGE, "color": "#33527a"}
+    edge = {**EDGE, "color": EDGE_LINE.light}
     dot = graphviz.Digraph("definebyrun", graph_attr=graph, node_attr=node, edge_attr=edge)
     source: str = dot.source
     return source.removesuffix("}\n")
@@ -78,18 +66,19 @@ def _node(card: Card) -> str:
     rows = [card.title, *(row[-1].text for row in card.rows())]
     names = " ".join(["card", card.kind, *_class(card.side)])
     label = _quoted("".join(graphviz.escape(row) + "\\l" for row in rows))
-    colour, fill = LINE.get(card.kind, "#77776f"), FILL.get(card.kind, "#ffffff")
-    style = '"filled,rounded"' if card.kind in ("leaf", "parameter") else "filled"
+    kind = KINDS[card.kind]
+    line, fill = ONLY.get(card.side, kind.line).light, kind.fill.light
+    style = '"filled,rounded"' if kind.rounded else "filled"
     return (
-        f'\t{card.id} [label={label} class="{names}" color="{ALONE.get(card.side, colour)}" fillcolor="{fill}" '
+        f'\t{card.id} [label={label} class="{names}" color="{line}" fillcolor="{fill}" '
         f"{room} style={style} width={width / 72:.3f}{_alone(card.side)}]\n"
     )
 
 
 def _edge(link: Link, more: str = "") -> str:
-    colour = ALONE.get(link.side, "" if link.edge is not None else "#77776f")
+    line = ONLY.get(link.side, EDGE_LINE if link.edge is not None else DATA_LINE)
     names = " ".join(["edge" if link.edge is not None else "data", *_class(link.side)])
-    kind = f'class="{names}"' + (f' color="{colour}"' if colour else "")
+    kind = f'class="{names}"' + ("" if line is EDGE_LINE else f' color="{line.light}"')
     if link.back:
         look = f'label="{AGAIN}" {kind} constraint=false fontsize=10 id={link.id} style=dashed'
     else:
@@ -105,15 +94,15 @@ def _nested(clusters: Sequence[Cluster]) -> list[str]:
     depth: dict[str | None, str] = {None: ""}
     for cluster in clusters:
         inside = depth[cluster.id] = depth[cluster.outer] + "\t"
-        style = ("filled,rounded" if cluster.rolled else "rounded") + (
-            ",dotted" if cluster.made else ""
-        )
-        style = f'"{style}"' if "," in style else style
-        line = LINE["made" if cluster.made else "inner"]
+        line, fill, style = CLUSTER_LINE, CLUSTER_FILL, "rounded"
+        if cluster.rolled:
+            line, style = OP_LINE, '"filled,rounded"'
+        elif cluster.made:
+            line, fill, style = MADE_LINE, MADE_FILL, '"rounded,dotted"'
         label = _quoted(graphviz.escape(cluster.label))
         lines[cluster.id] = [
             f"{inside}subgraph cluster_{cluster.id} {{\n",
-            f'{inside}\tcolor="{line}" fillcolor="#f6f9fd" fontname=monospace fontsize=11 id={cluster.id} '
+            f'{inside}\tcolor="{line.light}" fillcolor="{fill.light}" fontname=monospace fontsize=11 id={cluster.id} '
             f"label={label} {CLUSTER} style={style}\n",
             *(f"{inside}\t{card}\n" for card in cluster.cards),
         ]

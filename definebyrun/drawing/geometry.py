@@ -13,7 +13,16 @@ from itertools import pairwise
 from math import hypot
 from typing import Any
 
-__all__ = ["HEAD_LENGTH", "PAD", "Box", "Geometry", "Point", "Route", "read_geometry"]
+__all__ = [
+    "CORNER_HANDLE",
+    "HEAD_LENGTH",
+    "PAD",
+    "Box",
+    "Geometry",
+    "Point",
+    "Route",
+    "read_geometry",
+]
 
 Point = tuple[float, float]
 """Across and down, in points."""
@@ -25,6 +34,11 @@ PAD = 4.0
 POINTS_PER_INCH = 72.0
 HEAD_LENGTH, HALF_HEAD_WIDTH = 7.0, 2.5
 """Points of an arrow's head: 10 and half of 7 times the `arrowsize` that `dot.py` sets, less a hair of width."""
+CORNER_HANDLE = 0.4477
+"""Of the radius: how far from the corner the controls of a cubic Bézier curve lie that is nearest to a quarter circle.
+
+That is 1 - 4/3 (√2 - 1); the curve is nowhere further from the circle than 0.03 % of the radius.
+"""
 
 
 @dataclass(slots=True)

@@ -12,17 +12,19 @@ __all__ = [
     "CARD_PAD",
     "CHAR_WIDTH",
     "ROW_HEIGHT",
-    "SMALL_PRINT",
+    "SMALL_PRINT_SIZE",
+    "TEXT_SIZE",
+    "TITLE_SIZE",
     "card_size",
     "small_print_width",
 ]
 
+TITLE_SIZE, TEXT_SIZE, SMALL_PRINT_SIZE = 12.4, 12.0, 10.4
+"""Points: font sizes of a card's title, of its values, and of kinds, nodes and what these keep."""
 CHAR_WIDTH, ROW_HEIGHT, CARD_PAD = 7.3, 16.0, 10.0
-"""Points: a character of 12 points, a row of a card, the room between its border and its texts."""
-SMALL_PRINT = 0.87
-"""The size of small print, where 1 is the size of values."""
-TITLE = 1.04
-"""The size of a title."""
+"""Points: a character of `TEXT_SIZE` with a little room, a row of a card, the room between its border and its texts."""
+TITLE, SMALL_PRINT = 1.04, 0.87
+"""Characters of `TEXT_SIZE` that one of a title and one of small print take."""
 MIN_CHARS = 9
 """A card is at least as wide as so many characters."""
 

@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from html import escape
 
+from markupsafe import Markup
+
+from ..assets import asset, render_html
 from ..trace.model import Node, Trace
 from .canonical import grad_text
 from .format import format_bytes, format_value
@@ -16,12 +18,6 @@ from .labels import op_call, op_step, read_label, short_node_name, tensor_label
 __all__ = ["Table", "tabulate"]
 
 COLUMNS = ("step", "line", "op", "inputs", "shape", "value", "grad_fn", "saved", "grad")
-
-STYLE = (
-    ".dbr-rows{overflow-x:auto;margin:.6rem 0}.dbr-rows table{border-collapse:collapse;font-size:.85em;width:auto}"
-    ".dbr-rows th,.dbr-rows td{text-align:left;white-space:nowrap;padding:.25em .9em .25em 0;border:0;"
-    "border-bottom:1px solid color-mix(in srgb,currentColor 18%,transparent)}"
-)
 
 
 @dataclass(frozen=True)
@@ -40,15 +36,8 @@ class Table:
         )
 
     def _repr_html_(self) -> str:
-        head = "".join(f'<th scope="col">{escape(column)}</th>' for column in self.columns)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
-            for row in self.rows
-        )
-        return (
-            f'<div class="dbr-rows" tabindex="0" role="region" aria-label="Steps of the run"><style>{STYLE}</style>'
-            f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-        )
+        style = Markup(asset("table.css"))
+        return render_html("table.html", css=style, columns=self.columns, rows=self.rows)
 
 
 def tabulate(trace: Trace) -> Table:

@@ -115,7 +115,7 @@ class Drawn:
         rect = r'<rect x="(\S+)" y="(\S+)" width="(\S+)" height="(\S+)" rx='
         found = re.findall(r'data-c="(\w+)"[^>]*>(?:<path[^>]*>)?' + rect, svg)
         self.boxes: dict[str, Box] = {name: _box(at) for name, *at in found}
-        clusters = re.findall(r'<g class="dbr-f[^>]*>' + rect, svg)
+        clusters = re.findall(rect + '"8"', svg)
         self.around = dict(
             zip((each.id for each in self.clusters), map(_box, clusters), strict=True)
         )
@@ -190,11 +190,9 @@ def test_a_card_lies_in_its_cluster_and_a_cluster_in_the_one_around_it(drawn: Dr
 
 
 def test_a_gradient_beside_a_card_has_its_room_above_the_arrow(drawn: Drawn) -> None:
-    text = r'<text class="dbr-g dbr-off" x="(\S+)" y="(\S+)"( text-anchor="end")? data-f="(\d+)"[^>]*>(.*?)</text>'
-    places = [
-        (float(x), float(y), len(words))
-        for x, y, _, _, words in re.findall(text, drawn.picture.svg)
-    ]
+    flows = drawn.picture.svg.partition('<g class="dbr-g"')[2]
+    text = r'<text x="(\S+)" y="(\S+)"( text-anchor="end")? data-f="(\d+)"[^>]*>(.*?)</text>'
+    places = [(float(x), float(y), len(words)) for x, y, _, _, words in re.findall(text, flows)]
     for group in drawn.groups.values():
         for link in group.horizontal:
             line, _ = drawn.lines[link.id]
