@@ -27,6 +27,7 @@ from .recorder.gc_pause import no_full_collections
 from .recorder.recorder import Recorder
 from .recorder.walk import walk
 from .text.compared import canonical_text, tabulate
+from .text.printable import printable
 from .text.table import Table
 from .trace.memory import kept_after_steps
 from .trace.model import (
@@ -53,7 +54,7 @@ class Player:
         self._tape = tape
 
     def __repr__(self) -> str:
-        return f"player: {self._tape.view.text}"
+        return printable(f"player: {self._tape.view.text}")
 
     def _repr_html_(self) -> str:
         return self._tape.html()
@@ -353,7 +354,7 @@ class Tape:
         if isinstance(self._given, Recorder) and not self._given.done:
             return "tape: the recording is still going on"
         kind = "comparison" if self.sides else "tape" if self.root is None else "graph"
-        return f"{kind}: {self.view.text}"
+        return printable(f"{kind}: {self.view.text}")
 
     def _repr_html_(self) -> str:
         view = self.view

@@ -12,7 +12,7 @@ from ..comparison.sequences import longest_common_subsequence, side_by_side
 from ..comparison.split import halves
 from ..comparison.word_diff import split_words, word_diff
 from ..trace.memory import kept_after_steps
-from ..trace.model import Trace
+from ..trace.model import Trace, cached
 from . import canonical as text
 from . import sentences as words
 from . import table
@@ -33,7 +33,12 @@ SIDES = ("A", "B")
 
 
 def canonical_text(trace: Trace) -> str:
-    """The whole trace as text, one fact a line; see `text.canonical`."""
+    """The whole trace as text, one fact a line; see `canonical.canonical_text`. It is made once."""
+    whole: str = cached(trace, _canonical_text)
+    return whole
+
+
+def _canonical_text(trace: Trace) -> str:
     if not trace.sides:
         return text.canonical_text(trace)
     told = []

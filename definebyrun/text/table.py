@@ -14,6 +14,7 @@ from ..trace.model import Node, Trace
 from .canonical import grad_text
 from .format import format_bytes, format_value
 from .labels import op_call, op_step, read_label, short_node_name, tensor_label
+from .printable import printable
 
 __all__ = ["Table", "tabulate"]
 
@@ -30,9 +31,11 @@ class Table:
     def __repr__(self) -> str:
         widths = [max(map(len, column)) for column in zip(self.columns, *self.rows, strict=True)]
         lines = [self.columns, tuple("-" * width for width in widths), *self.rows]
-        return "\n".join(
-            "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip()
-            for row in lines
+        return printable(
+            "\n".join(
+                "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip()
+                for row in lines
+            )
         )
 
     def _repr_html_(self) -> str:

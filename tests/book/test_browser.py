@@ -448,7 +448,7 @@ def test_paper_shows_the_end_of_the_run_in_light_colours_and_no_controls(
     )
     assert set(looks) == {"1"}
     assert root.evaluate("r => getComputedStyle(r).backgroundColor") == "rgb(255, 255, 255)"
-    ink = "r => getComputedStyle(r.querySelector('.dbr-t')).fill"
+    ink = "r => getComputedStyle(r.querySelector('.dbr-c text')).fill"
     assert root.evaluate(ink) == "rgb(28, 39, 51)"
     page.context.close()
 

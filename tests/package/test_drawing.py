@@ -23,6 +23,7 @@ from definebyrun.cards.build import build_cards
 from definebyrun.cards.model import MAX_USES_WITHOUT_CHIPS
 from definebyrun.drawing.layout import LayoutError, run_dot
 from definebyrun.drawing.metrics import card_size
+from definebyrun.text import canonical
 from definebyrun.text.format import SENTENCE_CHARS, format_value
 from definebyrun.text.sentences import sentence
 from definebyrun.trace.memory import kept_after_steps
@@ -423,6 +424,37 @@ def test_code_and_names_are_escaped() -> None:
     html = tape.html()
     assert "<b>" not in re.sub(r"<b>(?=Start)", "", html)
     assert html.count("</script>") == 2
+
+
+def test_translators_leave_drawings_code_and_text_alone() -> None:
+    page = Page(small().html())
+    kept = {tag for tag, attributes in page.tags if attributes.get("translate") == "no"}
+    assert kept == {"svg", "ol", "pre"}
+    drawings = [attributes for tag, attributes in page.tags if attributes.get("role") == "img"]
+    assert [drawing["translate"] for drawing in drawings] == ["no"]
+
+
+def test_a_notebook_gives_the_keys_to_the_player_that_has_the_focus() -> None:
+    player = Page(small().html()).tags[0][1]
+    assert player["class"] == "dbr dbr-player"
+    assert player["data-lm-suppress-shortcuts"] == "true"
+
+
+def test_a_graph_of_one_operation_is_named_in_the_singular() -> None:
+    with dbr.record() as tape:
+        torch.ones(2)
+    assert 'aria-label="graph with 1 operation, 0 backward nodes' in tape.svg()
+
+
+def test_the_text_of_a_run_is_made_once_for_all_that_shows_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made, tape = [], small()
+    make = canonical.canonical_text
+    monkeypatch.setattr(canonical, "canonical_text", lambda trace: made.append(1) or make(trace))
+    assert tape.text() in repr(tape)
+    tape.html(), tape._repr_html_(), tape.text()
+    assert made == [1]
 
 
 def test_two_players_of_one_page_have_different_identities() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import re
+import subprocess
 import sys
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -34,6 +36,7 @@ from definebyrun.drawing.png import MISSING, png
 from definebyrun.drawing.standalone import MARGIN, standalone_svg
 from tests.package.test_drawing import network, small
 
+ROOT = Path(__file__).parents[2]
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -384,3 +387,47 @@ def test_the_image_that_stands_in_is_small() -> None:
         (image,) = Stripped(tape.html()).images
         assert len(image["src"]) < 15_000
         assert len(image["src"]) < len(base64.b64encode(tape.png())) / 2
+
+
+def test_where_style_is_stripped_lines_of_code_are_numbered_once_and_keep_their_indentation() -> (
+    None
+):
+    w = torch.tensor([1.0, 2.0], requires_grad=True)
+    with dbr.record() as tape:
+        for _ in range(2):
+            loss = (w * w).sum()
+        loss.backward()
+    html = tape.html()
+    words = Stripped(html).words
+    assert words[1:4] == ["for _ in range(2):", "loss = (w * w).sum()", "loss.backward()"]
+    assert re.search(r'<ol [^>]*style="white-space:pre"><li[^>]*>for .*<li[^>]*>    loss = ', html)
+
+
+# ---- printed ----
+
+PRINTS = """
+import torch, definebyrun as dbr
+权 = torch.tensor([0.5, 1.0], requires_grad=True)
+with dbr.record() as tape:
+    (权 * 2 - 1).sum().backward()
+for shown in (tape, tape.play(), tape.table(), dbr.draw(权 * 2), dbr.compare(tape, tape), tape.memory()):
+    print(shown)
+"""
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
+def test_what_is_printed_never_raises_whatever_standard_output_can_write(
+    tmp_path: Path, encoding: str
+) -> None:
+    (tmp_path / "program.py").write_text(PRINTS, "utf8")
+    done = subprocess.run(
+        [sys.executable, "program.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+    )
+    assert done.stderr == b""
+    said = done.stdout.decode(encoding)
+    arrow, name = ("→", "权") if encoding == "utf-8" else ("->", r"\u6743")
+    assert f"mul({name}, 2) {arrow} [1, 2]" in said
+    assert f"passes [2, 2] to AccumulateGrad({name})" in said
