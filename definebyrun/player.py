@@ -7,6 +7,7 @@ stand any number of times on a page, and shows the end of the run when scripts a
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from markupsafe import Markup, escape
@@ -19,6 +20,7 @@ from .drawing.svg import Picture
 from .text.compared import bytes_in_words, bytes_kept, canonical_text, legend, sentences
 from .text.format import format_bytes
 from .trace.model import Step, Trace
+from .trace.steps import shown_from
 
 __all__ = ["instead_html", "page", "player_html", "still_html"]
 
@@ -87,53 +89,79 @@ def _said(trace: Trace, folding: str) -> Markup:
     return words
 
 
+# ---- what the script reads ----
+
+
 def _steps(trace: Trace, cards: list[Card], links: list[Link]) -> list[dict[str, Any]]:
-    """For each position of the slider: sentence, cards and links to light, lines of code, memory."""
-    by_op: dict[int | None, list[str]] = {}
-    by_node: dict[int | None, list[str]] = {}
-    for card in cards:
-        by_node.setdefault(card.node, []).append(card.id)
-        if card.op is not None:
-            by_op.setdefault(card.op, []).append(card.id)
+    """An entry for each position of the slider; `player.js` says what its keys mean."""
+    lit = _Lit(trace, cards)
     by_edge = {link.edge: link.id for link in links if link.edge is not None}
-    made = {
-        tensor.op: tensor.index
-        for tensor in trace.tensors
-        if tensor.op is not None and tensor.kind != "result"
-    }
-    ids = {card.id for card in cards}
-    count = f"{len(trace.steps)} steps are ahead" if len(trace.steps) > 1 else "One step is ahead"
-    begin = f"Start. {count}; nothing has run yet. Step with the buttons, or click here and use the arrow keys."
-    steps = [{"t": begin, "c": [], "e": [], "l": [], "m": format_bytes(0), "b": 0}]
-    for step, said, each in zip(trace.steps, sentences(trace), bytes_kept(trace), strict=True):
-        if step.phase == "forward":
-            lit = by_op.get(step.op, []) or _hanging(trace, step, by_node)
-            tensor = made.get(step.op)
-            if not lit and tensor is not None:
-                node = trace.tensors[tensor].node
-                lit = by_node.get(node, []) if node is not None else [f"t{tensor}"]
-        else:
-            lit = by_node.get(step.node, [])
-        lit = lit + [card for node in trace.nodes_made_in(step.index) for card in by_node[node]]
-        lit = list(dict.fromkeys(lit))
+    steps = [_entry(_begin(trace), memory=format_bytes(0))]
+    for step, text, nbytes in zip(trace.steps, sentences(trace), bytes_kept(trace), strict=True):
+        edges = [by_edge[edge] for edge in _flowing(step) if edge in by_edge]
+        lines = _lines_behind(trace, step)
+        backward = step.phase == "backward"
         steps.append(
-            {
-                "t": said,
-                "c": [card for card in lit if card in ids],
-                "e": [by_edge[edge] for edge in _flowing(step) if edge in by_edge],
-                "l": _places(trace, step),
-                "m": bytes_in_words(each),
-                "b": int(step.phase == "backward"),
-            }
+            _entry(text, lit.in_step(step), edges, lines, bytes_in_words(nbytes), backward)
         )
     return steps
 
 
-def _hanging(trace: Trace, step: Step, by_node: dict[int | None, list[str]]) -> list[str]:
-    """The cards of nodes from which the results of a call of `grad` hang, where others have made these nodes."""
-    op = trace.ops[step.op or 0]
-    nodes = (trace.tensors[i].node for i in op.outputs if op.name == "grad")
-    return [card for node in nodes if node is not None for card in by_node.get(node, [])]
+def _entry(
+    text: str,
+    cards: Sequence[str] = (),
+    edges: Sequence[str] = (),
+    lines: Sequence[str] = (),
+    memory: str = "",
+    backward: bool = False,
+) -> dict[str, Any]:
+    return {"t": text, "c": cards, "e": edges, "l": lines, "m": memory, "b": int(backward)}
+
+
+def _begin(trace: Trace) -> str:
+    number_of = len(trace.steps)
+    ahead = f"{number_of} steps are ahead" if number_of > 1 else "One step is ahead"
+    return f"Start. {ahead}; nothing has run yet. Step with the buttons, or click here and use the arrow keys."
+
+
+class _Lit:
+    """The cards that a step lights: those of what ran, and of the nodes that it made."""
+
+    def __init__(self, trace: Trace, cards: list[Card]) -> None:
+        self._trace = trace
+        self._ids = {card.id for card in cards}
+        self._by_op: dict[int, list[str]] = {}
+        self._by_node: dict[int, list[str]] = {}
+        for card in cards:
+            if card.op is not None:
+                self._by_op.setdefault(card.op, []).append(card.id)
+            if card.node is not None:
+                self._by_node.setdefault(card.node, []).append(card.id)
+        self._made_leaf = {
+            tensor.op: tensor
+            for tensor in trace.tensors
+            if tensor.op is not None and tensor.kind != "result"
+        }
+
+    def in_step(self, step: Step) -> list[str]:
+        """The ids of the cards, each once."""
+        found = self._of_nodes([step.node]) if step.op is None else self._of_op(step.op)
+        found = [*found, *self._of_nodes(self._trace.nodes_made_in(step.index))]
+        return [card for card in dict.fromkeys(found) if card in self._ids]
+
+    def _of_op(self, index: int) -> list[str]:
+        """Of an operation that has no card: of the nodes from which the results of `grad` hang, where others have
+        made these; of the leaf that it made."""
+        op, leaf = self._trace.ops[index], self._made_leaf.get(index)
+        found = self._by_op.get(index, [])
+        if not found and op.name == "grad":
+            found = self._of_nodes([self._trace.tensors[i].node for i in op.outputs])
+        if found or leaf is None:
+            return found
+        return [f"t{leaf.index}"] if leaf.node is None else self._of_nodes([leaf.node])
+
+    def _of_nodes(self, nodes: Iterable[int | None]) -> list[str]:
+        return [card for node in nodes if node is not None for card in self._by_node.get(node, [])]
 
 
 def _flowing(step: Step) -> dict[int, None]:
@@ -143,19 +171,17 @@ def _flowing(step: Step) -> dict[int, None]:
 
 
 def _stack(step: Step) -> tuple[tuple[int, int], ...]:
-    """The places that led to a step, in either run of a comparison."""
+    """The lines that led to a step, in either run of a comparison."""
     return step.stack if step.other is None else (*step.stack, *step.other.stack)
 
 
-def _places(trace: Trace, step: Step) -> list[str]:
+def _lines_behind(trace: Trace, step: Step) -> list[str]:
     """The lines that led to a step, innermost first; a backward step also lights the line of its operation."""
-    places = [f"{source}.{line}" for source, line in _stack(step)]
+    lines = list(_stack(step))
     if step.node is not None:
         op = trace.nodes[step.node].op
-        places += [
-            f"{source}.{line}" for source, line in (trace.ops[op].stack if op is not None else ())
-        ]
-    return list(dict.fromkeys(places))
+        lines += trace.ops[op].stack if op is not None else ()
+    return [f"{source}.{line}" for source, line in dict.fromkeys(lines)]
 
 
 def _code(trace: Trace) -> list[dict[str, Any]]:
@@ -163,13 +189,13 @@ def _code(trace: Trace) -> list[dict[str, Any]]:
     first: dict[str, int] = {}
     for step in trace.steps:
         for source, line in _stack(step):
-            first.setdefault(f"{source}.{line}", step.index + 1)
+            first.setdefault(f"{source}.{line}", shown_from(step.index))
     return [
         {
             "title": source.title,
             "lines": [
-                {"id": f"{i}.{n}", "number": k + 1, "text": text, "step": first.get(f"{i}.{n}")}
-                for k, (n, text) in enumerate(enumerate(source.lines, source.first))
+                {"id": f"{i}.{n}", "text": text, "step": first.get(f"{i}.{n}")}
+                for n, text in enumerate(source.lines, source.first)
             ],
         }
         for i, source in enumerate(trace.sources)

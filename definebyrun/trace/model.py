@@ -18,6 +18,7 @@ from typing import Any
 
 from . import serialize
 from .frozen import frozen
+from .steps import shown_from
 from .validate import validate
 from .value import Value
 
@@ -363,7 +364,7 @@ class Trace:
         changes = [(change.since, change.tensor, change.value) for change in self.grads]
         for step in self.steps:
             if step.node in leaf_of:
-                changes.append((step.index + 1, leaf_of[step.node], step.after))
+                changes.append((shown_from(step.index), leaf_of[step.node], step.after))
         found: dict[int, list[tuple[int, Value | None]]] = {}
         for since, leaf, value in sorted(changes, key=lambda change: change[0]):
             found.setdefault(leaf, []).append((since, value))
