@@ -7,6 +7,7 @@ operation, node, edge and gradient that a drawing shows, and nothing of its geom
 from __future__ import annotations
 
 from ..trace.model import Edge, Node, Op, Step, TensorVersion, Trace
+from ..trace.steps import shown_from
 from .format import format_bytes, format_value
 from .labels import (
     is_gradient_sum,
@@ -81,7 +82,7 @@ def lay_out(first: list[str], found: Facts) -> str:
             lines.append(part)
         width = len(str(len(entries)))
         for index, (line, *rest) in entries.items():
-            number = f"{index + 1:>{width}}  " if part == "steps" else ""
+            number = f"{shown_from(index):>{width}}  " if part == "steps" else ""
             lines.append(f"  {number}{line}")
             lines += [f"  {'':>{width}}    {more}" for more in rest]
     return "\n".join(lines)
