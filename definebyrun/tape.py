@@ -243,9 +243,10 @@ class Tape:
         return to_dot(cards, links, clusters, large=self.view.is_large)
 
     def svg(self) -> str:
-        """The picture as SVG with all its states, for a page that has the style; `save` writes one that stands alone.
+        """The picture as SVG: it shows the end of the run, and holds all states before that for a page to switch on.
 
-        Lengths are in CSS pixels. Raises `LayoutError` where no layout engine is there.
+        `save` writes one without these states, on white paper. Lengths are in CSS pixels. Raises `LayoutError` where
+        no layout engine is there.
 
         >>> draw(torch.ones(2, requires_grad=True) * 2).svg()[:22]
         '<svg class="dbr-svg" x'

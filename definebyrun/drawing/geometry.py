@@ -142,14 +142,9 @@ def read_geometry(laid_out: str) -> Geometry:
 
 def _route(edge: dict[str, Any], left: float, top: float) -> Route:
     """`e,tip start control control end …` as points; `e,tip` only where an arrow ends."""
-    points: list[Point] = []
-    tip: Point | None = None
-    for part in edge["pos"].split():
-        x, y = _numbers(part.removeprefix("e,"))
-        if part[0] == "e":
-            tip = x - left, top - y
-        else:
-            points.append((x - left, top - y))
+    numbers = iter(_numbers(edge["pos"].removeprefix("e,").replace(" ", ",")))
+    points = [(x - left, top - y) for x, y in zip(numbers, numbers, strict=True)]
+    tip = points.pop(0) if edge["pos"].startswith("e,") else None
     label: Point | None = None
     if "lp" in edge:
         x, y = _numbers(edge["lp"])
@@ -158,4 +153,4 @@ def _route(edge: dict[str, Any], left: float, top: float) -> Route:
 
 
 def _numbers(text: str) -> list[float]:
-    return [float(number) for number in text.split(",")]
+    return list(map(float, text.split(",")))

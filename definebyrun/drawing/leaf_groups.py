@@ -6,20 +6,21 @@ picture grows wide. Here they stand to the left and right of the card that uses 
 the middle. Graphviz is given one node for all of them, and for their cluster where nothing else lies in it: clusters
 are what a layout takes most of its time for.
 
-A group as it is laid out, its numbers in points; Graphviz sees the outline alone, and its ports at top and bottom:
+A group, its lengths in points. Graphviz sees the outline alone; its links end at the middle of the top and the bottom:
 
-    ┌─────────────── ┊ ───────────────────────────┐
-    │ ┌──────┐    ┌─────────┐    ┌───────┐        │     weight, bias: chains of one link, on the left and on the right
-    │ │weight├─34─▶ y = mul ◀─34─┤ inner │        │     leaf → inner → y: a chain of two; its leaf stands 34 above
-    │ └──────┘    │         │    └───────┘        │     inner, and inner 34 from the card
-    │    14       │         │                ┌────┴───┐
-    │ ┌──────┐    │         │                │ beside │ a group of the same cluster that is linked to nothing else,
-    │ │ bias ├─34─▶         │                └────┬───┘ 34 to the right
-    │ └──────┘    └─────────┘                     │
-    └─────────────── ┊ ───────────────────────────┘
+    ┌─────────────────────────────┬────────────────────────────────────┐
+    │                             │        ┌────────┐                  │
+    │ ┌───────┐              ┌────┴────┐   │ weight │                  │   scale → y, shift → y: two chains on the left,
+    │ │ scale ├──────34─────▶│         │   └───┬────┘                  │   14 apart
+    │ └───────┘              │         │       34                      │   weight → t → y: one on the right, 34 down and
+    │    14                  │  y = …  │   ┌───▼────┐                  │   then 34 to the card, or as much more as the
+    │ ┌───────┐              │         │◀34┤   t    │   34   ┌───────┐ │   longest gradient above an arrow takes
+    │ │ shift ├──────34─────▶│         │   └────────┘        │ count │ │   count: a group of the same cluster that is
+    │ └───────┘              └────┬────┘                     └───────┘ │   linked to nothing else, beside it
+    └─────────────────────────────┴────────────────────────────────────┘
 
-The card is in the middle: what stands on the wider side is kept free on the other side too. Where gradients are
-written above the arrows of a side, its 34 grow to the width of the longest of them.
+The card stands in the middle: what the wider side takes is kept free on the other side too. A card that reads nothing
+but one chain has it above: 34 from card to card, straight down.
 """
 
 from __future__ import annotations
@@ -152,7 +153,8 @@ class LeafGroup:
             start += SIDE_GAP + other_wide
         for link in self.inputs:  # Graphviz's route ends at the outline: on to the card
             route = into.routes[link.id]
-            route.points += _down((middle, top), (middle, card_top - HEAD_LENGTH))[1:]
+            down = _down((middle, top), (middle, card_top - HEAD_LENGTH))
+            route.points = route.points + down[1:]
             route.tip = middle, card_top
         for link in self.outputs:
             route = into.routes[link.id]
@@ -194,7 +196,7 @@ class LeafGroup:
 
 def open_groups(groups: dict[str, LeafGroup], laid_out: Geometry) -> Geometry:
     """The geometry of all cards and links, from one that has a single box for each group."""
-    routes = {name: replace(route) for name, route in laid_out.routes.items()}
+    routes = {n: Route(r.points, r.tip, r.label) for n, r in laid_out.routes.items()}
     opened = Geometry(laid_out.width, laid_out.height, dict(laid_out.boxes), routes)
     for group in groups.values():
         group.place(opened)

@@ -31,12 +31,16 @@ MIN_CHARS = 9
 
 def card_size(card: Card) -> tuple[float, float]:
     """Width and height of a card in points, wide enough for the longest text that any of its states shows."""
-    corner, rows = card.corner, card.rows()
+    corner, keeps = card.corner, 0
     head = len(card.title) * TITLE + (len(corner) + 2) * SMALL_PRINT * bool(corner)
-    keeps = 2 + max([len(state.text) for state in card.keeps]) if card.keeps else 0
+    if card.keeps:
+        keeps = 2 + max([len(state.text) for state in card.keeps])
+    rows = [row for row in (card.values, card.more_values, card.grads, card.more_grads) if row]
     texts = [len(state.text) for row in rows for state in row]
-    longest = max(head, (len(card.function) + keeps) * SMALL_PRINT, *texts, MIN_CHARS)
-    return round(longest * CHAR_WIDTH + 2 * CARD_PAD, 1), (1 + len(rows)) * ROW_HEIGHT + CARD_PAD
+    node = (len(card.function) + keeps) * SMALL_PRINT
+    longest = max(head, node, len(card.function), len(card.origin), *texts, MIN_CHARS)
+    number_of_rows = 1 + len(rows) + bool(card.function) + bool(card.origin)
+    return round(longest * CHAR_WIDTH + 2 * CARD_PAD, 1), number_of_rows * ROW_HEIGHT + CARD_PAD
 
 
 def small_print_width(characters: int) -> int:

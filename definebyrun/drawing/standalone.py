@@ -39,12 +39,12 @@ def data_uri(picture: Picture) -> str:
 
 
 def _strip(root: ElementTree.Element) -> None:
-    """Take out what is off, groups of nothing else, classes and steps."""
+    """Take out what is off, groups of nothing else, and attributes that only a page reads."""
     todo = [root]
     while todo:
         element = todo.pop()
         for name in list(element.attrib):
-            if name == "class" or name.startswith("data-"):
+            if name in ("class", "translate") or name.startswith("data-"):
                 del element.attrib[name]
         for child in list(element):
             if child.get("display") == "none" or (

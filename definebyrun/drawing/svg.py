@@ -107,13 +107,14 @@ def render(
     ]
     room = MARK_ROOM if any(card.side for card in cards) else 0
     width, height = geometry.width + 2 * room, geometry.height + 2 * room
-    corner = _number(-GRAPH_PAD - room)
+    corner = -GRAPH_PAD - room
     start = (
-        f'<svg class="dbr-svg" xmlns="http://www.w3.org/2000/svg" viewBox="{corner} {corner} {width:g} {height:g}" '
+        f'<svg class="dbr-svg" xmlns="http://www.w3.org/2000/svg" viewBox="{corner:g} {corner:g} {width:g} {height:g}" '
         f'width="{width:g}" height="{height:g}" role="img" aria-label="{escape(label)}" translate="no" '
         f'font-family="{FONTS}" font-size="{TEXT_SIZE:g}" fill="{INK.light}" stroke-width="{BORDER_WIDTH}">'
     )
-    return Picture(f"{start}{''.join(parts)}</svg>", width, height)
+    inside = "".join(parts).replace('.0"', '"')  # lengths; within words every quote is escaped
+    return Picture(f"{start}{inside}</svg>", width, height)
 
 
 # ---- clusters ----
@@ -200,33 +201,37 @@ def _flows(link: Link, route: Route, right: float, horizontal: bool) -> str:
 def _card(card: Card, box: Box) -> str:
     """A card's shapes, then its rows from top to bottom: title, values, node, where that comes from, gradients."""
     x, y, width, _ = box
-    left, right, base = x + CARD_PAD, x + width - CARD_PAD, y + CARD_PAD / 2 + 12
-    line = KINDS[card.kind].line
-    small = _text(_at(right, base, end=True), card.corner) if card.corner else ""
-    parts = [_text(f'{_at(left, base)} font-size="{TITLE_SIZE}"{BOLD}', card.title)]
-    base += ROW_HEIGHT
-    for values in filter(None, (card.values, card.more_values)):
-        parts.append(_states(_at(left, base), values))
-        base += ROW_HEIGHT
+    left, right = f'x="{x + CARD_PAD:.1f}"', f'x="{x + width - CARD_PAD:.1f}"{_END}'
+    line, base = KINDS[card.kind].line, y + CARD_PAD / 2 + 12
+    at = f' y="{base:.1f}"'
+    small = _text(right + at, card.corner) if card.corner else ""
+    parts = [_text(f'{left}{at} font-size="{TITLE_SIZE}"{BOLD}', card.title)]
+    for values in (card.values, card.more_values):
+        if values:
+            base += ROW_HEIGHT
+            parts.append(_states(f'{left} y="{base:.1f}"', values))
     if card.function:
         parts.append(
-            f'<path d="M{_number(x)} {_number(base - 12)}h{_number(width)}" stroke="{line.light}" '
+            f'<path d="M{x:.1f} {base + 4:.1f}h{width:.1f}" stroke="{line.light}" '
             f'stroke-width="1" stroke-opacity="{RULE_OPACITY}"/>'
         )
-        small += _text(_at(left, base), card.function)
+        base += ROW_HEIGHT
+        at = f' y="{base:.1f}"'
+        small += _text(left + at, card.function)
         if card.keeps:
-            small += _states(_at(right, base, end=True), card.keeps)
-        base += ROW_HEIGHT
+            small += _states(right + at, card.keeps)
     if card.origin:
-        small += _text(_at(left, base), card.origin)
         base += ROW_HEIGHT
+        small += _text(f'{left} y="{base:.1f}"', card.origin)
     if small:
-        parts.append(_group(_SMALL, [small]))
-    grads = []
-    for states in filter(None, (card.grads, card.more_grads)):
-        grads.append(_states(_at(left, base), states))
-        base += ROW_HEIGHT
-    parts.append(_group(f'fill="{BACKWARD.light}"', grads))
+        parts.append(f"<g {_SMALL}>{small}</g>")
+    grads = ""
+    for states in (card.grads, card.more_grads):
+        if states:
+            base += ROW_HEIGHT
+            grads += _states(f'{left} y="{base:.1f}"', states)
+    if grads:
+        parts.append(f'<g fill="{BACKWARD.light}">{grads}</g>')
     shapes = _shapes(card, box, line)
     marks = _alone(card, box) if card.side else ""
     return f'<g class="dbr-c" data-c="{card.id}" data-b="{card.born}">{shapes}{"".join(parts)}{marks}</g>'
@@ -238,10 +243,7 @@ def _shapes(card: Card, box: Box, line: Colour) -> str:
     kind = KINDS[card.kind]
     shapes = ""
     if card.folded:
-        right, bottom = _number(width), _number(-height)
-        edges = [
-            f"M{_number(x + d)} {_number(y + height + d)}h{right}v{bottom}" for d in (3.0, 6.0)
-        ]
+        edges = [f"M{x + d:.1f} {y + height + d:.1f}h{width:.1f}v{-height:.1f}" for d in (3, 6)]
         shapes = f'<path d="{"".join(edges)}" fill="none" stroke="{line.light}" stroke-width="1"/>'
     dash = ' stroke-dasharray="4 3"' if kind.dashed else ""
     shapes += f'<rect {_rect(*box)} rx="{_radius(card)}" fill="{kind.fill.light}" stroke="{line.light}"{dash}/>'
@@ -278,6 +280,7 @@ def _alone(card: Card, box: Box) -> str:
 
 
 _SMALL = f'fill="{SMALL_PRINT_INK.light}" font-size="{SMALL_PRINT_SIZE}"'
+_END = ' text-anchor="end"'
 _NOT_YET = f' fill="{SMALL_PRINT_INK.light}" font-style="italic"'
 
 
@@ -305,18 +308,14 @@ def _text(attributes: str, words: str) -> str:
 
 
 def _at(x: float, y: float, end: bool = False) -> str:
-    """Where a text begins, or ends, on its base line."""
-    return f'x="{_number(x)}" y="{_number(y)}"' + (' text-anchor="end"' if end else "")
+    """Where a text begins, or ends, on its base line. Lengths are said to a tenth of a point: nobody sees more."""
+    return f'x="{x:.1f}" y="{y:.1f}"{_END if end else ""}'
 
 
 def _rect(x: float, y: float, width: float, height: float) -> str:
-    return f'x="{_number(x)}" y="{_number(y)}" width="{_number(width)}" height="{_number(height)}"'
+    return f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"'
 
 
-def _points(points: Iterable[Point]) -> str:
-    return " ".join([f"{_number(x)},{_number(y)}" for x, y in points])
-
-
-def _number(points: float) -> str:
-    """A length to a tenth of a point: nobody sees more."""
-    return f"{points:.1f}".removesuffix(".0")
+def _points(points: Sequence[Point]) -> str:
+    flat = [part for point in points for part in point]
+    return ("%.1f,%.1f " * len(points) % tuple(flat))[:-1]
