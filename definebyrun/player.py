@@ -35,10 +35,7 @@ def still_html(trace: Trace, picture: Picture, label: str, folding: str = "") ->
 
 def instead_html(reason: str, text: str) -> str:
     """Why there is no picture, and the text in its place."""
-    style = asset("drawing.css")
-    return render_html(
-        "instead.html", css=Markup(palette.css(style, "") + style), reason=reason, text=text
-    )
+    return render_html("instead.html", reason=reason, text=text)
 
 
 def player_html(
