@@ -145,6 +145,8 @@ def test_a_leaf_of_a_drawn_graph_says_nothing_of_gradients() -> None:
 
 def test_as_many_values_of_an_operation_are_shown_as_fit_and_a_sign_where_there_are_more() -> None:
     assert values_row([value(1)]) == "[1]"
+    assert values_row([said(19)]) == format_value(said(19), 99)
+    assert format_value(said(19), 99) not in values_row([said(19), value(1)])
     assert values_row([value(1), value(2)]) == "[1]; [2]"
     assert values_row([said(11), said(11)]) == "; ".join([format_value(said(11), 12)] * 2)
     assert values_row([said(11), said(11), value(1)]) == f"{format_value(said(11), 12)}; …"
