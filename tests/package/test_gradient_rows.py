@@ -109,6 +109,12 @@ def test_a_sum_of_which_only_the_range_is_known_is_its_shape() -> None:
     assert arrivals((0, large), (0, large), received=None)[-1] == "2: grad 5000 float32"
 
 
+def test_a_gradient_that_just_fits_is_written_out_where_one_edge_brings_all() -> None:
+    fits, long = said(MAX_ROW_CHARS - 5), said(MAX_ROW_CHARS - 4)
+    assert arrivals((0, fits), received=fits)[-1] == f"1: grad {format_value(fits, 99)}"
+    assert format_value(long, 99) not in arrivals((0, long), received=long)[-1]
+
+
 # ---- leaves ----
 
 
@@ -134,6 +140,12 @@ def test_a_leaf_whose_gradient_is_no_plain_sum_shows_what_it_holds() -> None:
 def test_a_long_sum_of_a_leaf_is_its_result_alone() -> None:
     assert leaf(value(1, 1), value(0, 0), value(1, 1))[-1] == "1: [1, 1] + [0, 0] = [1, 1]"
     assert leaf(value(1, 1), value(9, 0), value(10, 1))[-1] == "1: .grad [10, 1]"
+
+
+def test_a_gradient_of_a_leaf_that_just_fits_is_written_out() -> None:
+    fits, long = said(MAX_ROW_CHARS - 6), said(MAX_ROW_CHARS - 5)
+    assert leaf(None, fits, fits)[-1] == f"1: .grad {format_value(fits, 99)}"
+    assert format_value(long, 99) not in leaf(None, long, long)[-1]
 
 
 def test_a_leaf_of_a_drawn_graph_says_nothing_of_gradients() -> None:
