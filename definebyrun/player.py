@@ -25,7 +25,7 @@ from .trace.steps import shown_from
 __all__ = ["instead_html", "page", "player_html", "still_html"]
 
 MIN_SCALE = 0.6
-"""A picture is shown at no less than this part of its size; a wider one scrolls within its frame."""
+"""A picture is shown at no less than this part of its size; a wider one scrolls within its box."""
 
 
 def still_html(trace: Trace, picture: Picture, label: str, folding: str = "") -> str:
@@ -72,12 +72,12 @@ def _parts(
         "css": Markup(palette.css(style, picture.svg) + style),
         "svg": Markup(picture.svg.replace("<svg ", f'<svg style="min-width:{least}px" ', 1)),
         "image": data_uri(picture),
-        "said": _said(trace, folding),
+        "caption": _caption(trace, folding),
         "text": canonical_text(trace),
     }
 
 
-def _said(trace: Trace, folding: str) -> Markup:
+def _caption(trace: Trace, folding: str) -> Markup:
     """The legend of a comparison, its marks in their colours; the sentence under a picture that was folded unasked."""
     words = escape(" ".join(part for part in (legend(trace), folding) if part))
     for side in "AB":

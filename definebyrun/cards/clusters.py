@@ -110,8 +110,8 @@ class _Surroundings:
         """Around an operation: its calls, and each block within the call that holds all of its repetitions."""
         path: list[Key] = [("call", call) for call in self._calls(op)]
         repeated = op.other.block if op.block is None and op.other is not None else op.block
-        for place, block in enumerate(() if repeated is None else self._blocks[repeated]):
-            path.insert(self._depth[block] + place, ("block", block))
+        for number, block in enumerate(() if repeated is None else self._blocks[repeated]):
+            path.insert(self._depth[block] + number, ("block", block))
         return tuple(path)
 
     def of_block(self, block: int) -> Path:
@@ -130,9 +130,9 @@ class _Surroundings:
         An input lies in the blocks that make it anew, a parameter in its modules too.
         """
         own = () if leaf.block is None else self._blocks[leaf.block]
-        inside = [place for place, key in enumerate(path) if key[0] == "block" and key[1] in own]
+        inside = [number for number, key in enumerate(path) if key[0] == "block" and key[1] in own]
         shared = [
-            place for place, key in enumerate(path) if key[0] == "block" and key[1] not in own
+            number for number, key in enumerate(path) if key[0] == "block" and key[1] not in own
         ]
         if leaf.kind != "parameter" and "." not in (leaf.name or ""):
             return path[: inside[-1] + 1] if inside else ()

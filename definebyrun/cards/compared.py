@@ -29,9 +29,9 @@ def build_cards(trace: Trace) -> tuple[list[Card], list[Link]]:
     cards = [_one_card(*pair) for pair in side_by_side(cards_a, cards_b, lambda card: card.id)]
     links = [_one_link(*pair) for pair in side_by_side(links_a, links_b, _link_key)]
     data = 0
-    for place, link in enumerate(links):
+    for position, link in enumerate(links):
         if link.edge is None:
-            links[place] = replace(link, id=f"d{data}")
+            links[position] = replace(link, id=f"d{data}")
             data += 1
     used = {link.tail for link in links}
     for card in cards:
@@ -145,12 +145,12 @@ def _with_chips(
     leaves = {c.id: c for c in cards if c.node is not None and trace.nodes[c.node].leaf is not None}
     uses = Counter(link.tail for link in links if link.edge is not None and link.tail in leaves)
     chips, seen = [], Counter[str]()
-    for place, link in enumerate(links):
+    for position, link in enumerate(links):
         if link.edge is None or uses[link.tail] <= MAX_USES_WITHOUT_CHIPS:
             continue
         card, number = leaves[link.tail], uses[link.tail]
         seen[card.id] += 1
         chip = chip_of(trace, card, seen[card.id], number)
         chips.append(replace(chip, side=link.side or card.side))
-        links[place] = replace(link, tail=chip.id)
+        links[position] = replace(link, tail=chip.id)
     return [card for card in cards if uses[card.id] <= MAX_USES_WITHOUT_CHIPS] + chips, links

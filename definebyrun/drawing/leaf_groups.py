@@ -166,13 +166,13 @@ class LeafGroup:
         toward, edge = (-1, x + wide) if on_right else (1, x)
         middle = edge - toward * (side.gap + side.width / 2)
         top = y + (high - side.height) / 2
-        for place, chain in enumerate(side.chains, 1):
+        for number, chain in enumerate(side.chains, 1):
             column = self._column(chain, middle, top)
             self._link_down(chain[:-1], column, into)
             left, last_top, width, height = into.boxes[chain[-1].tail] = column[-1]
             top = last_top + height + LEAF_GAP
             start = left if on_right else left + width, last_top + height / 2
-            tip = edge, y + high * place / (len(side.chains) + 1)
+            tip = edge, y + high * number / (len(side.chains) + 1)
             points = _across(start, (edge - toward * HEAD_LENGTH, tip[1]))
             into.routes[chain[-1].id] = Route(points, tip)
 
@@ -272,7 +272,7 @@ def _gather(found: dict[str, LeafGroup], clusters: Sequence[Cluster], taken: set
             group = found[linked[0]]
             group.cluster = cluster
             group.beside = [found.pop(name) for name in names if name != group.card]
-            if group.beside:  # which take the place of the right side
+            if group.beside:  # which stand where the right side would
                 group.left = Side(group.left.chains + group.right.chains, group.sizes)
                 group.right = Side([], group.sizes)
 

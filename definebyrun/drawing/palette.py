@@ -52,7 +52,7 @@ class Colour:
 PAPER = Colour("bg", "#ffffff", "#14181d")
 INK = Colour("ink", "#1c2733", "#e6ebf0")
 SMALL_PRINT_INK = Colour("dim", "#5b6673", "#a3adb8")
-FRAME_LINE = Colour("hair", "#d6dce3", "#343c46")
+HAIRLINE = Colour("hair", "#d6dce3", "#343c46")
 """The border of a drawing on its page and the lines between its parts: ornament."""
 BACKWARD = Colour("back", "#b83b0a", "#ff9a5c")
 """Gradients, and everything of a backward pass."""
@@ -77,7 +77,7 @@ PLOT_INK, PLOT_AXIS, PLOT_GRID = "#1f2937", "#4b5563", "#e5e7eb"
 """Of the plot of memory, an image on white ground: blue and vermilion of Okabe and Ito, as in the course's plots."""
 
 COLOURS = (
-    *(PAPER, INK, SMALL_PRINT_INK, FRAME_LINE, BACKWARD, EDGE_LINE, CLUSTER_LINE),
+    *(PAPER, INK, SMALL_PRINT_INK, HAIRLINE, BACKWARD, EDGE_LINE, CLUSTER_LINE),
     *(LEAF_FILL, LEAF_LINE, PARAMETER_FILL, PARAMETER_LINE, DATA_FILL, DATA_LINE),
     *(OP_FILL, OP_LINE, INNER_FILL, INNER_LINE, MADE_FILL, MADE_LINE, *ONLY.values()),
 )

@@ -1,4 +1,4 @@
-"""A picture as an SVG of its own goes in, the bytes of a PNG come out: the same shapes at the same places.
+"""A picture as an SVG of its own goes in, the bytes of a PNG come out: the same shapes at the same positions.
 
 Read is only what `standalone` writes: rectangles, paths, polygons and words, with their looks as attributes of
 themselves or of the groups around them. matplotlib draws them with the font that it brings along, Pillow packs them;
@@ -133,8 +133,8 @@ def _draw(
         pen.set_capstyle("butt")
     fill = look.get("fill", "none")
     inside = to_rgba(fill, float(look.get("fill-opacity", 1))) if fill != "none" else None
-    place = Affine2D().translate(-corner[0], -corner[1]).scale(scale, -scale)
-    canvas.draw_path(pen, path, place.translate(0, canvas.height), inside)
+    transform = Affine2D().translate(-corner[0], -corner[1]).scale(scale, -scale)
+    canvas.draw_path(pen, path, transform.translate(0, canvas.height), inside)
 
 
 def _write(

@@ -1,4 +1,4 @@
-"""Cards, links and Graphviz's layout go in, the finished SVG comes out: our own cards at Graphviz's places.
+"""Cards, links and Graphviz's layout go in, the finished SVG comes out: our own cards where Graphviz puts them.
 
 Every text that changes over time stands there once for each state, marked with the steps `data-f` (from) to
 `data-u` (until) in which it holds; cards, links and clusters carry the step `data-b` in which they are born. As
@@ -284,7 +284,7 @@ _END = ' text-anchor="end"'
 _NOT_YET = f' fill="{SMALL_PRINT_INK.light}" font-style="italic"'
 
 
-def _states(place: str, states: list[State]) -> str:
+def _states(position: str, states: list[State]) -> str:
     """One text for each state; all but the last are off."""
     texts, last = [], len(states) - 1
     for at, state in enumerate(states):
@@ -292,7 +292,7 @@ def _states(place: str, states: list[State]) -> str:
         when += f' data-f="{state.since}"' if state.since or last else ""
         if at < last:
             when += f' data-u="{states[at + 1].since}" display="none"'
-        texts.append(_text(place + when, state.text))
+        texts.append(_text(position + when, state.text))
     return "".join(texts)
 
 

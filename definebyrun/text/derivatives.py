@@ -90,15 +90,17 @@ def _same(trace: Trace, op: Op, slot: int, grad: Value) -> str:
 
 
 def _mul(trace: Trace, op: Op, slot: int, grad: Value) -> str | None:
-    place = 1 - slot
-    if len(op.inputs) == 2 and (place >= len(op.args) or not _is_factor(trace, op, place, slot)):
+    position = 1 - slot
+    if len(op.inputs) == 2 and (
+        position >= len(op.args) or not _is_factor(trace, op, position, slot)
+    ):
         return None
-    return _times(_input(trace, op, place), grad)
+    return _times(_input(trace, op, position), grad)
 
 
-def _is_factor(trace: Trace, op: Op, place: int, slot: int) -> bool:
-    """Whether the operand at a place is the other factor: keywords may stand in another order than edges."""
-    other, own = op.args[place], op.args[slot]
+def _is_factor(trace: Trace, op: Op, position: int, slot: int) -> bool:
+    """Whether the operand at a position is the other factor: keywords may stand in another order than edges."""
+    other, own = op.args[position], op.args[slot]
     node = trace.main_node(op.index)
     edge = next((e for e in trace.edges_of([node or 0]) if e.slot == slot), None)
     if isinstance(other, str) or isinstance(own, str) or edge is None:

@@ -44,7 +44,7 @@ def _forward_sentence(trace: Trace, op: Op) -> str:
 
 
 def _makes(trace: Trace, op: Op, made: str) -> str:
-    """The call of an operation: what it makes, from what, and what `grad` was told."""
+    """The call of an operation: what it makes, from what, and with which options of `grad`."""
     args = list(
         dict.fromkeys(a if isinstance(a, str) else read_label(trace, op, a) for a in op.args)
     )

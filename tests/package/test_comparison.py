@@ -577,7 +577,7 @@ def test_a_single_run_has_none_of_it() -> None:
     assert tape.table().columns[0] == "step"
     for text in (tape.text(), tape.svg(), tape.dot()):
         assert "only" not in text
-    assert "dbr-said" not in tape.html().replace(".dbr-said", "")
+    assert "dbr-caption" not in tape.html().replace(".dbr-caption", "")
 
 
 def test_rows_of_both_runs_fit_or_become_two_rows() -> None:
