@@ -1,7 +1,7 @@
 """The drawers that the bench measures: each takes one model from nothing to a finished SVG; a clock notes the parts.
 
 Every drawer is used as its own documentation shows it, with its own defaults. The layout is Graphviz's `dot` for all
-of them, in this process, through `drawing.layout.to_svg`: the time it takes is noted as `layout`, wherever in its
+of them, in this process, through `drawing.layout.run_dot`: the time it takes is noted as `layout`, wherever in its
 work a drawer asks for it. The rest of a pass is `build` (the run, and what the drawer learns from it) and `write`
 (everything else up to the picture). What a drawer has asked for can be asked of the program too: `by_program`.
 """
@@ -55,13 +55,13 @@ class Clock:
         self.tell(self.parts)
         self._since = time.perf_counter()
 
-    def lay_out(self, dot: str) -> str:
-        """Graphviz's SVG of this DOT; what went before belongs to `write`."""
+    def lay_out(self, dot: str, form: str = "svg") -> str:
+        """What Graphviz makes of this DOT; what went before belongs to `write`."""
         self.lap("write")
-        svg = layout.to_svg(dot)
-        self.asked.append(Asked(dot))
+        laid_out = layout.run_dot(dot, form)
+        self.asked.append(Asked(dot, kind=form))
         self.lap("layout")
-        return svg
+        return laid_out
 
 
 def by_program(asked: Asked) -> bytes:
@@ -100,7 +100,7 @@ def plain(case: Case, backward: bool = True) -> None:
 
 
 def definebyrun(case: Case, clock: Clock, fold: bool) -> tuple[str, str]:
-    with patch.object(svg, "to_svg", clock.lay_out):
+    with patch.object(svg, "run_dot", clock.lay_out):
         with dbr.record() as tape:
             plain(case)
         len(tape.ops)

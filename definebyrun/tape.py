@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from errno import ENAMETOOLONG, ENOENT
-from html import escape
 from os import PathLike
 from pathlib import Path
 
@@ -23,11 +22,12 @@ from .drawing.png import png
 from .drawing.standalone import standalone_svg
 from .fold.folding import fold
 from .memory_plot import MemoryCurve
-from .player import page, player_html, still_html
+from .player import instead_html, page, player_html, still_html
 from .recorder.gc_pause import no_full_collections
 from .recorder.recorder import Recorder
 from .recorder.walk import walk
 from .text.compared import canonical_text, tabulate
+from .text.printable import printable
 from .text.table import Table
 from .trace import (
     Block,
@@ -54,7 +54,7 @@ class Player:
         self._tape = tape
 
     def __repr__(self) -> str:
-        return f"player: {self._tape.view.text}"
+        return printable(f"player: {self._tape.view.text}")
 
     def _repr_html_(self) -> str:
         return self._tape.html()
@@ -243,9 +243,10 @@ class Tape:
         return to_dot(cards, links, clusters, large=self.view.is_large)
 
     def svg(self) -> str:
-        """The picture as SVG with all its states, for a page that has the style; `save` writes one that stands alone.
+        """The picture as SVG: it shows the end of the run, and holds all states before that for a page to switch on.
 
-        Lengths are in CSS pixels. Raises `LayoutError` where no layout engine is there.
+        `save` writes one without these states, on white paper. Lengths are in CSS pixels. Raises `LayoutError` where
+        no layout engine is there.
 
         >>> draw(torch.ones(2, requires_grad=True) * 2).svg()[:22]
         '<svg class="dbr-svg" x'
@@ -354,7 +355,7 @@ class Tape:
         if isinstance(self._given, Recorder) and not self._given.done:
             return "tape: the recording is still going on"
         kind = "comparison" if self.sides else "tape" if self.root is None else "graph"
-        return f"{kind}: {self.view.text}"
+        return printable(f"{kind}: {self.view.text}")
 
     def _repr_html_(self) -> str:
         view = self.view
@@ -364,8 +365,7 @@ class Tape:
             return self._instead(error)
 
     def _instead(self, error: LayoutError) -> str:
-        said, text = escape(str(error)), escape(self.view.text)
-        return f'<div class="dbr"><p>{said}</p><pre>{text}</pre></div>'
+        return instead_html(str(error), self.view.text)
 
 
 @contextmanager

@@ -63,8 +63,9 @@ class View:
             return given
         if self._runs is None:
             return fit(given, count_cards, MAX_CARDS_SHOWN)
-        again = partial(join, names=given.sides)
-        return fit_both(given, *self._runs, again, count_cards, MAX_CARDS_SHOWN)
+        a, b = given.sides
+        joined = partial(join, names=(a, b))
+        return fit_both(given, *self._runs, joined, count_cards, MAX_CARDS_SHOWN)
 
     @cached_property
     def drawn(self) -> Drawn:

@@ -12,7 +12,7 @@ from tools import kernels
 kernels.settle()
 
 LATE = ("test_notebooks_tool.py", "test_make.py", "test_book.py", "test_nbval_guard.py")
-LAST = ("test_browser.py", "test_colab.py")
+LAST = ("test_browser.py", "test_player.py", "test_colab.py")
 
 
 def turn(item: pytest.Item) -> int:

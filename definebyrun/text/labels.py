@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..trace import Node, Op, Trace
+from ..trace.steps import shown_from
 
 __all__ = [
     "is_gradient_sum",
@@ -24,7 +25,7 @@ def short_node_name(node_name: str) -> str:
 
 def op_step(trace: Trace, op: int) -> int:
     """The number, counted from 1, of the step in which an operation ran."""
-    return trace.step_of(op).index + 1
+    return shown_from(trace.step_of(op).index)
 
 
 def tensor_label(trace: Trace, index: int) -> str:
@@ -82,7 +83,7 @@ def node_label(trace: Trace, index: int) -> str:
         )
     alike = [i for i in trace.nodes_made_in(node.made) if trace.nodes[i].name == node.name]
     which = f".{alike.index(index) + 1}" if len(alike) > 1 else ""
-    return f"{short_node_name(node.name)}#{node.made + 1}{which}"
+    return f"{short_node_name(node.name)}#{shown_from(node.made)}{which}"
 
 
 def is_gradient_sum(node: Node) -> bool:

@@ -11,6 +11,7 @@ keep is not read.
 
 from __future__ import annotations
 
+from .steps import shown_from
 from .trace import Trace, cached
 
 __all__ = ["freed_at", "kept_after_steps"]
@@ -18,10 +19,10 @@ __all__ = ["freed_at", "kept_after_steps"]
 
 def freed_at(trace: Trace) -> dict[int, int]:
     """The step, counted from 1, in which each node lets go of what it saved; nodes that never do are not there."""
-    first = {node.index: node.until + 1 for node in trace.nodes if node.until is not None}
+    first = {node.index: shown_from(node.until) for node in trace.nodes if node.until is not None}
     for step in trace.steps:
         if step.freed and step.node is not None:
-            first.setdefault(step.node, step.index + 1)
+            first.setdefault(step.node, shown_from(step.index))
     return first
 
 

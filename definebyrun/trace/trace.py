@@ -20,6 +20,7 @@ from . import serialize
 from .consistency import check_consistency
 from .records import Block, Edge, Grad, ModuleCall, Node, Op, Source, Step, TensorVersion
 from .references import LISTS
+from .steps import shown_from
 from .validate import damaged, validate
 from .value import Value
 
@@ -118,7 +119,7 @@ class Trace:
         changes = [(change.since, change.tensor, change.value) for change in self.grads]
         for step in self.steps:
             if step.node in leaf_of:
-                changes.append((step.index + 1, leaf_of[step.node], step.after))
+                changes.append((shown_from(step.index), leaf_of[step.node], step.after))
         found: dict[int, list[tuple[int, Value | None]]] = {}
         for since, leaf, value in sorted(changes, key=lambda change: change[0]):
             found.setdefault(leaf, []).append((since, value))
