@@ -33,7 +33,8 @@ def tensor(index: int, kind: str = "result", **more: Any) -> TensorVersion:
 
 
 def op(index: int, inputs: tuple[int, ...], outputs: tuple[int, ...], **more: Any) -> Op:
-    return Op(index, f"op{index}", None, "", "", inputs, outputs, **more)
+    at = {"line": None, "code": "", "scope": ""}
+    return Op(index, f"op{index}", inputs=inputs, outputs=outputs, **at, **more)
 
 
 def forward(*ops: int) -> tuple[Step, ...]:

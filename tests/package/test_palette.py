@@ -18,7 +18,7 @@ from tests.package.test_drawing import network, small
 from tests.package.test_forms import different, folded
 
 PACKAGE = Path(definebyrun.__file__).parent
-HEX = re.compile(r"#(?:[0-9a-f]{6}|[0-9a-f]{3})\b", re.IGNORECASE)
+HEX = re.compile(r"(?<![\w/])#(?:[0-9a-f]{6}|[0-9a-f]{3})\b", re.IGNORECASE)
 THEMES = ("light", "dark")
 GROUNDS = {kind.fill for kind in KINDS.values()} | {palette.PAPER}
 
