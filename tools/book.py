@@ -14,7 +14,8 @@ import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from tools import ROOT
+
 PAGE = Path("_build/html/index.html")
 LOOKS = ("_static", "_assets", "_templates", "_ext")
 COLOUR = re.compile(r"\x1b\[[\d;]*m")

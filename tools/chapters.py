@@ -16,6 +16,8 @@ import nbformat
 import yaml
 from nbformat import NotebookNode
 
+from tools import ROOT
+
 __all__ = [
     "ChapterError",
     "Exercise",
@@ -28,7 +30,6 @@ __all__ = [
     "repository",
 ]
 
-ROOT = Path(__file__).resolve().parent.parent
 FENCE = re.compile(r"^(`{3,}|~{3,})\{code-cell\}", re.MULTILINE)
 FRONT = re.compile(r"\A---\n(.*?\n)---[ \t]*(?:\n|\Z)", re.DOTALL)
 SOLUTION = re.compile(

@@ -24,8 +24,8 @@ import nbformat
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
-from tools import kernels
-from tools.chapters import METADATA, ROOT, ChapterError, Lesson, find, lessons, notebook
+from tools import ROOT, kernels
+from tools.chapters import METADATA, ChapterError, Lesson, find, lessons, notebook
 
 __all__ = ["execute", "keep_measured", "make", "normalise", "plan", "write"]
 

@@ -10,9 +10,9 @@ import os
 import subprocess
 import sys
 import venv
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from tools import ROOT
+
 PINS = ("requirements-book.txt", "requirements.txt")
 NEEDS = {"beautifulsoup4", "graphviz", "hypothesis", "jinja2", "matplotlib", "nbval", "numpy"}
 NEEDS |= {"playwright", "pygraphviz", "pytest", "pytest-xdist", "scikit-learn"}

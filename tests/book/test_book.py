@@ -18,7 +18,10 @@ from bs4 import BeautifulSoup
 from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace
 
-from tests.book.built_book import CONFIG, NOTEBOOKS, PAGES, ROOT, SOURCES, Book, build
+from tests.book.built_book import CONFIG, NOTEBOOKS, PAGES, SOURCES, Book, build
+from tools import ROOT
+
+pytestmark = pytest.mark.slow
 
 FETCHING = {
     "audio": ("src",),

@@ -32,6 +32,8 @@ from playwright.sync_api import (
 import definebyrun as dbr
 from tests.book.built_book import NOTEBOOKS, PAGES, build, serve
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = [
     "--no-sandbox",

@@ -14,13 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from tools import book
+from tools import ROOT, book
 
-ROOT = Path(__file__).resolve().parents[2]
 MAKE = shutil.which("gmake") or shutil.which("make")
-pytestmark = pytest.mark.skipif(
-    os.name == "nt" or not MAKE, reason="make's messages are for systems with make and a shell"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        os.name == "nt" or not MAKE, reason="make's messages are for systems with make and a shell"
+    ),
+]
 
 
 @pytest.fixture

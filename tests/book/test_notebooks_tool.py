@@ -13,10 +13,11 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from tools import chapters, notebooks
+from tools import ROOT, chapters, notebooks
 from tools.chapters import ChapterError, Lesson
 
-ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.slow
+
 HEAD = """---
 jupytext:
   text_representation:

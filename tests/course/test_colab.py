@@ -2,6 +2,7 @@
 
 The packages are built as wheels, and the notebook's own setup cell installs them into an environment that has torch
 and the like but no `definebyrun`; only the addresses in that cell are replaced by the wheels'. Then every cell runs.
+Three notebooks do it in an ordinary run, all of them with `ALL=1` in the environment: nbval executes the others.
 """
 
 from __future__ import annotations
@@ -25,10 +26,28 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 import definebyrun
+from tools import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.slow
+
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PIECES = "definebyrun_course.pieces"
 PROBE = "import importlib.util as u; s = u.find_spec('definebyrun_course'); print(s and s.origin)"
+
+
+def code(path: Path) -> str:
+    cells = nbformat.read(path, as_version=4).cells
+    return "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+
+
+def chosen() -> list[Path]:
+    """The shortest notebook with an exercise, and the two shortest that use pieces of the lessons; or all of them."""
+    if os.environ.get("ALL"):
+        return NOTEBOOKS
+    by_length = sorted(NOTEBOOKS, key=lambda path: len(code(path)))
+    with_exercise = [path for path in by_length if ".check(" in code(path)]
+    with_pieces = [path for path in by_length if PIECES in code(path)]
+    return sorted({*with_exercise[:1], *with_pieces[:2]})
 
 
 def bare_environment() -> dict[str, str]:
@@ -155,7 +174,7 @@ def kernel(python: Path, folder: Path) -> Path:
     return folder / "jupyter"
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", chosen(), ids=lambda path: path.stem)
 def test_a_notebook_alone_installs_the_package_and_runs(
     path: Path,
     python: Path,

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise
-from pathlib import Path
 
 import nbformat
 import pytest
 from nbformat import NotebookNode
 
-from tools import chapters, style
+from tools import ROOT, chapters, style
 from tools.chapters import Lesson
 
-ROOT = Path(__file__).resolve().parents[2]
 CODE = chapters.lessons()
 LESSONS = [lesson for lesson in CODE if re.match(r"\d\d-", lesson.name)]
 TAGS = {

@@ -21,7 +21,7 @@ import definebyrun as dbr
 from definebyrun.assets import asset
 from definebyrun.drawing.png import MISSING, png
 from definebyrun.drawing.standalone import MARGIN, standalone_svg
-from tests.package.test_drawing import network, small
+from tests.programs import network, small
 
 SVG = "{http://www.w3.org/2000/svg}"
 
