@@ -86,12 +86,18 @@ def says(notebook: dict, chapter: str) -> bool:
     for cell in notebook["cells"]:
         if cell.get("id") == "setup":
             continue
-        at = BETWEEN_CELLS.match(text, at).end()
+        at = next_cell(text, at)
         source = BADGE.sub("", "".join(cell["source"]))
         if not text.startswith(source, at):
             return False
         at += len(source)
-    return BETWEEN_CELLS.match(text, at).end() == len(text)
+    return next_cell(text, at) == len(text)
+
+
+def next_cell(text: str, at: int) -> int:
+    """Where a chapter's next cell begins, at or after this place."""
+    found = BETWEEN_CELLS.match(text, at)
+    return found.end() if found else at
 
 
 def links() -> int:

@@ -77,7 +77,7 @@ def main() -> None:
     create()
     print(f"Installing what {name} needs into .venv", flush=True)
     where = without_cuda() if name == "test" else []
-    pip = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check", *SETS[name], *where]
+    pip = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", *SETS[name], *where]
     if subprocess.run(pip, cwd=ROOT).returncode:
         sys.exit(
             "pip could not install the packages, it says above why; the same command again goes on."

@@ -48,13 +48,13 @@ def main() -> int:
     venv.create(folder, with_pip=True)
     for wanted in (torch(version), others()):
         quiet = ("-q", "--disable-pip-version-check")
-        if subprocess.run([python, "-m", "pip", "install", *quiet, *wanted]).returncode:
+        if subprocess.run([str(python), "-m", "pip", "install", *quiet, *wanted]).returncode:
             sys.exit(
                 f"pip did not install PyTorch {version}, or what its tests need: it says above why"
             )
     # its own deprecations are not ours to mend: the pinned one's are errors in `make test`
     how = ("-q", "-n", "logical", "-p", "no:cacheprovider", "-o", "filterwarnings=ignore")
-    command = [python, "-m", "pytest", *how, "tests/package", "definebyrun"]
+    command = [str(python), "-m", "pytest", *how, "tests/package", "definebyrun"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.run(command, cwd=ROOT, env=environment).returncode
 
