@@ -1,7 +1,7 @@
 # The verbs of this repository. Each does its own set-up first, so any of them can be the first command on a fresh clone.
 # GNU make 3.81 (macOS) is enough. The work itself is done by the small scripts in tools/.
 
-.PHONY: help book test notebooks chapter lint links serve lab bench torch pins clean
+.PHONY: help book test notebooks chapter lint links serve lab bench torch picture pins clean
 .DEFAULT_GOAL := help
 
 ifeq ($(OS),Windows_NT)
@@ -57,6 +57,7 @@ help:
 	@echo 'make links       check that the links to other places still lead somewhere (needs the network)'
 	@echo 'make bench       measure the recorder and the drawers; SAVE=1 puts the result into the book'
 	@echo 'make torch       run the tests of the package with another PyTorch: VERSION=2.14.1 or nightly'
+	@echo 'make picture     draw the run at the top of the README anew'
 	@echo 'make pins        write requirements*.txt from pyproject.toml; NEWER=numpy takes the newest numpy (or all)'
 	@echo 'make clean       remove what was built; .venv stays (make clean ALL=1 removes it too)'
 
@@ -120,6 +121,9 @@ bench: _build/peers
 torch:
 	$(enough)
 	@'$(PYTHON)' -m tools.versions $(VERSION)
+
+picture: .venv/test.stamp
+	@$(PY) -m tools.picture
 
 pins: .venv/test.stamp
 	@$(PY) -m tools.pins $(NEWER)

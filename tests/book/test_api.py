@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,8 @@ def build(source: Path) -> str:
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A book of this page alone, with the package beside it as it lies beside the real one."""
     folder = tmp_path_factory.mktemp("api")
-    (folder / dbr.__name__).symlink_to(ROOT / dbr.__name__, target_is_directory=True)
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / dbr.__name__, folder / dbr.__name__, ignore=ignored)
     return folder
 
 

@@ -99,6 +99,7 @@ def test_make_alone_lists_the_verbs(clone: Path) -> None:
         "links",
         "bench",
         "torch",
+        "picture",
         "pins",
         "clean",
     ):
