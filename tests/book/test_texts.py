@@ -34,7 +34,9 @@ def test_every_path_in_a_text_is_there(name: str) -> None:
 
 
 def test_each_of_ten_questions_is_answered_by_one_file() -> None:
-    rows = re.findall(r"^\| ([^|]+\?) \| `(definebyrun/\w+/\w+\.py)` \|$", read("CONTRIBUTING.md"), re.M)
+    rows = re.findall(
+        r"^\| ([^|]+\?) \| `(definebyrun/\w+/\w+\.py)` \|$", read("CONTRIBUTING.md"), re.M
+    )
     assert len(rows) == 10
     assert [path for _, path in rows if not (ROOT / path).is_file()] == []
 
@@ -86,7 +88,9 @@ def test_the_picture_of_the_readme_is_what_its_run_gives(name: str) -> None:
 
 def test_the_code_of_the_readme_is_the_run_that_is_drawn() -> None:
     shown = re.search(r"with dbr\.record\(\) as tape:.*?\n((?:    .*\n)+)", read("README.md"))[1]
-    assert shown in re.sub("^    ", "", Path(picture.__file__).read_text("utf-8"), flags=re.MULTILINE)
+    assert shown in re.sub(
+        "^    ", "", Path(picture.__file__).read_text("utf-8"), flags=re.MULTILINE
+    )
 
 
 def test_the_changelog_begins_with_this_version() -> None:
