@@ -8,6 +8,7 @@ which the book's build makes an error.
 from __future__ import annotations
 
 import ast
+import copy
 import functools
 import re
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from sphinx.util.docutils import SphinxDirective
 
 PACKAGE = "definebyrun"
 DOCTEST = re.compile(r"^>>> .*(?:\n.+)*", re.MULTILINE)
-QUOTED = re.compile(r"(?<!`)`([\w.]+)`(?!`)")
+QUOTED = re.compile(r"(?<!`)`([\w.]+)(\(\))?`(?!`)")
 Definition = ast.FunctionDef | ast.ClassDef
 
 
@@ -62,7 +63,8 @@ def markdown(text: str, linked: dict[str, str]) -> str:
 
     def link(found: re.Match[str]) -> str:
         target = linked.get(found[1])
-        return f"{{py:obj}}`{found[1]} <{PACKAGE}.{target}>`" if target else found[0]
+        shown = found[1] + (found[2] or "")
+        return f"{{py:obj}}`{shown} <{PACKAGE}.{target}>`" if target else found[0]
 
     text = QUOTED.sub(link, DOCTEST.sub(put_aside, text))
     return re.sub("\0(\\d+)\0", lambda found: examples[int(found[1])], text)
@@ -75,17 +77,13 @@ def block(kind: str, signature: str, body: str, options: str = "", depth: int = 
 
 def signature(function: ast.FunctionDef, bound: bool = False) -> str:
     """Name, arguments and what it gives; a context manager gives what `with … as` does."""
-    given = function.args
-    if bound:
-        given = ast.arguments(given.posonlyargs, given.args[1:], *list_of_rest(given))
+    given = copy.deepcopy(function.args)
+    if bound:  # without self or cls
+        del (given.posonlyargs or given.args)[0]
     returns = ast.unparse(function.returns) if function.returns else "None"
     if "contextmanager" in decorators(function):
         returns = re.sub(r"^Iterator\[(.*)\]$", r"AbstractContextManager[\1]", returns)
     return f"{function.name}({ast.unparse(given)}) -> {returns}"
-
-
-def list_of_rest(given: ast.arguments) -> tuple:
-    return given.vararg, given.kwonlyargs, given.kw_defaults, given.kwarg, given.defaults
 
 
 def decorators(function: Definition) -> set[str]:
