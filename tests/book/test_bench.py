@@ -23,8 +23,8 @@ from bench import measure, tables
 from bench import turns as bench_turns
 from bench.drawers import TOOLS, Asked, Clock, by_program
 from bench.models import MODELS, STEPS
+from tools import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 DATA = tables.load()
 DRAWN = [row for row in DATA["pictures"] if "total" in row]
 

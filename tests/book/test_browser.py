@@ -30,6 +30,7 @@ import definebyrun as dbr
 from tests.book.built_book import NOTEBOOKS, PAGES, build, serve
 from tests.book.chromium import ABSENT, DESKTOP, EXECUTABLE, PHONE, Player, skip_without_browser
 
+pytestmark = pytest.mark.slow
 PLAYING = ["index.html", "notebooks/01-your-first-graph.html"]
 AXE = {"resultTypes": ["violations"], "preload": False}
 skip_without_browser()

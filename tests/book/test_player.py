@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 import definebyrun as dbr
 from tests.book.chromium import DESKTOP, PHONE, Player, skip_without_browser
 
+pytestmark = pytest.mark.slow
 skip_without_browser()
 
 Opener = Callable[..., Player]

@@ -27,10 +27,9 @@ from definebyrun.comparison.split import half
 from definebyrun.comparison.word_diff import word_diff
 from definebyrun.text.compared import bytes_in_words, bytes_kept, legend, sentences
 from definebyrun.trace import Trace
-from tests.package.test_recorder import EVERYDAY, OPS, labels
+from tests.programs import EVERYDAY, OPS, labels
 from tests.work import calls
-
-ROOT = Path(__file__).parents[2]
+from tools import ROOT
 
 
 def run(code: Any, *given: Any, backward: bool = True) -> dbr.Tape:

@@ -27,30 +27,8 @@ from definebyrun.text import canonical
 from definebyrun.text.format import SENTENCE_CHARS, format_value
 from definebyrun.text.sentences import sentence
 from definebyrun.trace.memory import kept_after_steps
-
-ROOT = Path(__file__).parents[2]
-
-
-def small() -> dbr.Tape:
-    x = torch.tensor([1.0, -2.0, 3.0])
-    w = torch.tensor([0.5, 1.0, 2.0], requires_grad=True)
-    b = torch.tensor(1.0, requires_grad=True)
-    with dbr.record() as tape:
-        y = x * w
-        h = torch.relu(y + b)
-        loss = (h * y).sum()
-        loss.backward()
-    return tape
-
-
-def network() -> dbr.Tape:
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
-    with dbr.record() as tape:
-        logits = model(torch.ones(5, 3))
-        loss = nn.functional.cross_entropy(logits, torch.tensor([0, 1, 0, 1, 0]))
-        loss.backward()
-    return tape
+from tests.programs import network, small
+from tools import ROOT
 
 
 class Page(HTMLParser):

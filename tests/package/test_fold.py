@@ -29,8 +29,7 @@ from definebyrun.text.sentences import sentence
 from definebyrun.trace import Trace
 from definebyrun.trace.memory import kept_after_steps
 from tests.work import calls
-
-ROOT = Path(__file__).parents[2]
+from tools import ROOT
 
 
 class Twice(nn.Module):

@@ -18,7 +18,6 @@ from xml.etree import ElementTree
 import pytest
 import torch
 from PIL import Image
-from torch import nn
 
 import definebyrun as dbr
 from definebyrun.drawing.palette import (
@@ -34,9 +33,9 @@ from definebyrun.drawing.palette import (
 )
 from definebyrun.drawing.png import MISSING, png
 from definebyrun.drawing.standalone import MARGIN, standalone_svg
-from tests.package.test_drawing import network, small
+from tests.programs import different, folded, network, small
+from tools import ROOT
 
-ROOT = Path(__file__).parents[2]
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -186,23 +185,6 @@ def test_a_png_has_dashes_where_the_picture_has() -> None:
             )
     assert min(changes["4 3"]) > 8
     assert max(changes[None]) == 0
-
-
-def folded() -> dbr.Tape:
-    model = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 1))
-    with dbr.record() as tape:
-        model(torch.ones(1, 2)).sum().backward()
-    return tape.fold(modules=0)
-
-
-def different() -> dbr.Tape:
-    def run(x: torch.Tensor) -> dbr.Tape:
-        with dbr.record() as tape:
-            y = x * 2 if x > 0 else x.exp()
-            y.backward()
-        return tape
-
-    return dbr.compare(*(run(torch.tensor(x, requires_grad=True)) for x in (3.0, -3.0)))
 
 
 @pytest.mark.parametrize("run", [small, network, folded, different])

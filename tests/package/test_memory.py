@@ -7,7 +7,6 @@ import pickle
 import re
 import subprocess
 import sys
-from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -23,8 +22,7 @@ from definebyrun.fold.folding import fold
 from definebyrun.memory_plot import MemoryCurve, memory_svg
 from definebyrun.trace import Step, Trace
 from definebyrun.trace.memory import freed_at
-
-ROOT = Path(__file__).parents[2]
+from tools import ROOT
 
 
 def blocks(checkpointed: bool = False) -> dbr.Tape:

@@ -14,8 +14,7 @@ import definebyrun as dbr
 from definebyrun.assets import asset
 from definebyrun.drawing import palette
 from definebyrun.drawing.palette import COLOURS, KINDS, ONLY, Colour
-from tests.package.test_drawing import network, small
-from tests.package.test_forms import different, folded
+from tests.programs import different, folded, network, small
 
 PACKAGE = Path(definebyrun.__file__).parent
 HEX = re.compile(r"(?<![\w/])#(?:[0-9a-f]{6}|[0-9a-f]{3})\b", re.IGNORECASE)

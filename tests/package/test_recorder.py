@@ -24,6 +24,7 @@ from definebyrun.recorder.node_hooks import NodeHooks
 from definebyrun.recorder.recorder import Recorder
 from definebyrun.recorder.session import Session
 from definebyrun.recorder.snapshot import snapshot
+from tests.programs import EVERYDAY, OPS, labels
 
 
 def names(tape: dbr.Tape) -> list[str]:
@@ -50,26 +51,6 @@ def reached(root: Any, follow: Any) -> Iterator[Any]:
             if target not in seen:
                 seen.add(target)
                 waiting.append(target)
-
-
-def labels(root: Any, name_of: Any, edges_of: Any) -> Counter[str]:
-    """Every reachable node as a label that holds its whole subgraph: equal counters mean equal graphs."""
-    done: dict[Any, str] = {}
-    waiting = [root]
-    while waiting:
-        node = waiting[-1]
-        missing = [
-            target for target, _ in edges_of(node) if target is not None and target not in done
-        ]
-        if missing:
-            waiting += missing
-            continue
-        waiting.pop()
-        inside = ",".join(
-            "-" if t is None else f"{hash(done[t]):x}:{nr}" for t, nr in edges_of(node)
-        )
-        done[node] = f"{name_of(node)}({inside})"
-    return Counter(done.values())
 
 
 def labels_of_tape(tape: dbr.Tape, root: int) -> Counter[str]:
@@ -101,26 +82,6 @@ def labels_of_torch(tensor: torch.Tensor) -> Counter[str]:
         return node.name() + (str(tuple(node.variable.shape)) if hasattr(node, "variable") else "")
 
     return labels(tensor.grad_fn, name_of, edges_of)
-
-
-OPS = (
-    lambda a, b: a + b,
-    lambda a, b: a * b,
-    lambda a, b: a - 0.5 * b,
-    lambda a, b: a @ b,
-    lambda a, b: torch.relu(a),
-    lambda a, b: torch.tanh(a),
-    lambda a, b: a.T,
-    lambda a, b: a.detach() * b,
-    lambda a, b: torch.cat([a, b]).unbind(0)[1].expand(2, 2),
-    lambda a, b: torch.where(a > 0, a, b),
-    lambda a, b: torch.softmax(a, dim=0),
-    lambda a, b: a.view(4).view(2, 2) if a.is_contiguous() else a.reshape(2, 2),
-    lambda a, b: a.clone().mul_(b),
-    lambda a, b: a.max(dim=0).values.expand(2, 2),
-    lambda a, b: torch.einsum("ij,jk->ik", a, b),
-    lambda a, b: nn.functional.linear(a, b),
-)
 
 
 @settings(max_examples=120, deadline=None)
@@ -607,81 +568,6 @@ def test_memory_climbs_forward_and_falls_backward() -> None:
         z = y.tanh()
         z.sum().backward()
     assert tape.memory() == (16, 32, 32, 32, 16, 0, 0)
-
-
-def lazy_layer() -> torch.Tensor:
-    model = nn.Sequential(nn.Flatten(), nn.LazyLinear(2))
-    model(torch.ones(3, 2, 2)).sum().backward()
-    return model[1].weight.grad
-
-
-def sparse_leaf() -> torch.Tensor:
-    a = torch.eye(3).to_sparse().requires_grad_()
-    b = torch.ones(3, 3, requires_grad=True)
-    torch.sparse.mm(a, b).sum().backward()
-    return b.grad
-
-
-def parametrized() -> torch.Tensor:
-    layer = nn.utils.parametrizations.spectral_norm(nn.Linear(3, 3))
-    layer(torch.ones(2, 3)).sum().backward()
-    return layer.parametrizations.weight.original.grad
-
-
-def module_hooks() -> torch.Tensor:
-    layer = nn.Linear(2, 2)
-    layer.register_forward_hook(lambda module, args, output: output * 2)
-    layer.register_full_backward_hook(lambda module, grad_input, grad_output: None)
-    layer(torch.ones(1, 2, requires_grad=True)).sum().backward()
-    return layer.weight.grad
-
-
-def transforms() -> torch.Tensor:
-    return torch.vmap(torch.func.grad(lambda x: (x * x).sum()))(torch.arange(6.0).reshape(3, 2))
-
-
-def lstm() -> torch.Tensor:
-    cell = nn.LSTM(3, 4)
-    cell(torch.ones(5, 2, 3))[0].sum().backward()
-    return cell.weight_ih_l0.grad
-
-
-def attention() -> torch.Tensor:
-    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
-    layer(torch.ones(2, 3, 8)).sum().backward()
-    return layer.self_attn.in_proj_weight.grad
-
-
-def mixed_precision() -> torch.Tensor:
-    layer = nn.Linear(4, 4)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        loss = layer(torch.ones(2, 4)).sum()
-    loss.backward()
-    return layer.weight.grad
-
-
-def hessian() -> torch.Tensor:
-    return torch.autograd.functional.hessian(lambda x: (x**3).sum(), torch.arange(3.0))
-
-
-def reentrant_checkpoint() -> torch.Tensor:
-    w = torch.ones(2, requires_grad=True)
-    checkpoint(lambda x: (x * x).exp(), w, use_reentrant=True).sum().backward()
-    return w.grad
-
-
-EVERYDAY = [
-    lazy_layer,
-    sparse_leaf,
-    parametrized,
-    module_hooks,
-    transforms,
-    lstm,
-    attention,
-    mixed_precision,
-    hessian,
-    reentrant_checkpoint,
-]
 
 
 @pytest.mark.parametrize("run", EVERYDAY, ids=lambda run: run.__name__)

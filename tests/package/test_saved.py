@@ -15,7 +15,7 @@ from torch import nn
 
 import definebyrun as dbr
 from definebyrun.trace import Trace
-from tests.package.test_recorder import EVERYDAY, OPS
+from tests.programs import EVERYDAY, OPS
 
 
 def strict(text: str) -> Any:

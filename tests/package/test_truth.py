@@ -12,7 +12,6 @@ import sys
 import threading
 import warnings
 import weakref
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -25,8 +24,7 @@ import definebyrun as dbr
 from definebyrun.drawing import svg
 from definebyrun.text.sentences import sentence
 from tests.programs import Cube
-
-ROOT = Path(__file__).resolve().parents[2]
+from tools import ROOT
 
 
 def leaf(*numbers: float) -> torch.Tensor:

@@ -11,15 +11,12 @@ from tools import kernels
 
 kernels.settle()
 
-LATE = ("test_notebooks_tool.py", "test_make.py", "test_book.py", "test_nbval_guard.py")
-LAST = ("test_browser.py", "test_player.py", "test_colab.py")
-
 
 def turn(item: pytest.Item) -> int:
-    """Quick files first; what takes long comes last, side by side in the parallel run."""
-    if item.path.suffix == ".ipynb" or item.path.name in LAST:
+    """Quick files first, then those marked `slow`; the notebooks last, which fill both processes to the end."""
+    if item.path.suffix == ".ipynb":
         return 2
-    return 1 if item.path.name in LATE else 0
+    return 1 if item.get_closest_marker("slow") else 0
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
