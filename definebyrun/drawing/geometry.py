@@ -82,7 +82,7 @@ class Route:
         """
         chords = [hypot(bx - ax, by - ay) for (ax, ay), (bx, by) in pairwise(self.points[::3])]
         rest, at = sum(chords) / 2, 0
-        while rest > chords[at] and at + 1 < len(chords):
+        while rest > chords[at]:
             rest, at = rest - chords[at], at + 1
         t = rest / chords[at] if chords[at] else 0.5
         a, b, c, d = (1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3

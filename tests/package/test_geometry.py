@@ -62,6 +62,12 @@ def test_the_middle_of_a_route_is_the_middle_of_its_length(stops: tuple[float, .
     assert straight(*stops).middle() == pytest.approx((0, 15))
 
 
+def test_the_middle_of_a_route_with_a_corner_is_on_the_longer_side() -> None:
+    down = straight(0, 20).points
+    route = Route([*down, (3.0, 20.0), (7.0, 20.0), (10.0, 20.0)])
+    assert route.middle() == pytest.approx((0, 15), abs=0.2)
+
+
 def test_a_route_without_length_has_a_middle_too() -> None:
     assert straight(4, 4).middle() == (0, 4)
 
