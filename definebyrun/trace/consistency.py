@@ -20,16 +20,22 @@ Run = Mapping[str, Mapping[int, Any]]
 
 def check_consistency(lists: Lists, root: int | None, sides: tuple[str, ...]) -> None:
     """Raises `ValueError` where records contradict each other."""
-    runs = [_run(lists, side) for side in sides and ("A", "B")]
-    for run in runs:
-        _check_border(run)
-    for run in (_run(lists, None), *runs):
+    both = _run(lists, None)
+    halves = [_run(lists, side) for side in ("A", "B")] if sides else []
+    for half in halves:
+        _check_border(half)
+    for run in (both, *halves):
         _check_nesting(run)
         _check_leaves(run)
         _check_ops(run)
         _check_steps(run)
-        if root is not None and root in run["tensors"]:
-            _check_drawn(run, root)
+    if not lists["blocks"]:  # in a rolled-up block, what comes later is read the next time
+        for run in halves or [both]:
+            _check_acyclic(run)
+        if not sides:
+            _check_order(both)
+    if root is not None and (both["ops"] or both["steps"] or both["tensors"][root].node is None):
+        raise damaged(f"tensors[{root}] cannot be the root of a drawn graph")
 
 
 def _run(lists: Lists, side: str | None) -> Run:
@@ -78,19 +84,27 @@ def _check_leaves(run: Run) -> None:
     filled: set[tuple[int, int]] = set()  # a node, and the first version of the leaf that it fills
     for i, tensor in tensors.items():
         first = i if tensor.origin is None else tensor.origin
-        if first != i and (first > i or tensors[first].origin is not None):
-            raise damaged(f"tensors[{i}] cannot be a version of tensors[{first}]")
-        if "result" in (tensor.kind, tensors[first].kind) and first != i:
-            raise damaged(f"tensors[{i}] is a result, which has one version")
+        if tensor.origin is not None:
+            kinds = (tensor.kind, tensors[first].kind)
+            if first >= i or tensors[first].origin is not None or "result" in kinds:
+                raise damaged(f"tensors[{i}] cannot be a version of the leaf tensors[{first}]")
         if tensor.node is not None and tensor.kind != "result":
             filled.add((tensor.node, first))
-    leaves = {
-        (i, leaf if tensors[leaf].origin is None else tensors[leaf].origin)
-        for i, leaf in ((i, node.leaf) for i, node in nodes.items())
-        if leaf is not None
-    }
-    for node, leaf in filled ^ leaves:
-        raise damaged(f"tensors[{leaf}] is a leaf and nodes[{node}] its node, or neither")
+    named = {(i, node.leaf) for i, node in nodes.items() if node.leaf is not None}
+    first_of = {leaf: tensors[leaf].origin for _, leaf in named}
+    for node, leaf in filled ^ {
+        (i, leaf if first_of[leaf] is None else first_of[leaf]) for i, leaf in named
+    }:
+        raise damaged(
+            f"tensors[{leaf}] is the leaf of nodes[{node}], but one of them does not say so"
+        )
+    for i, tensor in tensors.items():
+        if tensor.node is not None:
+            of_leaf = nodes[tensor.node].leaf is not None
+            if of_leaf == (tensor.kind == "result") or tensor.kind == "constant":
+                raise damaged(
+                    f"tensors[{i}] is a {tensor.kind} and cannot have nodes[{tensor.node}]"
+                )
     for i, node in nodes.items():
         if node.leaf is not None and (node.op, node.made) != (None, None):
             raise damaged(f"nodes[{i}] is that of a leaf, which no operation makes")
@@ -139,18 +153,15 @@ def _check_steps(run: Run) -> None:
         raise damaged("each operation must have run in one step, in the order of their numbers")
 
 
-def _check_drawn(run: Run, root: int) -> None:
-    """A graph of `draw` hangs from a tensor, has no operations, and no cycle but through an earlier repetition."""
-    if run["ops"] or run["steps"] or run["tensors"][root].node is None:
-        raise damaged(f"tensors[{root}] cannot be the root of a drawn graph")
+def _check_acyclic(run: Run) -> None:
+    """Gradients do not come back to where they were."""
     targets: dict[int, list[int]] = {}
     entering: Counter[int] = Counter()
     for i, edge in run["edges"].items():
         if edge.input_nr and run["nodes"][edge.target].leaf is not None:
             raise damaged(f"edges[{i}] enters a leaf, which has one input")
-        if not edge.again:
-            targets.setdefault(edge.source, []).append(edge.target)
-            entering[edge.target] += 1
+        targets.setdefault(edge.source, []).append(edge.target)
+        entering[edge.target] += 1
     waiting = [i for i in run["nodes"] if not entering[i]]
     for i in waiting:  # grows on the way
         for target in targets.get(i, ()):
@@ -159,3 +170,15 @@ def _check_drawn(run: Run, root: int) -> None:
                 waiting.append(target)
     if len(waiting) < len(run["nodes"]):
         raise damaged("its nodes form a cycle")
+
+
+def _check_order(run: Run) -> None:
+    """What an operation reads was made before; a node that a backward pass made is of a later generation."""
+    for i, op in run["ops"].items():
+        for index in op.inputs:
+            maker = run["tensors"][index].op
+            if maker is not None and maker > i:  # a folded module may change its input
+                raise damaged(f"ops[{i}] cannot read tensors[{index}], which was made later")
+    for i, node in run["nodes"].items():
+        if node.within is not None and run["nodes"][node.within].generation >= node.generation:
+            raise damaged(f"nodes[{i}] cannot be made while nodes[{node.within}] ran")

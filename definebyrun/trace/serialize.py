@@ -56,13 +56,19 @@ def load(format_name: str, version: int, kind: type[T], text: str) -> T:
             "install a newer definebyrun"
         )
     try:
-        names = _reader(tuple[str, ...])(found.pop("skippable", []), frozenset())
-        loaded: T = _record(kind, found, frozenset(names))
+        loaded: T = _record(kind, found, _skippable(found.pop("skippable", [])))
     except _Damage as damage:
         raise damage.error(format_name) from None
     except RecursionError:
         raise ValueError("this file is damaged: its parts lie too deep within each other") from None
     return loaded
+
+
+def _skippable(found: Any) -> frozenset[str]:
+    """The keys that a file says a reader may leave out."""
+    if not isinstance(found, list) or not all(isinstance(key, str) for key in found):
+        raise _Damage("must list the keys that are skippable")
+    return frozenset(found)
 
 
 class _Damage(Exception):
