@@ -52,7 +52,9 @@ GRADIENT_GAP, GRADIENT_LINE = 7.0, 13.0
 RULE_OPACITY = 0.35
 """The line within a card, between what ran and its node, is an ornament: rows say it all."""
 BOLD = ' font-weight="700"'
-_SPECIAL = re.compile("[&<>\"']")
+_NOT_IN_XML = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+"""What no XML document may hold, not even escaped."""
+_SPECIAL = re.compile(f"[&<>\"']|{_NOT_IN_XML.pattern}")
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ def render(
     corner = -GRAPH_PAD - room
     start = (
         f'<svg class="dbr-svg" xmlns="http://www.w3.org/2000/svg" viewBox="{corner:g} {corner:g} {width:g} {height:g}" '
-        f'width="{width:g}" height="{height:g}" role="img" aria-label="{escape(label)}" translate="no" '
+        f'width="{width:g}" height="{height:g}" role="img" aria-label="{_escaped(label)}" translate="no" '
         f'font-family="{FONTS}" font-size="{TEXT_SIZE:g}" fill="{INK.light}" stroke-width="{BORDER_WIDTH}">'
     )
     inside = "".join(parts).replace('.0"', '"')  # lengths; within words every quote is escaped
@@ -302,8 +304,13 @@ def _group(shared: str, parts: Iterable[str]) -> str:
     return f"<g {shared}>{inside}</g>" if inside else ""
 
 
+def _escaped(words: str) -> str:
+    """A text for XML; in place of what XML cannot hold stands the sign for what is unknown."""
+    return escape(_NOT_IN_XML.sub("\ufffd", words))
+
+
 def _text(attributes: str, words: str) -> str:
-    words = escape(words) if _SPECIAL.search(words) else words
+    words = _escaped(words) if _SPECIAL.search(words) else words
     return f"<text {attributes}>{words}</text>"
 
 

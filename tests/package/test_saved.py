@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,15 @@ def test_graphs_empty_and_broken_runs_come_back() -> None:
         torch.ones(2) @ torch.ones(3)
     same(broken)
     assert dbr.load(broken.json()).error.startswith("RuntimeError: ")
+
+
+def test_a_message_that_cannot_be_written_to_a_file_is_spelled_out() -> None:
+    with contextlib.suppress(FileNotFoundError), dbr.record() as broken:
+        torch.ones(2) * 2
+        raise FileNotFoundError(os.fsdecode(b"caf\xe9.pt"))
+    assert broken.error == r"FileNotFoundError: caf\udce9.pt"
+    same(broken)
+    broken.html().encode()
 
 
 def test_a_file_is_read_by_its_path(tmp_path: Path) -> None:
