@@ -845,3 +845,25 @@ def test_a_comparison_in_which_nothing_repeats_is_shown_whole() -> None:
     assert count_cards(both.trace) > 60
     assert both.view.trace is both.trace
     assert both.view.note == ""
+
+
+# ---- work ----
+
+
+@pytest.mark.parametrize("times", [3, 40], ids=["as it is", "folded"])
+@pytest.mark.parametrize("show", [dbr.Tape.html, dbr.Tape._repr_html_, dbr.Tape.svg])
+def test_a_comparison_that_is_shown_is_taken_apart_once_for_each_run(
+    times: int, show: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sides = []
+
+    def counted(trace: Trace, side: str) -> Any:
+        sides.append(side)
+        return half(trace, side)
+
+    monkeypatch.setattr("definebyrun.comparison.split.half", counted)
+    both = dbr.compare(looped(times), looped(times + 1))
+    show(both)
+    assert sides == ["A", "B"]
+    repr(both)
+    assert sides == ["A", "B"]
