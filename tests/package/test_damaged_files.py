@@ -146,6 +146,67 @@ def test_blocks_and_calls_within_each_other_in_a_circle_are_refused(times: int) 
     assert "cannot lie within" in refused(file)
 
 
+# ---- records that contradict each other ----
+
+
+CONTRADICTIONS: list[tuple[str, list[tuple[str, int, str, Any]], str]] = [
+    ("drawn", [("tensors", 2, "node", None)], "cannot be the root of a drawn graph"),
+    ("training_step", [("", 0, "root", 9)], "cannot be the root of a drawn graph"),
+    ("drawn", [("edges", 3, "target", 0)], "its nodes form a cycle"),
+    ("training_step", [("edges", 8, "target", 9)], "its nodes form a cycle"),
+    ("drawn", [("edges", 2, "input_nr", 1)], "enters a leaf, which has one input"),
+    ("training_step", [("tensors", 11, "origin", 10)], "cannot be a version of the leaf"),
+    ("training_step", [("tensors", 11, "origin", 3)], "cannot be a version of the leaf"),
+    ("training_step", [("tensors", 9, "origin", 0)], "cannot be a version of the leaf"),
+    ("training_step", [("nodes", 0, "leaf", None)], "but one of them does not say so"),
+    ("training_step", [("nodes", 0, "leaf", 2)], "but one of them does not say so"),
+    ("training_step", [("tensors", 0, "node", 2)], "but one of them does not say so"),
+    ("drawn", [("tensors", 0, "kind", "constant")], "is a constant and cannot have nodes[3]"),
+    ("drawn", [("tensors", 2, "node", 3)], "is a result and cannot have nodes[3]"),
+    ("training_step", [("nodes", 0, "op", 0)], "which no operation makes"),
+    ("training_step", [("grads", 0, "tensor", 10)], "must speak of the first version of a leaf"),
+    ("training_step", [("grads", 0, "tensor", 9)], "must speak of the first version of a leaf"),
+    ("training_step", [("ops", 0, "factory", True)], "cannot be made by ops[0]"),
+    ("second_order", [("nodes", 1, "op", 1)], "cannot be made by ops[1]"),
+    ("training_step", [("ops", 1, "outputs", [])], "must be tensors that it made"),
+    ("training_step", [("ops", 1, "outputs", [0])], "must be tensors that it made"),
+    ("training_step", [("ops", 0, "inputs", [9])], "which was made later"),
+    ("second_order", [("nodes", 2, "generation", 1)], "of a backward pass that did not run"),
+    ("second_order", [("nodes", 2, "run", 7)], "of a backward pass that did not run"),
+    ("training_step", [("ops", 0, "generation", 2)], "of a backward pass that did not run"),
+    (
+        "second_order",
+        [("nodes", 2, "run", None), ("nodes", 2, "generation", 1)],
+        "must say which backward pass made it",
+    ),
+    ("second_order", [("nodes", 2, "within", 3)], "cannot be made while nodes[3] ran"),
+    ("training_step", [("steps", 0, "op", None)], "must name the operation that ran, and no node"),
+    ("training_step", [("steps", 0, "node", 0)], "must name the operation that ran, and no node"),
+    ("training_step", [("steps", 0, "freed", True)], "is forward and cannot pass gradients"),
+    (
+        "training_step",
+        [("steps", 4, "node", None)],
+        "must name the node that ran, and no operation",
+    ),
+    ("training_step", [("steps", 4, "op", 0)], "must name the node that ran, and no operation"),
+    ("training_step", [("steps", 4, "node", 7)], "cannot pass a gradient along edges[8]"),
+    ("training_step", [("steps", 1, "op", 0)], "must have run in one step"),
+    ("training_step", [("steps", 0, "op", 1), ("steps", 1, "op", 0)], "must have run in one step"),
+]
+
+
+@pytest.mark.parametrize(("name", "changes", "words"), CONTRADICTIONS)
+def test_records_that_contradict_each_other_are_refused(
+    name: str, changes: list[tuple[str, int, str, Any]], words: str
+) -> None:
+    file = json.loads(FILES[name])
+    for of, index, key, value in changes:
+        record = file[of][index] if of else file
+        assert key in record
+        record[key] = value
+    assert words in refused(file)
+
+
 # ---- words, values, sides ----
 
 
