@@ -1,11 +1,8 @@
-"""The data of a recorded run, frozen and free of torch: what every other room takes and gives.
+"""A `Trace`: the records of a run in lists, and what follows from them by looking them up.
 
-A `Trace` lists tensors, forward operations, backward nodes, the edges between them and the steps in the order
-in which they ran. Everything refers to everything else by index, so a trace can be compared, saved and read.
-
-Two traces compared are one trace with two names in `sides`. There `side` says of a tensor, operation, node, edge,
-block or step which run it belongs to, "A" or "B"; it is empty for what both runs did, and then `other` is the same part
-as B had it, where that differs from A.
+It lists tensors, forward operations, backward nodes, the edges between them and the steps in the order in which they
+ran. Every record refers to others by index, so a trace can be compared, saved and read. How its JSON grows from version
+to version is said in `serialize.py`.
 """
 
 from __future__ import annotations
@@ -21,7 +18,7 @@ from .consistency import check_consistency
 from .records import Block, Edge, Grad, ModuleCall, Node, Op, Source, Step, TensorVersion
 from .references import LISTS
 from .steps import shown_from
-from .validate import damaged, validate
+from .validate import validate
 from .value import Value
 
 __all__ = ["Trace", "cached"]
@@ -33,9 +30,10 @@ FORMAT, VERSION = "definebyrun trace", 3
 
 @dataclass(frozen=True)
 class Trace:
-    """A whole run as data. `root` is the index of the tensor that `draw` started from, if that made it.
+    """A whole run as data. `root` is the index of the tensor that `draw` started from; None for a recorded run.
 
-    `sides` are the names of the two runs that a comparison is made of, else it is empty.
+    `error` is the exception that ended the run, as `type: message`. Two traces compared are one trace, and `sides` are
+    the names of the two runs; it is empty for a single run.
     """
 
     tensors: tuple[TensorVersion, ...] = ()
@@ -51,7 +49,7 @@ class Trace:
     error: str | None = None
     sides: tuple[str, ...] = ()
 
-    # What follows from the data is worked out when somebody asks for it: a recording that is not looked at costs less.
+    # What follows from the data is computed when somebody asks for it: a recording that is not looked at costs less.
 
     @cached_property
     def _nodes_by_op(self) -> dict[int | None, list[int]]:
@@ -135,7 +133,7 @@ class Trace:
         return (self.tensors[leaf], *self._later_by_leaf.get(leaf, ()))
 
     def grad_history(self, leaf: int) -> list[tuple[int, Value | None]]:
-        """What a leaf's `.grad` held, as pairs: the step from which (0: from the start), the value or None."""
+        """What a leaf's `.grad` held, as pairs: the step from which on (0: from the start), and the value or None."""
         return self._grads_by_leaf.get(leaf, [])
 
     @property
@@ -148,7 +146,7 @@ class Trace:
         return tuple(self._nodes_by_op.get(op, ()))
 
     def nodes_made_in(self, step: int) -> tuple[int, ...]:
-        """The indices of the nodes that no call made, but a backward pass, in the step of this index."""
+        """The indices of the nodes that a recorded backward pass made in the step of this index, not a call."""
         return tuple(self._nodes_by_step.get(step, ()))
 
     def step_of(self, op: int) -> Step:
@@ -164,7 +162,7 @@ class Trace:
         return self._counts.get(phase, 0)
 
     def arrivals_at(self, node: int) -> list[tuple[Step, Edge, Value]]:
-        """Every gradient that travelled to a node: the step, the edge and the gradient, in the order of the run."""
+        """Every gradient that was passed to a node: the step, the edge and the gradient, in the order of the run."""
         return self._arrivals.get(node, [])
 
     def main_node(self, op: int) -> int | None:
@@ -189,7 +187,7 @@ class Trace:
 
     @classmethod
     def from_json(cls, text: str) -> Trace:
-        """The trace that `json` wrote, equal to it in every part; `ValueError` for any other text.
+        """The trace that `json` wrote, equal to it in every part; `ValueError` in one sentence for any other text.
 
         >>> trace = Trace(tensors=(TensorVersion(0, "x", "constant", Value((1,), "float32", (float("inf"),))),))
         >>> Trace.from_json(trace.json()) == trace
@@ -197,9 +195,7 @@ class Trace:
         """
         trace = serialize.load(FORMAT, VERSION, cls, text)
         lists = {name: getattr(trace, name) for name in LISTS}
-        validate(lists, trace.sides)
-        if trace.root is not None and not 0 <= trace.root < len(trace.tensors):
-            raise damaged(f"root speaks of tensors[{trace.root}], which it does not hold")
+        validate(lists, trace.root, trace.sides)
         check_consistency(lists, trace.root, trace.sides)
         return trace
 

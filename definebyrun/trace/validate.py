@@ -23,13 +23,16 @@ Lists = Mapping[str, Sequence[Any]]
 
 
 def damaged(what: str) -> ValueError:
+    """The error for a file in which something is wrong."""
     return ValueError(f"this file is damaged: {what}")
 
 
-def validate(lists: Lists, sides: tuple[str, ...]) -> None:
+def validate(lists: Lists, root: int | None, sides: tuple[str, ...]) -> None:
     """Raises `ValueError` for a record that cannot stand in these lists."""
     if sides and (len(sides) != 2 or len({*map(str.strip, sides), ""}) != 3):
         raise damaged("sides must be the names of two runs, or empty")
+    if root is not None and not 0 <= root < len(lists["tensors"]):
+        raise damaged(f"root speaks of tensors[{root}], which it does not hold")
     for name, records in lists.items():
         for i, record in enumerate(records):
             where = f"{name}[{i}]"
@@ -47,6 +50,7 @@ def validate(lists: Lists, sides: tuple[str, ...]) -> None:
 
 
 def _check(record: Record, where: str, lists: Lists) -> None:
+    """Check the numbers, indices and values of one record."""
     for name, field in FIELDS[type(record)].items():
         found = getattr(record, name)
         if isinstance(field, Plain):
@@ -61,15 +65,15 @@ def _check(record: Record, where: str, lists: Lists) -> None:
     for name, of, i in indices(record):
         if i < 0 or (of in lists and i >= len(lists[of])):
             raise damaged(f"{where}.{name} speaks of {of}[{i}], which it does not hold")
-    for name, value in values(record):
+    for name, value in _values(record):
         wrong = _wrong_value(value)
         if wrong:
             raise damaged(f"{where}.{name}: {wrong}")
 
 
-def values(record: Record) -> Iterator[tuple[str, Value]]:
+def _values(record: Record) -> Iterator[tuple[str, Value]]:
     """Every value in a record, after the name of its field."""
-    for name in _VALUES[type(record)]:
+    for name in _VALUE_FIELDS[type(record)]:
         waiting = [getattr(record, name)]
         while waiting:
             part = waiting.pop()
@@ -79,7 +83,7 @@ def values(record: Record) -> Iterator[tuple[str, Value]]:
                 waiting += part
 
 
-_VALUES = {
+_VALUE_FIELDS = {
     kind: [each.name for each in fields(kind) if "Value" in str(each.type)]  # type: ignore[arg-type]
     for kind in FIELDS
 }
