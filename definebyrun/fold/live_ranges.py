@@ -75,7 +75,7 @@ class LiveRanges:
             elif source is not None:
                 for i in made.get((edge.target, edge.input_nr), ()):
                     self.last_use[i] = max(self.last_use[i], source)
-        self._first, self._last = first, last
+        self._first = first
         self._ends: dict[int, list[int]] = {}
         for leaf in self.versions:
             self._ends.setdefault(last[leaf], []).append(leaf)

@@ -26,14 +26,14 @@ def check_consistency(lists: Lists, root: int | None, sides: tuple[str, ...]) ->
         _check_border(half)
     for run in (both, *halves):
         _check_nesting(run)
+        _check_steps(run)
+    for run in halves or [both]:
         _check_leaves(run)
         _check_ops(run)
-        _check_steps(run)
-    if not lists["blocks"]:  # in a rolled-up block, what comes later is read the next time
-        for run in halves or [both]:
+        if not lists["blocks"]:  # in a rolled-up block, what comes later is read the next time
             _check_acyclic(run)
-        if not sides:
-            _check_order(both)
+    if not lists["blocks"] and not sides:  # a comparison has B's operations in A's order
+        _check_order(both)
     if root is not None and (both["ops"] or both["steps"] or both["tensors"][root].node is None):
         raise damaged(f"tensors[{root}] cannot be the root of a drawn graph")
 
@@ -141,8 +141,9 @@ def _check_steps(run: Run) -> None:
         if step.phase == "forward":
             if step.op is None or step.node is not None:
                 raise damaged(f"steps[{i}] must name the operation that ran, and no node")
-            if step.received or step.passed or step.before or step.after or step.freed:
-                raise damaged(f"steps[{i}] is forward and cannot pass gradients")
+            of_backward = (step.received, step.passed, step.before, step.after, step.freed)
+            if any(of_backward) or step.pass_nr:
+                raise damaged(f"steps[{i}] is forward and has what only a backward step has")
             ran.append(step.op)
         elif step.node is None or step.op is not None:
             raise damaged(f"steps[{i}] must name the node that ran, and no operation")

@@ -182,7 +182,8 @@ CONTRADICTIONS: list[tuple[str, list[tuple[str, int, str, Any]], str]] = [
     ("second_order", [("nodes", 2, "within", 3)], "cannot be made while nodes[3] ran"),
     ("training_step", [("steps", 0, "op", None)], "must name the operation that ran, and no node"),
     ("training_step", [("steps", 0, "node", 0)], "must name the operation that ran, and no node"),
-    ("training_step", [("steps", 0, "freed", True)], "is forward and cannot pass gradients"),
+    ("training_step", [("steps", 0, "freed", True)], "what only a backward step has"),
+    ("training_step", [("steps", 0, "run", 1)], "what only a backward step has"),
     (
         "training_step",
         [("steps", 4, "node", None)],
