@@ -56,7 +56,7 @@ LISTS: dict[str, type[Record]] = {
 
 @dataclass(frozen=True)
 class Index:
-    """An index into a list, or None; or a tuple: of indices (`each`), of pairs that begin with one (`first`)."""
+    """An index into the list `of`, or None; or a tuple of indices (`each`), or of pairs that begin with one (`first`)."""
 
     of: str
     form: Literal["one", "each", "first"] = "one"
@@ -64,10 +64,13 @@ class Index:
 
 @dataclass(frozen=True)
 class Moment:
-    """A point between two steps: how many steps come before it. A `Grad` speaks of the step after, counted from 1."""
+    """A moment between steps: how many steps came before it, at most all of them, and `beyond` so many.
+
+    A `Grad` names the step after it instead, counted from 1, which may be one that never came.
+    """
 
     of: str = "steps"
-    beyond: int = 0  # so much more than there are steps, it may be
+    beyond: int = 0
 
 
 @dataclass(frozen=True)
@@ -161,6 +164,11 @@ FIELDS: dict[type[Record], dict[str, Index | Moment | Plain | Nested]] = {
 }
 """By record and field. Backward passes and storages are numbered too, but have no list: `passes`, `storages`."""
 
+_REFERENCES = {
+    kind: [(name, field) for name, field in known.items() if not isinstance(field, Plain)]
+    for kind, known in FIELDS.items()
+}
+
 
 def indices(record: Record) -> Iterator[tuple[str, str, int]]:
     """Every index in a record: the field, the list that it points into, and the index."""
@@ -174,6 +182,7 @@ def indices(record: Record) -> Iterator[tuple[str, str, int]]:
 
 
 def _all(field: Index, found: Any) -> list[int]:
+    """The indices in a field; an operation's arguments are indices and texts."""
     if field.form == "one":
         return [] if found is None else [found]
     parts = found if field.form == "each" else [first for first, _ in found]
@@ -200,13 +209,8 @@ def renumbered(record: R, numbers: Mapping[str, Renumbering]) -> R:
     return altered(record, **changes) if changes else record
 
 
-_REFERENCES = {
-    kind: [(name, field) for name, field in known.items() if not isinstance(field, Plain)]
-    for kind, known in FIELDS.items()
-}
-
-
 def _moved(field: Index | Moment, found: Any, to: Renumbering) -> Any:
+    """What a field holds, in new numbers."""
     if isinstance(field, Moment):
         return _moment(found, to)
     if field.form == "one":
@@ -219,10 +223,10 @@ def _moved(field: Index | Moment, found: Any, to: Renumbering) -> Any:
 
 
 def _moment(found: int, to: Renumbering) -> int:
-    """Before the first step nothing has moved; after the last one is after the last one."""
+    """A moment follows the step before it; one after the last step stays after the last."""
     if not found:
         return 0
     new = to.get(found - 1)
-    return 1 + (
-        max((n for n in to.values() if n is not None), default=-1) + 1 if new is None else new
-    )
+    if new is None:
+        new = 1 + max((number for number in to.values() if number is not None), default=-1)
+    return new + 1
