@@ -56,7 +56,7 @@ LISTS: dict[str, type[Record]] = {
 
 @dataclass(frozen=True)
 class Index:
-    """An index into the list `of`, or None; or a tuple of indices (`each`), or of pairs that begin with one (`first`)."""
+    """An index into the list `of`, or None; or a tuple: of indices (`each`), of pairs that begin with one (`first`)."""
 
     of: str
     form: Literal["one", "each", "first"] = "one"
