@@ -21,8 +21,8 @@ __all__ = ["join"]
 R = TypeVar("R", bound=Record)
 
 
-def join(a: Trace, b: Trace, names: tuple[str, str] = ("A", "B")) -> Trace:
-    """One trace of two runs, `names` being what they are called; see `trace/records.py` for `side` and `other`."""
+def join(a: Trace, b: Trace, names: tuple[str, ...] = ("A", "B")) -> Trace:
+    """One trace of two runs, called by two `names`; see `trace/records.py` for `side` and `other`."""
     same = align(a, b)
     orders = {
         name: merge_order(len(getattr(a, name)), len(getattr(b, name)), getattr(same, name))

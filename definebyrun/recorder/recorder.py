@@ -54,7 +54,9 @@ class Recorder(TorchFunctionMode):
             session.read_variables()
         finally:
             stopped_by = None if error is None else f"{type(error).__name__}: {error}"
-            if stopped_by is not None:  # the name of a file may be no text, as `os.fsdecode` gives it
+            if (
+                stopped_by is not None
+            ):  # the name of a file may be no text, as `os.fsdecode` gives it
                 stopped_by = stopped_by.encode("utf8", "backslashreplace").decode()
             self._result = session.freeze(stopped_by)
             self._call_sites = CallSites()
