@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any, cast
 
 from ..trace import ModuleCall, Op, Stack, Trace, cached
 from ..trace.frozen import altered
@@ -34,7 +35,7 @@ def folded_into(trace: Trace, modules: bool | int | str | Iterable[str]) -> list
         level = int(modules)
         wanted = [depth == level for depth in call_depths(trace)]
     else:
-        paths = [modules] if isinstance(modules, str) else list(modules)
+        paths = _paths(modules)
         known = dict.fromkeys(call.path for call in trace.calls)
         for path in paths:
             if path not in known:
@@ -46,6 +47,21 @@ def folded_into(trace: Trace, modules: bool | int | str | Iterable[str]) -> list
         outer = None if call.outer is None else into[call.outer]
         into.append(call.index if outer is None and wanted[call.index] else outer)
     return into
+
+
+def _paths(modules: object) -> list[str]:
+    """The paths that were asked for; `TypeError` for anything else."""
+    several = isinstance(modules, Iterable) and not isinstance(modules, str)
+    asked: Iterable[Any] = cast(Iterable[Any], modules) if several else [modules]
+    found: list[str] = []
+    for path in asked:
+        if not isinstance(path, str):
+            given = f"the class {path.__name__}" if isinstance(path, type) else type(path).__name__
+            raise TypeError(
+                f"modules takes True, a number of levels or paths such as 'model.fc', not {given}"
+            )
+        found.append(path)
+    return found
 
 
 def calls_by_op(trace: Trace) -> list[int | None]:

@@ -21,7 +21,7 @@ MIN_REPETITIONS = 3
 """What happens fewer times than this in a row is left as it is: a pair is read more easily than its summary."""
 MAX_PERIODS_TRIED = 4
 """So many distances to an operation of the same signature are tried as a period, from each operation on."""
-_NUMBER = re.compile(r"\d+")
+_NUMBER, _COUNT = re.compile(r"\d+"), re.compile(r" \(\d+\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def common_call(trace: Trace, one: int | None, two: int | None) -> int | None:
 def find_repetitions(trace: Trace, same_structure: bool = False) -> list[Repetition]:
     """The repetitions of the shortest period of which there are any; empty when nothing repeats.
 
-    With `same_structure`, modules whose paths differ only in numbers (`layers.0`, `layers.1`) count as the same, and
+    With `same_structure`, modules whose paths differ only in numbers (`layers.0`, `layers[1]`) count as the same, and
     so do parameters of one shape.
     """
     search = _Search(trace, same_structure)
@@ -104,7 +104,9 @@ def _unnamed_signature(trace: Trace, op: Op, position_in_block: int) -> Hashable
 
 @lru_cache(maxsize=4096)  # the same modules come again with every way of folding
 def _without_numbers(path: str) -> str:
-    return _NUMBER.sub("#", path) if "." in path else path
+    """A path without the numbers that tell modules apart (`layers.0`, `layers[0]`, `Linear (2)`); `conv2d` as it is."""
+    path = _COUNT.sub("", path)
+    return _NUMBER.sub("#", path) if "." in path or "[" in path else path
 
 
 class _Search:

@@ -8,6 +8,7 @@ operation is an alias, not a function around one: a call in Python costs more th
 from __future__ import annotations
 
 import sys
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cache
@@ -26,8 +27,11 @@ from torch.overrides import (
 from torch.utils._python_dispatch import _disable_current_modes
 
 __all__ = [
+    "BUFFERS",
     "CAPTURING_CONTEXTS",
     "CAPTURING_MODULE",
+    "MODULES",
+    "PARAMETERS",
     "DisableTorchFunction",
     "address_of",
     "autograd_node_now",
@@ -46,12 +50,12 @@ __all__ = [
     "is_functorch_wrapped",
     "is_view",
     "next_sequence_nr",
-    "own_tensors",
     "packed_by_hook",
     "pop_function_mode",
     "post_accumulate_hooks",
     "push_function_mode",
     "raw_saved_attributes",
+    "registered_parts",
     "replace_engine_run_backward",
     "saved_attributes",
     "saved_tensor_hooks",
@@ -130,12 +134,24 @@ address_of: Callable[[torch.UntypedStorage], int] = attrgetter("_cdata")
 post_accumulate_hooks: Callable[[torch.Tensor], Any] = attrgetter("_post_accumulate_grad_hooks")
 
 
-def own_tensors(module: torch.nn.Module) -> list[tuple[str, torch.Tensor | None]]:
-    """A module's own parameters, then its buffers, by name; None where one is registered without a tensor.
+# Where a module's dictionary has what it registered: the public methods can be the user's own.
+MODULES, PARAMETERS, BUFFERS = "_modules", "_parameters", "_buffers"
 
-    Every module is gone through when a recording first sees it: `named_parameters` takes several times as long.
+
+def registered_parts(stored: dict[str, Any], which: str) -> list[tuple[str, Any]]:
+    """The modules, parameters or buffers in a module's dictionary, by name.
+
+    Every module is gone through when a recording first sees it: `named_parameters` takes several times as long, and
+    the user's classes may have their own.
     """
-    return [*module._parameters.items(), *module._buffers.items()]
+    found = stored.get(which)
+    if not found:
+        return []
+    if type(found) is dict or type(found) is OrderedDict:
+        return [pair for pair in dict.items(found) if pair[1] is not None]
+    if type(found).__module__ == "torch.jit._script":  # of a scripted module; the parts are in C++
+        return list(found.items())
+    return []
 
 
 # ---- nodes ----

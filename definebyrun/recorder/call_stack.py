@@ -43,10 +43,9 @@ class CallStack:
         """A module's forward begins in this frame."""
         self._modules.append(_OpenCall(number, frame, around))
 
-    def leave_module(self) -> None:
-        """The innermost module call has ended. None is open when the recording began inside that module."""
-        if self._modules:
-            self._modules.pop()
+    def leave_module(self) -> FrameType | None:
+        """The innermost module call has ended: its frame. None is open when the recording began inside that module."""
+        return self._modules.pop().frame if self._modules else None
 
     def read(self, start: FrameType | None = None) -> Stack:
         """Read the user's frames from `start` outwards for names; give the locations in the code where they are."""
@@ -69,5 +68,5 @@ class CallStack:
         return self._locations(user_frames(self._frame, start)[0])
 
     def _locations(self, frames: list[FrameType], around: Stack = ()) -> Stack:
-        stack = (*[self._sources.place(frame) for frame in frames], *around)
+        stack = (*[self._sources.location(frame) for frame in frames], *around)
         return self._stacks.setdefault(stack, stack)  # one object for all calls of a loop

@@ -12,7 +12,7 @@ import torch
 from torch.autograd.function import BackwardCFunction
 
 from ..trace import Edge, ModuleCall, Node, Op, Step, Trace
-from ..trace.frozen import sealed
+from ..trace.frozen import altered, sealed
 from ..trace.records import TensorKind
 from ..trace.value import Value
 from ._torch import address_of
@@ -52,11 +52,9 @@ class Ledger:
         """Enter an operation with the tensors that it made or changed, and its step."""
         op.index = number = len(self.ops)
         self.ops.append(op)
-        if op.call is not None:
-            op.scope = self._scope(op.call)
         edges = [gradient_edge(tensor) for tensor in results]
         self.discover(results, number, edges)
-        if op.name in UNINITIALIZED:
+        if op.name.removeprefix("aten::") in UNINITIALIZED:
             self.versions.uninitialized(results)
         pairs = zip(results, edges, strict=True)
         op.outputs = tuple([self._enter(tensor, number, edge) for tensor, edge in pairs])
@@ -66,22 +64,15 @@ class Ledger:
         self.saved.read()
         self.steps.append(StepDraft(len(self.steps), "forward", op=number, stack=op.stack))
 
-    def _scope(self, call: int) -> str:
-        """The path of the innermost module around a call; calls of custom `Function`s have none."""
-        around = self._calls[call]
-        while not around.path and around.outer is not None:
-            around = self._calls[around.outer]
-        return around.path
-
-    def open_call(self, path: str, kind: str, outer: int | None) -> int:
-        """Enter a call of a module, or with an empty path the forward of a custom `Function`; its number."""
+    def open_call(self, kind: str, outer: int | None) -> int:
+        """Enter a call of a module, whose path is chosen at the end, or a custom `Function`'s forward; its number."""
         number = len(self._calls)
-        self._calls.append(ModuleCall(number, path, kind, outer))
+        self._calls.append(ModuleCall(number, "", kind, outer))
         return number
 
     def open_forward(self, name: str, inputs: list[int], stack: Stack, outer: int | None) -> int:
         """Enter the running forward of a custom `Function`, whose result is still to be found; its call's number."""
-        call = self.open_call("", name, outer)
+        call = self.open_call(name, outer)
         self._forwards.append(FunctionForward(call, name, inputs, stack))
         return call
 
@@ -117,7 +108,7 @@ class Ledger:
         known = self.versions.use_unchanged(tensor)
         if known is None:
             known = self._renumber(tensor)
-            self.versions.use(known)
+            self.versions.use(known, tensor)
         return known
 
     def _renumber(self, tensor: torch.Tensor) -> int:
@@ -221,10 +212,18 @@ class Ledger:
 
     def freeze(self, sources: Sources, error: str | None) -> Trace:
         """Everything as plain data."""
+        paths = dict(self.names.paths())
+        calls = tuple([altered(call, path=paths.get(call.index, "")) for call in self._calls])
         for op in self.ops:
             if op.stack:
                 op.line, op.code = op.stack[0][1], sources.text(op.stack[0])
             op.args = op.args or op.inputs
+            around = op.call
+            while (
+                around is not None and not calls[around].path
+            ):  # the forward of a `Function` has none
+                around = calls[around].outer
+            op.scope = "" if around is None else calls[around].path
         self.saved.finish(self.steps)
         tensors = self.versions.freeze()
         self._storages.release()
@@ -240,6 +239,6 @@ class Ledger:
             steps=sealed(self.steps, Step),
             sources=tuple(sources.pieces),
             grads=tuple(self.leaf_grads.changes),
-            calls=tuple(self._calls),
+            calls=calls,
             error=error,
         )

@@ -134,7 +134,7 @@ class Operations:
 
     # ---- after the call ----
 
-    def finish(self, call: TorchCall, output: Any) -> None:
+    def finish(self, call: TorchCall, output: Any, caller: FrameType) -> None:
         """The call has returned this: enter the operation, or what reading or setting an attribute tells."""
         op = call.op
         with DisableTorchFunction():
@@ -149,6 +149,8 @@ class Operations:
                         call.func, call.given, call.args, call.kwargs, output
                     )
                 self.enter(op, changed, output, from_nothing=not call.given)
+            if op is not None:
+                self._ledger.names.assigned.note(caller, output)
             if self._ledger.nodes.found:
                 self._hooks.register()
         self._stack.running = call.outer
@@ -193,6 +195,4 @@ class Operations:
                 self._ledger.versions.replaced(tensor)
         elif output is not None:
             self._ledger.leaf_grads.note_read(output)
-            owner = self._ledger.names.of(tensor)
-            if owner is not None:
-                self._ledger.names.give(output, f"{owner}.grad")
+            self._ledger.names.give_grad(tensor, output)

@@ -95,7 +95,7 @@ class Recorder(TorchFunctionMode):
         except BaseException:
             self._leave(call)
             raise
-        self._finish(call, output)
+        self._finish(call, output, caller)
         return output
 
     def _draft(
@@ -117,6 +117,6 @@ class Recorder(TorchFunctionMode):
         if self._session is not None:
             self._session.operations.leave(call)
 
-    def _finish(self, call: TorchCall, output: Any) -> None:
+    def _finish(self, call: TorchCall, output: Any, caller: FrameType) -> None:
         if self._session is not None:
-            self._session.operations.finish(call, output)
+            self._session.operations.finish(call, output, caller)

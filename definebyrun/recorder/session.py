@@ -44,7 +44,7 @@ class Session:
         self._frame = frames[0] if frames else None
         self._sources = Sources(self._frame)
         self._ledger = Ledger()
-        self._ledger.names.look(frames[:1])
+        self._ledger.names.begin(self._frame)
         self._stack = CallStack(self._frame, self._sources, self._ledger.names)
         self._engine = Engine(mode)
         self._hooks = NodeHooks(self._ledger, self._stack)
@@ -74,20 +74,20 @@ class Session:
         """Before a module's forward: enter the call, and read what lies around it."""
         if self._engine.is_elsewhere():
             return
-        ledger, names = self._ledger, self._ledger.names
         with DisableTorchFunction():
-            running, kind = sys._getframe(1), type(module).__name__
+            running = sys._getframe(1)
             around = self._stack.read(running.f_back)
-            if names.of(module) is None:
-                names.give_module(module, kind)
             outer = self.operations.functions.innermost_call()
-            number = ledger.open_call(names.of(module) or "", kind, outer)
+            number = self._ledger.open_call(type(module).__name__, outer)
+            self._ledger.names.call(number, module)
         self._stack.enter_module(number, running, around)
 
     def leave_module(self, module: torch.nn.Module, args: Any, output: Any) -> None:
         """After a module's forward, also when that has raised."""
         if not self._engine.is_elsewhere():
-            self._stack.leave_module()
+            running = self._stack.leave_module()
+            if running is not None:
+                self._ledger.names.assigned.note(running, output)
 
     # ---- the end ----
 
@@ -102,13 +102,13 @@ class Session:
             self._stack.read()
             if self._frame is not None:
                 self._enter_results(list(self._frame.f_locals.values()))
-                self._ledger.names.look([self._frame], globals_too=True)
+            self._ledger.versions.settle_names()
 
     def _enter_results(self, variables: list[Any]) -> None:
         """Enter results of custom `Function`s that nothing has used."""
         nodes = self._ledger.nodes
         for thing in variables:
-            if isinstance(thing, torch.Tensor) and not is_leaf(thing):
+            if issubclass(type(thing), torch.Tensor) and not is_leaf(thing):
                 edge = gradient_edge(thing)
                 if edge and edge[0] not in nodes.graph and not nodes.is_older(edge[0]):
                     self._ledger.tensor(thing)

@@ -65,6 +65,8 @@ MAX_LITERAL_CHARS = 20
 MAX_HELD_ELEMENTS = 4096
 """A tensor of more elements is held no longer than the run itself holds it."""
 
+_OPERATORS = (type(torch.ops.aten.sin), type(torch.ops.aten.sin.default))
+"""The classes of operators and of their overloads, of which every custom operator is one too."""
 _TENSORS = (torch.Tensor, torch.nn.Parameter)
 _ATOMS = {int, float, bool, str, type(None), torch.dtype, torch.device, torch.Size, slice}
 """Types that hold no tensor; most arguments are of one of these exactly, which is quick to see."""
@@ -96,11 +98,15 @@ def is_passed_through(func: Callable[..., Any]) -> bool:
 
 @cache
 def function_name(func: Callable[..., Any]) -> str:
-    """What people call a torch function: `mul`, `relu`, `getitem`, `T`.
+    """What people call a torch function: `mul`, `relu`, `getitem`, `T`; of an operator in `torch.ops`, its full name.
 
     >>> function_name(torch.Tensor.mul), function_name(torch.Tensor.__getitem__), function_name(torch.Tensor.T.__get__)
     ('mul', 'getitem', 'T')
+    >>> function_name(torch.ops.aten.sin), function_name(torch.ops.aten.add.Tensor)
+    ('aten::sin', 'aten::add')
     """
+    if isinstance(func, _OPERATORS):
+        return "::".join(str(func).split(".")[:2])  # "aten.add.Tensor" without its overload
     name: str = resolve_name(func) or getattr(func, "__name__", type(func).__name__)
     path = name.split(".")
     if path[-1] in ("__get__", "__set__", "__delete__") and len(path) > 1:

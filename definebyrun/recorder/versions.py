@@ -57,12 +57,16 @@ class Versions:
             return None
         if (self.drafts[known].node is not None) != tensor.requires_grad:
             return None
-        self._used.add(known)
+        if known not in self._used:
+            self.use(known, tensor)
         return known
 
-    def use(self, version: int) -> None:
-        """Note that an operation has read a version."""
+    def use(self, version: int, tensor: torch.Tensor) -> None:
+        """Note that an operation has read a version; the first time, what has no variable's name is searched for."""
         self._used.add(version)
+        draft = self.drafts[version]
+        if draft.op is None or draft.kind != "result":
+            self._names.first_use(tensor)
 
     def is_used(self, version: int) -> bool:
         """Whether an operation has read a version."""
@@ -203,6 +207,11 @@ class Versions:
         return version if origin is None else origin
 
     # ---- the end ----
+
+    def settle_names(self) -> None:
+        """Find the names of all tensors that are still there, while the frames are."""
+        tensors = map(self.tensor_of, range(len(self.drafts)))
+        self._names.settle(tensor for tensor in tensors if tensor is not None)
 
     def freeze(self) -> tuple[TensorVersion, ...]:
         """All versions, with the names that their tensors have now."""

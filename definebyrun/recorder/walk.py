@@ -135,8 +135,9 @@ def walk(tensor: torch.Tensor) -> Trace:
             "this tensor has no graph: requires_grad is False, so autograd recorded nothing for it"
         )
     graph, names = NodeIndex(), Names()
-    names.look(user_frames()[0])
     found = graph.add([start[0]])
+    leaves = [leaf for leaf in map(leaf_of_node, found) if leaf is not None]
+    names.settle([*leaves, tensor], user_frames()[0])
     tensors: list[TensorVersion] = []
     nodes: list[Node] = []
     for node in found:

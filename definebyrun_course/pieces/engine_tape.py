@@ -112,13 +112,13 @@ class Recording:
     def _told(self, phase: str, *what: Any) -> None:
         {"forward": self._forward, "start": self._start, "backward": self._backward}[phase](*what)
 
-    def _place(self) -> tuple[tuple[int, int], ...]:
-        return (self._sources.place(self._frame),)
+    def _location(self) -> tuple[tuple[int, int], ...]:
+        return (self._sources.location(self._frame),)
 
     # ---- forward ----
 
     def _forward(self, name: str, inputs: list[Any], options: dict[str, Any], output: Any) -> None:
-        parts, place = self._parts, self._place()
+        parts, place = self._parts, self._location()
         edges = output.grad_fn.next_functions if output.grad_fn else [(None, 0)] * len(inputs)
         given = []
         for tensor, (target, _) in zip(inputs, edges, strict=True):
@@ -214,7 +214,7 @@ class Recording:
                 index=len(parts.steps),
                 phase="backward",
                 node=number,
-                stack=self._place(),
+                stack=self._location(),
                 received=(received,),
                 passed=tuple(sent),
                 before=before,
