@@ -20,7 +20,9 @@ __all__ = ["AssignedNames", "assignment_targets"]
 
 Targets = str | tuple[str, ...]
 RETURNED = "return"
-"""Instead of a variable: the function returns the result. No variable can have this name."""
+"""Instead of a variable: the function returns the result. No variable can have this name, nor the next."""
+PASSED_ON = "pass"
+"""Instead of a variable: the call came from here, but it is the call of another frame that PyTorch passes on."""
 # fmt: off
 RESULTS = frozenset((
     "CALL", "PRECALL", "CALL_KW", "CALL_FUNCTION_EX", "BINARY_OP", "BINARY_SUBSCR", "BINARY_SLICE", "COMPARE_OP",
@@ -42,22 +44,21 @@ class AssignedNames:
         self._targets: dict[tuple[int, int], tuple[CodeType, Targets]] = {}
 
     def note(self, frame: FrameType, output: Any) -> None:
-        """A call from this frame gives this result; functions that hand it on by `return` are passed through."""
-        caller: FrameType | None = calling_frame(frame)
-        targets: Targets = ()
-        while caller is not None:
-            at = id(caller.f_code), caller.f_lasti
-            targets = (self._targets.get(at) or self._read(caller, at))[1]
-            if targets is not RETURNED:
-                break
-            caller = caller.f_back
+        """A call from this frame gives this result. At every operation, so it is quick."""
+        code = frame.f_code
+        known = self._targets.get((id(code), frame.f_lasti))
+        targets = self._read(frame) if known is None else known[1]
+        if targets is RETURNED or targets is PASSED_ON:
+            targets = self._follow(frame)
         if not targets:
             return
         if type(targets) is str:
-            self._remember(output, targets)
+            if issubclass(type(output), torch.Tensor):
+                self._names[id(output)] = ref(output), targets
         elif issubclass(type(output), tuple) or type(output) is list:
             for part, name in zip(output, targets, strict=False):
-                self._remember(part, name)
+                if issubclass(type(part), torch.Tensor):
+                    self._names[id(part)] = ref(part), name
 
     def of(self, tensor: torch.Tensor) -> str | None:
         """The variable that a tensor was assigned to last."""
@@ -75,16 +76,29 @@ class AssignedNames:
         if found is not None and found[0]() is None:
             del self._names[key]
 
-    def _remember(self, output: Any, name: str) -> None:
-        if issubclass(type(output), torch.Tensor):
-            self._names[id(output)] = ref(output), name
+    def _follow(self, frame: FrameType) -> Targets:
+        """The variables to which a result is assigned where the functions that return it at once have been called."""
+        caller: FrameType | None = frame
+        while caller is not None:
+            known = self._targets.get((id(caller.f_code), caller.f_lasti))
+            targets = self._read(caller) if known is None else known[1]
+            if targets is PASSED_ON:
+                caller = calling_frame(caller)
+            elif targets is RETURNED:
+                caller = caller.f_back
+            else:
+                return targets
+        return ()
 
-    def _read(self, frame: FrameType, at: tuple[int, int]) -> tuple[CodeType, Targets]:
+    def _read(self, frame: FrameType) -> Targets:
         """The variables of an instruction, if that is in the user's code."""
-        code = frame.f_code
-        targets = () if is_library(code.co_filename) else assignment_targets(code, frame.f_lasti)
-        found = self._targets[at] = code, targets
-        return found
+        code, at = frame.f_code, frame.f_lasti
+        if calling_frame(frame) is not frame:
+            targets: Targets = PASSED_ON
+        else:
+            targets = () if is_library(code.co_filename) else assignment_targets(code, at)
+        self._targets[id(code), at] = code, targets
+        return targets
 
 
 def assignment_targets(code: CodeType, at: int) -> Targets:
@@ -101,9 +115,7 @@ def assignment_targets(code: CodeType, at: int) -> Targets:
     >>> [assignment_targets(f.__code__, call.offset) for call in calls]
     [('low', 'high'), (), 'total', 'return']
     """
-    while (
-        dis.opname[code.co_code[at]] == "CACHE"
-    ):  # Python 3.11 may be at the end of an instruction
+    while dis.opname[code.co_code[at]] == "CACHE":  # Python 3.11: at the end of an instruction
         at -= 2
     following = _instructions(code, at)
     now, _ = next(following)

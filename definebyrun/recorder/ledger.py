@@ -54,7 +54,7 @@ class Ledger:
         self.ops.append(op)
         edges = [gradient_edge(tensor) for tensor in results]
         self.discover(results, number, edges)
-        if op.name.removeprefix("aten::") in UNINITIALIZED:
+        if op.name in UNINITIALIZED:
             self.versions.uninitialized(results)
         pairs = zip(results, edges, strict=True)
         op.outputs = tuple([self._enter(tensor, number, edge) for tensor, edge in pairs])

@@ -8,7 +8,7 @@ called for the first time, when a leaf is used for the first time, and at the en
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from types import FrameType
 from typing import Any
 from weakref import ref
@@ -125,18 +125,24 @@ class Names:
     def _read(self, variables: dict[str, Any], scope: int) -> None:
         """Name what these variables hold, after that what their containers hold. At every operation, so it is quick."""
         kinds, known, bearers, containers = self._kinds, self._known, self._bearers, []
+        entries_by_id = known.entries
         for name, thing in list(variables.items()):
             kind = kinds[type(thing)]
-            if kind == OTHER or name[0] == "_" or name in ("self", "In", "Out"):
+            if kind == OTHER:
+                continue
+            entry = entries_by_id.get(id(thing))
+            is_known = entry is not None and (type(entry) is not tuple or thing in known)
+            if kind == TENSOR and is_known:
+                continue
+            if name[0] == "_" or name in ("self", "In", "Out"):
                 continue
             if kind == TENSOR:
-                if thing not in known:
-                    known.give(thing, name)
+                known.give(thing, name)
                 continue
             if bearers.setdefault((scope, name), id(thing)) != id(thing):
                 self._poor.add(name)
             if kind == MODULE:
-                if thing not in known:
+                if not is_known:
                     self._register(thing, [name])
             elif kind >= LIST:
                 containers.append((name, thing, kind))
@@ -199,23 +205,27 @@ class Names:
 
     # ---- at the end ----
 
-    def settle(self, tensors: Iterable[torch.Tensor], frames: Iterable[FrameType] = ()) -> None:
+    def settle(
+        self,
+        leaves: Collection[torch.Tensor],
+        results: Collection[torch.Tensor],
+        frames: Collection[FrameType] = (),
+    ) -> None:
         """Search what these frames see for what has no name yet, and see to it that no two modules share one.
 
-        `tensors` are those whose names will be asked for. Without frames, the one that is recorded is searched.
+        Leaves and results are those whose names will be asked for, parameters and all that ask for gradients being
+        leaves. Without frames, the one that is recorded is searched.
         """
-        frames = list(frames) or ([] if self._outermost is None else [self._outermost])
+        frames = frames or ([] if self._outermost is None else [self._outermost])
         self._outermost = None
         self.look(frames)
         for frame in frames:
             self._read(frame.f_globals, id(frame.f_globals))
-        tensors = list({id(tensor): tensor for tensor in tensors}.values())
-        outside = [tensor for tensor in tensors if self._known.owner(tensor) is None]
         scopes = scopes_of(frames)
-        self._settle_leaves([tensor for tensor in outside if _is_leaf(tensor)], scopes)
-        self._settle_results(outside, scopes)
-        used = {id(self._known.owner(module)) for _, module in self._calls}
-        used |= {id(self._known.owner(tensor)) for tensor in tensors}
+        self._settle_leaves([leaf for leaf in leaves if self._known.owner(leaf) is None], scopes)
+        self._settle_results(leaves, results, scopes)
+        used = {id(self._known.owner(thing)) for _, thing in self._calls}
+        used |= {id(self._known.owner(thing)) for thing in (*leaves, *results)}
         self._settle_objects([name for name in self._objects if id(name) in used], scopes)
 
     def _settle_objects(self, names: list[ObjectName], scopes: list[Scope]) -> None:
@@ -252,13 +262,15 @@ class Names:
                 self._known.give(leaf, numbered(name, taken))
                 taken.add(numbered(name, taken))
 
-    def _settle_results(self, tensors: list[torch.Tensor], scopes: list[Scope]) -> None:
+    def _settle_results(
+        self,
+        leaves: Iterable[torch.Tensor],
+        results: Iterable[torch.Tensor],
+        scopes: list[Scope],
+    ) -> None:
         """Search for results without a name, and for attributes that hold leaves known as an entry of a list only."""
-        wanted: dict[int, torch.Tensor] = {}
-        for tensor in tensors:
-            name = self.of(tensor)
-            if name is None or (name.endswith("]") and _is_leaf(tensor)):
-                wanted[id(tensor)] = tensor
+        wanted = {id(result): result for result in results if self.of(result) is None}
+        wanted |= {id(leaf): leaf for leaf in leaves if (self.of(leaf) or "").endswith("]")}
         for key, found in self._search.paths(scopes, wanted, RESULTS).items():
             tensor = wanted[key]
             if (
@@ -272,11 +284,3 @@ class Names:
 
 def _is_parameter(tensor: torch.Tensor) -> bool:
     return isinstance(tensor, torch.nn.Parameter)
-
-
-def _is_leaf(tensor: torch.Tensor) -> bool:
-    """Whether a tensor is a parameter, or another leaf that asks for a gradient."""
-    try:
-        return _is_parameter(tensor) or (tensor.requires_grad and tensor.is_leaf)
-    except RuntimeError:  # a view that its base's changes have made unusable
-        return False

@@ -49,6 +49,8 @@ PASSED_THROUGH = frozenset((
 
 UNINITIALIZED = frozenset((
     "empty", "empty_like", "empty_strided", "empty_permuted", "new_empty", "new_empty_strided",
+    "aten::empty", "aten::empty_like", "aten::empty_strided", "aten::empty_permuted", "aten::new_empty",
+    "aten::new_empty_strided",
 ))
 """Calls that give memory as others left it: what stands in it means nothing."""
 # fmt: on

@@ -13,6 +13,7 @@ from typing import Any
 from weakref import ref
 
 import torch
+from torch.nn import Parameter
 
 from ..trace import TensorVersion
 from ..trace.frozen import sealed
@@ -55,18 +56,21 @@ class Versions:
         known = self._latest.get(key)
         if known is None or key in self._stale or self._counters.get(key) != version_of(tensor):
             return None
-        if (self.drafts[known].node is not None) != tensor.requires_grad:
+        draft = self.drafts[known]
+        if (draft.node is not None) != tensor.requires_grad:
             return None
-        if known not in self._used:
+        if draft.op is None or draft.kind != "result":
             self.use(known, tensor)
+        else:
+            self._used.add(known)
         return known
 
     def use(self, version: int, tensor: torch.Tensor) -> None:
-        """Note that an operation has read a version; the first time, what has no variable's name is searched for."""
-        self._used.add(version)
-        draft = self.drafts[version]
-        if draft.op is None or draft.kind != "result":
-            self._names.first_use(tensor)
+        """Note that an operation has read a version. A leaf without a name is searched for, once."""
+        if version not in self._used:
+            self._used.add(version)
+            if self.drafts[version].op is None or self.drafts[version].kind != "result":
+                self._names.first_use(tensor)
 
     def is_used(self, version: int) -> bool:
         """Whether an operation has read a version."""
@@ -210,8 +214,14 @@ class Versions:
 
     def settle_names(self) -> None:
         """Find the names of all tensors that are still there, while the frames are."""
-        tensors = map(self.tensor_of, range(len(self.drafts)))
-        self._names.settle(tensor for tensor in tensors if tensor is not None)
+        leaves: list[torch.Tensor] = []
+        results: list[torch.Tensor] = []
+        for version in self._latest.values():
+            tensor, kind = self.tensor_of(version), self.drafts[version].kind
+            if tensor is not None:
+                leaf = kind in ("leaf", "parameter") or type(tensor) is Parameter
+                (leaves if leaf else results).append(tensor)
+        self._names.settle(leaves, results)
 
     def freeze(self) -> tuple[TensorVersion, ...]:
         """All versions, with the names that their tensors have now."""

@@ -137,7 +137,7 @@ def walk(tensor: torch.Tensor) -> Trace:
     graph, names = NodeIndex(), Names()
     found = graph.add([start[0]])
     leaves = [leaf for leaf in map(leaf_of_node, found) if leaf is not None]
-    names.settle([*leaves, tensor], user_frames()[0])
+    names.settle(leaves, [tensor], user_frames()[0])
     tensors: list[TensorVersion] = []
     nodes: list[Node] = []
     for node in found:
