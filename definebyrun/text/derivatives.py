@@ -30,7 +30,7 @@ def passed_on(trace: Trace, edge: Edge, step: Step, value: Value, receiver: str)
         # what it received may belong to another time than what it passes, and a module has no rule
         return f"{result}, the sum of all times" if edge.summed else result
     op = trace.ops[node.op]
-    rule = _rule_of(trace, node, op)
+    rule = _rule_of(trace, node, op, edge.slot)
     words = None if rule is None else rule(trace, op, edge.slot, grad)
     if words is None or any(arg in SCALING_KEYWORDS for arg in _keywords(op)):
         return result
@@ -45,12 +45,13 @@ def passed_on(trace: Trace, edge: Edge, step: Step, value: Value, receiver: str)
     return f"{words} = {result}" if words else f"{result}, unchanged"
 
 
-def _rule_of(trace: Trace, node: Node, op: Op) -> Rule | None:
-    """The rule of a node; one that speaks of the call's operands only where the node is that call's own."""
+def _rule_of(trace: Trace, node: Node, op: Op, slot: int) -> Rule | None:
+    """The rule of a node; one that speaks of a call's operands only where the node is that call's own and it has them."""
     name = short_node_name(node.name)
     if name in OWN_CALLS:
         own = trace.main_node(op.index) == node.index and op.name in OWN_CALLS[name]
-        return RULES[name] if own and not op.opaque else None
+        has_operands = bool(op.inputs) and slot < len(op.args)
+        return RULES[name] if own and has_operands and not op.opaque else None
     return RULES.get(name)
 
 
@@ -149,17 +150,13 @@ def _square(trace: Trace, op: Op, slot: int, grad: Value) -> str:
     return f"grad × exponent × {name}^(exponent − 1)"
 
 
-def _addmm(trace: Trace, op: Op, slot: int, grad: Value) -> str | None:
-    return (
+RULES: dict[str, Rule] = {
+    "AddBackward0": _same,
+    "AddmmBackward0": _by_slot(
         "grad, summed over the rows that shared the bias",
         "grad times the second matrix, transposed",
         "the first matrix, transposed, times grad",
-    )[slot]
-
-
-RULES: dict[str, Rule] = {
-    "AddBackward0": _same,
-    "AddmmBackward0": _addmm,
+    ),
     "SubBackward0": _sub,
     "RsubBackward1": _sub,
     "MulBackward0": _mul,

@@ -428,3 +428,16 @@ def test_a_rolled_up_graph_that_was_saved_is_rolled_up() -> None:
     again = dbr.load(small.json())
     assert again.fold(repeats=True).text() == small.text()
     assert again.fold(0).svg() == small.svg()
+
+
+@pytest.mark.parametrize(
+    ("name", "of", "key", "value"),
+    [("training_step", "edges", "slot", 9), ("second_order", "ops", "inputs", [])],
+)
+def test_a_rule_for_operands_that_a_call_has_not_is_no_rule(
+    name: str, of: str, key: str, value: Any
+) -> None:
+    file = json.loads(FILES[name])
+    for record in file[of]:
+        record[key] = value
+    every_output(dbr.load(json.dumps(file)))
