@@ -55,7 +55,7 @@ help:
 	@echo 'make lab         open the notebooks in JupyterLab'
 	@echo 'make lint        check style, the order of the rooms, types; FIX=1 puts right what it can'
 	@echo 'make links       check that the links to other places still lead somewhere (needs the network)'
-	@echo 'make bench       measure the recorder and the drawers; SAVE=1 puts the result into the book'
+	@echo 'make bench       measure the recorder and the drawing tools; SAVE=1 puts the result into the book'
 	@echo 'make torch       run the tests of the package with another PyTorch: VERSION=2.14.1 or nightly'
 	@echo 'make picture     draw the run at the top of the README anew'
 	@echo 'make pins        write requirements*.txt from pyproject.toml; NEWER=numpy takes the newest numpy (or all)'
@@ -108,9 +108,9 @@ serve: _build/book.stamp
 lab: .venv/lab.stamp
 	@$(PY) -m jupyterlab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks
 
-# The other drawers go into a folder of their own and use the torch of .venv.
+# The other drawing tools go into a folder of their own and use the torch of .venv.
 _build/peers: .venv/test.stamp bench/requirements.txt
-	@echo 'Installing the other drawers into _build/peers'
+	@echo 'Installing the other drawing tools into _build/peers'
 	@$(PY) -m pip install -q --disable-pip-version-check --no-deps --upgrade --target _build/peers \
 	-r bench/requirements.txt
 	@touch _build/peers
