@@ -146,6 +146,13 @@ PACKAGE = {
         def once(x):
             return x - 1
 
+        def doubled(x):
+            '''
+            >>> doubled(2)
+            4
+            '''
+            return x * 2
+
         def fatal(x):
             if not x:
                 import os
@@ -187,7 +194,7 @@ from tools.mutants.package import Package, Sources
 root, quick = Path(sys.argv[1]), sys.argv[2] == "quick"
 sys.path.insert(0, str(root))
 said = []
-where = Sources(root, "tiny"), ("tests",), root / "cache", said.append
+where = Sources(root, "tiny"), ("tests", "tiny"), root / "cache", said.append
 package = Package(*where, quick, imported=(), limit_seconds=5)
 verdicts = package.run(package.mutants())
 print(json.dumps([[v.mutant.scope, v.mutant.change, v.outcome, v.why[-30:]] for v in verdicts]))
@@ -228,6 +235,7 @@ def test_what_the_tests_notice_is_killed_and_the_rest_survives(tmp_path: Path) -
     # what a test has computed when it was collected, and what cannot be imported at all
     assert found["once", "x - 1 → x + 1 in return x - 1"] == ("killed", "the import")
     assert found["fatal", "not x → x in if not x"][0] == "crashed"
+    assert found["doubled", "x * 2 → x // 2 in return x * 2"][1].endswith("tiny.numbers.doubled")
     assert found["halved", "x // 2 → x * 2 in x = x // 2"][0] == "hung"
 
 

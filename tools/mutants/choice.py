@@ -45,9 +45,9 @@ class Sources:
     def path(self, file: str) -> str:
         return str(self.root / self.package / file)
 
-    def code(self, file: str, number: int | None = None) -> CodeType:
-        """The code of a file, right or with a fault."""
-        return compiled(self.texts[file], self.path(file), number)
+    def code(self, mutant: Mutant) -> CodeType:
+        """The code of a file with this fault."""
+        return compiled(self.texts[mutant.file], self.path(mutant.file), mutant.number)
 
     def module(self, file: str) -> str:
         """The module's full name.

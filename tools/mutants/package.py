@@ -1,34 +1,37 @@
 """The mutants of a package, and what its quick tests say of each.
 
 One process collects the tests; others are forked from it and give functions the mutant's code where they are. What runs
-at import cannot be exchanged like that: a process that has imported nothing of the package imports the mutant. So does
-one for what no test has killed, since a test may have computed something when it was collected.
+when the package is imported or the tests are collected cannot be exchanged like that: such a mutant is imported by a
+process that has imported nothing of the package yet.
 """
 
 from __future__ import annotations
 
 import gc
-import importlib.machinery
-import importlib.util
+import importlib
 import pickle
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import spec_from_file_location
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import CodeType
 from typing import Any
 
 from tools.mutants.choice import MAX_TEST_SECONDS, Coverage, Nearness, Sources
 from tools.mutants.forks import Crash, Hang, Task, run_all
-from tools.mutants.operators import Block, Mutant
+from tools.mutants.operators import Mutant
 from tools.mutants.quick_tests import Session, TestRun, collect, first_failure, run_each
 from tools.mutants.swap import Functions, NotInFunctions, counting_blocks, mark_in
 
 __all__ = ["Package", "Sources", "Verdict"]
 
 ALL_TESTS_SECONDS = 1800.0
+ANEW = "anew"
+"""Said of a mutant that has to be imported."""
 
 
 @dataclass(frozen=True)
@@ -71,69 +74,61 @@ class Package:
         ((_, found),) = run_all(iter([task]), 1)
         if not isinstance(found, list):
             raise RuntimeError(f"the tests were not run: {found}")
-        verdicts = [_verdict(mutant, result) for mutant, result, _ in found]
-        again = {mutant: tests for mutant, result, tests in found if result is None}
-        if self.quick:
-            return verdicts
-        self.say(f"Importing {len(again)} mutants anew")
+        late = {mutant: tests for mutant, result, tests in found if result == ANEW}
+        if late:
+            self.say(f"Importing {len(late)} mutants")
         tasks = (
             Task(mutant, partial(self._anew, mutant, tests), self.limit_seconds)
-            for mutant, tests in again.items()
+            for mutant, tests in late.items()
         )
-        anew = {mutant: _verdict(mutant, result) for mutant, result in run_all(tasks, self.workers)}
-        return [anew.get(verdict.mutant, verdict) for verdict in verdicts]
+        anew = dict(run_all(tasks, self.workers))
+        return [_verdict(mutant, anew.get(mutant, result)) for mutant, result, _ in found]
 
     # ---- in a process that has collected all tests ----
 
     def _collected(self, mutants: Sequence[Mutant]) -> list[tuple[Mutant, Any, list[str]]]:
-        """For each mutant the test that killed it, if one did without a new import; and those that it had to meet."""
+        """For each mutant the test that killed it, if one did, or `ANEW`; and the tests that it had to meet."""
+        counting, blocks = {}, []
+        for file, text in self.sources.texts.items():
+            counting[file], begins = counting_blocks(text, self.sources.path(file), len(blocks))
+            blocks += [(file, block) for block in begins]
+        ran = mark_in(len(blocks))
+        sys.meta_path.insert(0, _Loader(self.sources, counting))
         found: list[Any] = []
-        collect(self.tests, lambda session: found.extend(self._swapped(session, mutants)))
+
+        def loop(session: Session) -> None:
+            at_import = {blocks[number] for number, mark in enumerate(ran) if mark}
+            items = {item.nodeid: item for item in session.items}
+            choice: Coverage | Nearness
+            if self.quick:
+                choice = Nearness([(name, item.path) for name, item in items.items()], self.sources)
+            else:
+                choice = Coverage(self._runs(session, ran), blocks, self.sources)
+            functions = Functions()
+            gc.freeze()  # a collection in a forked process would copy all memory
+            self.say(f"Trying {len(mutants)} mutants")
+
+            def tried(mutant: Mutant, tests: list[str]) -> str | None:
+                if (mutant.file, mutant.block) in at_import:
+                    return ANEW
+                try:
+                    functions.swap(counting[mutant.file], self.sources.code(mutant))
+                except NotInFunctions:
+                    return ANEW
+                return first_failure(session, [items[test] for test in tests], MAX_TEST_SECONDS)
+
+            chosen = {mutant: choice.tests(mutant) for mutant in mutants}
+            tasks = (
+                Task(mutant, partial(tried, mutant, tests), self.limit_seconds)
+                for mutant, tests in chosen.items()
+            )
+            found.extend((m, result, chosen[m]) for m, result in run_all(tasks, self.workers))
+
+        collect(self.tests, loop)
         return found
 
-    def _swapped(
-        self, session: Session, mutants: Sequence[Mutant]
-    ) -> Iterator[tuple[Mutant, Any, list[str]]]:
-        functions = Functions()
-        gc.freeze()  # a collection in a forked process would copy all memory
-        items = {item.nodeid: item for item in session.items}
-        choice: Coverage | Nearness
-        if self.quick:
-            choice = Nearness([(name, item.path) for name, item in items.items()], self.sources)
-        else:
-            choice = self._cover(session, functions)
-        self.say(f"Trying {len(mutants)} mutants")
-
-        def tried(mutant: Mutant, tests: list[str]) -> str | None:
-            code = self.sources.code
-            try:
-                functions.swap(code(mutant.file), code(mutant.file, mutant.number))
-            except NotInFunctions:
-                return None
-            return first_failure(session, [items[test] for test in tests], MAX_TEST_SECONDS)
-
-        chosen = {mutant: choice.tests(mutant) for mutant in mutants}
-        tasks = (
-            Task(m, partial(tried, m, tests), self.limit_seconds) for m, tests in chosen.items()
-        )
-        for mutant, result in run_all(tasks, self.workers):
-            yield mutant, result, chosen[mutant]
-
-    def _cover(self, session: Session, functions: Functions) -> Coverage:
-        codes: list[tuple[CodeType, CodeType]] = []
-        blocks: list[tuple[str, Block]] = []
-        for file, text in self.sources.texts.items():
-            counting, begins = counting_blocks(text, self.sources.path(file), len(blocks))
-            codes.append((self.sources.code(file), counting))
-            blocks += [(file, block) for block in begins]
-
-        def covered(items: list[Any]) -> list[TestRun]:
-            ran = bytearray(len(blocks))
-            mark_in(ran)
-            for right, counting in codes:
-                functions.swap(right, counting)
-            return run_each(session, items, ran)
-
+    def _runs(self, session: Session, ran: bytearray) -> list[TestRun]:
+        """All tests on the right code; those of a file that has not changed are known from the last time."""
         runs: list[TestRun] = []
         tasks: list[Task] = []
         for file in sorted({item.path for item in session.items}):
@@ -142,7 +137,7 @@ class Package:
             if kept.is_file():
                 runs += pickle.loads(kept.read_bytes())
             else:
-                tasks.append(Task(kept, partial(covered, items), ALL_TESTS_SECONDS))
+                tasks.append(Task(kept, partial(run_each, session, items, ran), ALL_TESTS_SECONDS))
         self.say(f"Running the tests of {len(tasks)} files on the right code")
         self.cache.mkdir(parents=True, exist_ok=True)
         for kept, found in run_all(iter(tasks), self.workers):
@@ -153,7 +148,7 @@ class Package:
         for run in runs:
             if not run.passed:
                 self.say(f"  left out, since it fails on the right code: {run.test}")
-        return Coverage(runs, blocks, self.sources)
+        return runs
 
     def _key(self, file: Path) -> str:
         """What a file's runs depend on: the package, the tests in it, and the helpers of all tests."""
@@ -164,9 +159,8 @@ class Package:
     # ---- in a process that has imported nothing of the package ----
 
     def _anew(self, mutant: Mutant, tests: list[str]) -> str | None:
-        module, path = self.sources.module(mutant.file), self.sources.path(mutant.file)
-        code = self.sources.code(mutant.file, mutant.number)
-        sys.meta_path.insert(0, _MutantLoader(module, path, code))
+        """The test that kills it, if one does."""
+        sys.meta_path.insert(0, _Loader(self.sources, {mutant.file: self.sources.code(mutant)}))
         files = sorted({test.partition("::")[0] for test in tests})
         killers: list[str | None] = []
 
@@ -180,22 +174,19 @@ class Package:
         return killers[0]
 
 
-class _MutantLoader(importlib.machinery.SourceFileLoader):
-    """Finds one module, and gives it the mutant's code."""
+class _Loader:
+    """Gives some modules of the package another code when they are imported."""
 
-    def __init__(self, name: str, path: str, code: CodeType) -> None:
-        super().__init__(name, path)
-        self._code = code
+    def __init__(self, sources: Sources, codes: Mapping[str, CodeType]) -> None:
+        self._codes = {sources.module(file): (sources.path(file), codes[file]) for file in codes}
 
-    def find_spec(
-        self, name: str, path: object = None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        if name != self.name:
+    def find_spec(self, name: str, *_: object) -> ModuleSpec | None:
+        if name not in self._codes:
             return None
-        return importlib.util.spec_from_file_location(name, self.path, loader=self)
-
-    def get_code(self, fullname: str) -> CodeType:
-        return self._code
+        path, code = self._codes[name]
+        loader = SourceFileLoader(name, path)
+        loader.get_code = lambda _: code
+        return spec_from_file_location(name, path, loader=loader)
 
 
 def _verdict(mutant: Mutant, found: Any) -> Verdict:

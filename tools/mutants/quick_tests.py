@@ -16,19 +16,9 @@ import pytest
 
 __all__ = ["Session", "TestRun", "collect", "first_failure", "run_each"]
 
-OPTIONS = (
-    "-q",
-    "-p",
-    "no:cacheprovider",
-    "-p",
-    "no:nbval",
-    "-p",
-    "no:xdist",
-    "-p",
-    "no:faulthandler",
-)
+OPTIONS = "-q -p no:cacheprovider -p no:nbval -p no:xdist -p no:faulthandler --assert=plain".split()
+"""Plain, or pytest itself would read the files of the package that hold examples, in place of the mutant."""
 SETTINGS = ("-o", "addopts=--doctest-modules", "-o", "testpaths=tests")
-WARNINGS = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
 
 
 @dataclass(frozen=True)
@@ -95,7 +85,7 @@ def collect(
     )
     settings.load_profile("mutants")
     session = Session(loop, keep)
-    status = pytest.main([*OPTIONS, *SETTINGS, *WARNINGS, *paths], plugins=[session])
+    status = pytest.main([*OPTIONS, *SETTINGS, *paths], plugins=[session])
     if status not in (0, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED):
         raise RuntimeError(f"pytest did not collect the tests: {status!r}")
 

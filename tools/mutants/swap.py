@@ -92,7 +92,8 @@ class _Marks(ast.NodeTransformer):
                 self.blocks.append(begins(statements))
                 for part in ast.walk(mark):
                     ast.copy_location(part, statements[0])
-                statements.insert(0, mark)
+                has_docstring = is_function and ast.get_docstring(node) is not None
+                statements.insert(int(has_docstring), mark)
         return node
 
 
@@ -103,6 +104,8 @@ def counting_blocks(source: str, path: str, first: int) -> tuple[CodeType, list[
     return compile(tree, path, "exec", dont_inherit=True), marks.blocks
 
 
-def mark_in(ran: bytearray) -> None:
-    """Where the blocks write that they have run."""
+def mark_in(count: int) -> bytearray:
+    """Where that many blocks write that they have run."""
+    ran = bytearray(count)
     setattr(builtins, MARK, ran)
+    return ran
