@@ -16,7 +16,8 @@ import pytest
 
 __all__ = ["Session", "TestRun", "collect", "first_failure", "run_each"]
 
-OPTIONS = "-q -p no:cacheprovider -p no:nbval -p no:xdist -p no:faulthandler --assert=plain".split()
+NOT_NEEDED = ("cacheprovider", "nbval", "xdist", "faulthandler")
+OPTIONS = ("-q", "--assert=plain", *(f"-pno:{plugin}" for plugin in NOT_NEEDED))
 """Plain, or pytest itself would read the files of the package that hold examples, in place of the mutant."""
 SETTINGS = ("-o", "addopts=--doctest-modules", "-o", "testpaths=tests")
 
