@@ -122,6 +122,32 @@ def test_a_result_that_both_graphs_hold_is_one_result() -> None:
     assert sorted(results, key=str) == [("held", ""), (None, "")]
 
 
+def test_a_result_that_both_graphs_hold_under_other_names_is_one_result() -> None:
+    w = torch.tensor(2.0, requires_grad=True)
+    mine = w * 2
+    first = dbr.draw(mine.exp())
+    yours = w * 3
+    del mine
+    both = dbr.compare(first, dbr.draw(yours.exp()))
+    (held,) = (t for t in both.tensors if t.kind == "result" and t.name)
+    assert (held.name, held.side, held.other.name) == ("mine", "", "yours")
+
+
+def test_a_parameter_is_not_the_same_leaf_as_a_plain_tensor() -> None:
+    first = dbr.draw(torch.nn.Parameter(torch.tensor(2.0)).exp())
+    second = dbr.draw(torch.tensor(2.0, requires_grad=True).exp())
+    both = dbr.compare(first, second)
+    assert [node.side for node in both.nodes] == ["", "A", "B"]
+
+
+def test_nodes_of_different_operations_stay_apart_though_the_same_node_leads_to_them() -> None:
+    text = "if {}:\n    y = w.exp()\nelse:\n    y = torch.exp(w)\nz = y * 3"
+    both = dbr.compare(recorded(text.format("1")), recorded(text.format("0")))
+    assert sides(both) == [("exp", "A"), ("exp", "B"), ("mul", "")]
+    apart = [(node.name, node.side) for node in both.nodes if node.side]
+    assert apart == [("ExpBackward0", "A"), ("ExpBackward0", "B")]
+
+
 def test_the_root_of_graphs_that_begin_differently_is_that_of_a() -> None:
     w = torch.tensor(2.0, requires_grad=True)
     sine, cosine = w.sin(), w.cos()
