@@ -145,9 +145,9 @@ class Package:
                 raise RuntimeError(f"the tests were not run: {found}")
             kept.write_bytes(pickle.dumps(found))
             runs += found
-        for run in runs:
-            if not run.passed:
-                self.say(f"  left out, since it fails on the right code: {run.test}")
+        failed = [run.test for run in runs if not run.passed]
+        if failed:
+            self.say(f"Left out, since they fail on the right code: {', '.join(failed)}")
         return runs
 
     def _key(self, file: Path) -> str:
