@@ -31,7 +31,6 @@ ONLY ?=
 ALL ?=
 MEASURE ?=
 SAVE ?=
-PART ?=
 PORT ?= 8000
 
 # What the book is made of. The folders themselves (as folder/.) are newer when a file in them is gone.

@@ -17,19 +17,12 @@ from bs4 import BeautifulSoup
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-<<<<<<< HEAD
-from bench import measure, tables
-from bench import turns as bench_turns
-from bench.drawers import TOOLS, Asked, Clock, by_program
-from bench.models import MODELS, STEPS
-from tools import ROOT
-=======
 import definebyrun as dbr
 from bench import against, figures, measure, processes, tables
 from bench.drawing_tools import TOOLS, Clock, as_program, lay_out
 from bench.floor import MAX_COPIED_ELEMENTS, Floor
 from bench.models import MODELS, RECORDED
->>>>>>> c728ea4 (The bench is leaner and gets two rows: draw beside make_dot, recording beside a floor; two checkouts can be run in turns)
+from tools import ROOT
 
 DATA = tables.load()
 DRAWN = [row for row in DATA["pictures"] if "total" in row]

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from tools import ROOT
 from tools.mutants.__main__ import PARTS, listed, sample, table
 from tools.mutants.operators import Mutant, compiled, mutants_of
 from tools.mutants.package import Verdict
 
-ROOT = Path(__file__).resolve().parents[2]
 FORKS = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 
 
@@ -63,6 +63,7 @@ def test_a_fault_is_one_that_people_make(source: str, change: str) -> None:
         "if TYPE_CHECKING:\n    x = 1",
         "pairs = zip(a, strict=True)",
         "def f(): return None",
+        "x = f(a, a)",
     ],
 )
 def test_what_does_not_run_or_does_not_matter_is_left_alone(source: str) -> None:
@@ -251,6 +252,7 @@ def test_a_quick_run_needs_no_run_of_all_tests(tmp_path: Path) -> None:
 
 
 @FORKS
+@pytest.mark.slow
 def test_the_tests_notice_ten_faults_in_the_package() -> None:
     """Where one survives: write the test that is missing, or list it in equivalent.toml with the reason."""
     done = subprocess.run(

@@ -1,13 +1,16 @@
-"""What is said of small runs: the sentence of every step and the table, kept as files and read by people.
+"""What is said of small runs: text, sentences, table, cards, arrows, clusters, what each step lights up.
 
-`python -m tests.package.test_told` writes them anew. The canonical texts are kept by `test_golden.py`.
+Kept as files and read by people; `python -m tests.package.test_told` writes them anew.
 """
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 import warnings
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,8 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 import definebyrun as dbr
+from definebyrun.cards.clusters import Cluster
+from definebyrun.cards.model import Card, Link, State
 from definebyrun.text.compared import sentences, tabulate
 from definebyrun.text.table import Table
 from tests.programs import Cube
@@ -247,13 +252,46 @@ RUNS = (
 
 
 def told(tape: dbr.Tape) -> str:
-    """The text, the sentences, and the table without the lines of this file."""
-    table = tabulate(tape.trace)
-    rows = [table.columns, *table.rows]
-    line = table.columns.index("line")
-    columns, *rest = (row[:line] + row[line + 1 :] for row in rows)
-    table = Table(columns, tuple(rest))
-    return "\n".join([tape.text(), "", *sentences(tape.trace), "", repr(table), ""])
+    """All of it but for geometry, and for the lines of this file."""
+    cards, links, clusters = tape.view.drawn
+    return "\n".join(
+        [
+            *(tape.text(), "", *sentences(tape.trace), "", table(tape), ""),
+            *("cards", *map(told_part, cards), "", "arrows", *map(told_part, links), ""),
+            *("clusters", *map(told_part, clusters), "", "steps", *lit(tape), ""),
+        ]
+    )
+
+
+def table(tape: dbr.Tape) -> str:
+    whole = tabulate(tape.trace)
+    line = whole.columns.index("line")
+    columns, *rows = (row[:line] + row[line + 1 :] for row in (whole.columns, *whole.rows))
+    return repr(Table(columns, tuple(rows)))
+
+
+def told_part(part: Card | Link | Cluster) -> str:
+    """A record in one line: every field that has another value than by default."""
+    said = []
+    for each in fields(part):
+        value = getattr(part, each.name)
+        default = each.default_factory() if callable(each.default_factory) else each.default
+        if value != default:
+            states = isinstance(value, (list, tuple)) and value and isinstance(value[0], State)
+            shown = " | ".join(f"{s.since}: {s.text}" for s in value) if states else value
+            said.append(f"{each.name} {shown}")
+    return "  " + ", ".join(said).replace("\n", "\\n")
+
+
+def lit(tape: dbr.Tape) -> list[str]:
+    """For each position of the player's slider: the cards and arrows that light up, and the bytes kept alive."""
+    found = re.search(r'class="dbr-json">(.*?)</script>', tape.html())
+    if found is None:  # a drawn graph is not played
+        return []
+    return [
+        f"  {step['m']}, {'backward' if step['b'] else 'forward'}: {' '.join(step['c'] + step['e'])}"
+        for step in json.loads(found[1])
+    ]
 
 
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: run.__name__)

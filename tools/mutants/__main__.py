@@ -18,14 +18,13 @@ from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Protocol
 
-from tools import kernels
+from tools import ROOT, kernels
 from tools.mutants.forks import can_fork
 from tools.mutants.operators import Mutant
 from tools.mutants.package import Package, Sources, Verdict
 
 __all__ = ["PARTS", "listed", "sample", "table"]
 
-ROOT = Path(__file__).resolve().parents[2]
 LISTED = Path(__file__).with_name("equivalent.toml")
 OUTCOMES = ("killed", "survived", "hung", "crashed", "equivalent")
 

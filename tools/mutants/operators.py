@@ -196,9 +196,7 @@ def _instead(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
             yield "off by one", ast.Constant(value + 1)
         case ast.Return(value=value) if not _is_none(value):
             yield "nothing returned", ast.Return(ast.Constant(None))
-        case ast.Call(func, [first, second, *rest], keywords) if not any(
-            isinstance(given, ast.Starred) for given in (first, second)
-        ):
+        case ast.Call(func, [first, second, *rest], keywords) if _differ(first, second):
             yield "arguments swapped", ast.Call(func, [second, first, *rest], keywords)
     match node:
         case ast.Expr(value=ast.Call()) | ast.AugAssign() | ast.Delete():
@@ -213,6 +211,11 @@ def _instead(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
             yield "condition negated", ast.IfExp(ast.UnaryOp(ast.Not(), test), body, orelse)
         case ast.comprehension(target, over, [_, *_], is_async):
             yield "condition dropped", ast.comprehension(target, over, [], is_async)
+
+
+def _differ(first: ast.expr, second: ast.expr) -> bool:
+    starred = isinstance(first, ast.Starred) or isinstance(second, ast.Starred)
+    return not starred and ast.dump(first) != ast.dump(second)
 
 
 def _is_none(value: ast.expr | None) -> bool:
