@@ -31,7 +31,8 @@ OURS = [tool for tool in TOOLS if TOOLS[tool].needs == tables.OURS]
 
 def lines(name: str) -> list[Requirement]:
     text = (ROOT / name).read_text(encoding="utf-8")
-    return [Requirement(line) for line in text.splitlines() if line and line[0] not in "#-"]
+    pins = (line.partition("#")[0].strip() for line in text.splitlines())
+    return [Requirement(pin) for pin in pins if pin and pin[0] != "-"]
 
 
 # ---- words ----
