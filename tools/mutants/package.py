@@ -23,7 +23,7 @@ from typing import Any
 
 from tools.mutants.choice import MAX_TEST_SECONDS, Coverage, Nearness, Sources
 from tools.mutants.forks import Crash, Hang, Task, run_all
-from tools.mutants.operators import Mutant
+from tools.mutants.operators import Block, Mutant
 from tools.mutants.quick_tests import Session, TestRun, collect, first_failure, run_each
 from tools.mutants.swap import Functions, NotInFunctions, counting_blocks, mark_in
 
@@ -88,12 +88,13 @@ class Package:
 
     def _collected(self, mutants: Sequence[Mutant]) -> list[tuple[Mutant, Any, list[str]]]:
         """For each mutant the test that killed it, if one did, or `ANEW`; and the tests that it had to meet."""
-        counting, blocks = {}, []
+        counting: dict[str, CodeType] = {}
+        blocks: list[tuple[str, Block]] = []
         for file, text in self.sources.texts.items():
             counting[file], begins = counting_blocks(text, self.sources.path(file), len(blocks))
             blocks += [(file, block) for block in begins]
         ran = mark_in(len(blocks))
-        sys.meta_path.insert(0, _Loader(self.sources, counting))
+        sys.meta_path.insert(0, _Finder(self.sources, counting))
         found: list[Any] = []
 
         def loop(session: Session) -> None:
@@ -160,7 +161,7 @@ class Package:
 
     def _anew(self, mutant: Mutant, tests: list[str]) -> str | None:
         """The test that kills it, if one does."""
-        sys.meta_path.insert(0, _Loader(self.sources, {mutant.file: self.sources.code(mutant)}))
+        sys.meta_path.insert(0, _Finder(self.sources, {mutant.file: self.sources.code(mutant)}))
         files = sorted({test.partition("::")[0] for test in tests})
         killers: list[str | None] = []
 
@@ -174,8 +175,19 @@ class Package:
         return killers[0]
 
 
-class _Loader:
-    """Gives some modules of the package another code when they are imported."""
+class _Loader(SourceFileLoader):
+    """Loads a module whose code is given."""
+
+    def __init__(self, name: str, path: str, code: CodeType) -> None:
+        super().__init__(name, path)
+        self._code = code
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self._code
+
+
+class _Finder:
+    """Finds some modules of the package, and gives them another code when they are imported."""
 
     def __init__(self, sources: Sources, codes: Mapping[str, CodeType]) -> None:
         self._codes = {sources.module(file): (sources.path(file), codes[file]) for file in codes}
@@ -184,9 +196,7 @@ class _Loader:
         if name not in self._codes:
             return None
         path, code = self._codes[name]
-        loader = SourceFileLoader(name, path)
-        loader.get_code = lambda _: code
-        return spec_from_file_location(name, path, loader=loader)
+        return spec_from_file_location(name, path, loader=_Loader(name, path, code))
 
 
 def _verdict(mutant: Mutant, found: Any) -> Verdict:

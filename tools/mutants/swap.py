@@ -92,7 +92,7 @@ class _Marks(ast.NodeTransformer):
                 self.blocks.append(begins(statements))
                 for part in ast.walk(mark):
                     ast.copy_location(part, statements[0])
-                has_docstring = is_function and ast.get_docstring(node) is not None
+                has_docstring = isinstance(node, FUNCTIONS) and ast.get_docstring(node) is not None
                 statements.insert(int(has_docstring), mark)
         return node
 
@@ -100,7 +100,8 @@ class _Marks(ast.NodeTransformer):
 def counting_blocks(source: str, path: str, first: int) -> tuple[CodeType, list[Block]]:
     """The code of a module that writes 1 into `MARK[first + i]` when its block `i` runs; and where its blocks begin."""
     marks = _Marks(first)
-    tree = marks.visit(ast.parse(source))
+    tree = ast.parse(source)
+    marks.visit(tree)  # in place
     return compile(tree, path, "exec", dont_inherit=True), marks.blocks
 
 
