@@ -30,7 +30,7 @@ OUTCOMES = ("killed", "survived", "hung", "crashed", "equivalent")
 
 
 class Part(Protocol):
-    """Code that can be mutated, and what says whether a mutant is noticed; names the room of a mutant too."""
+    """Code that can be mutated, and what says whether a mutant is noticed: by tests, or by any other judge."""
 
     def mutants(self) -> list[Mutant]: ...
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from types import CodeType
 
-__all__ = ["FUNCTIONS", "Block", "Mutant", "begins", "compiled", "mutants_of"]
+__all__ = ["FUNCTIONS", "Block", "Instead", "Mutant", "begins", "compiled", "general", "mutants_of"]
 
 MAX_SHOWN_CHARACTERS = 70
 MIN_TELLING_CHARACTERS = 12
@@ -37,6 +37,7 @@ EXCHANGED: dict[type[ast.operator], type[ast.operator]] = {
     ast.Div: ast.Mult,
 }
 Block = tuple[int, int]
+Instead = Callable[[ast.AST], Iterator[tuple[str, ast.AST]]]
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
@@ -79,8 +80,8 @@ class _Site:
     put: Callable[[], None]
 
 
-def mutants_of(file: str, source: str) -> list[Mutant]:
-    """All mutants of one file.
+def mutants_of(file: str, source: str, instead: Instead | None = None) -> list[Mutant]:
+    """All mutants of one file; `instead` says what can stand in the place of a node, else `general` does.
 
     >>> for mutant in mutants_of("a.py", "def f(x):\\n    return x if x > 0 else g(x, 1)"):
     ...     print(mutant.name)
@@ -92,7 +93,7 @@ def mutants_of(file: str, source: str) -> list[Mutant]:
     """
     found = []
     seen: Counter[tuple[str, str]] = Counter()
-    for number, site in enumerate(_sites(ast.parse(source))):
+    for number, site in enumerate(_sites(ast.parse(source), instead or general)):
         seen[site.scope, site.change] += 1
         again = seen[site.scope, site.change]
         change = site.change + (f" (number {again})" if again > 1 else "")
@@ -100,23 +101,26 @@ def mutants_of(file: str, source: str) -> list[Mutant]:
     return found
 
 
-def compiled(source: str, path: str, number: int | None = None) -> CodeType:
+def compiled(
+    source: str, path: str, number: int | None = None, instead: Instead | None = None
+) -> CodeType:
     """The code of a module, with the fault of this number; None for none."""
     tree = ast.parse(source)
     if number is not None:
-        _sites(tree)[number].put()
+        _sites(tree, instead or general)[number].put()
         ast.fix_missing_locations(tree)
     return compile(tree, path, "exec", dont_inherit=True)
 
 
-def _sites(tree: ast.Module) -> list[_Site]:
-    return list(_Walk().within(tree, "", None, False))
+def _sites(tree: ast.Module, instead: Instead) -> list[_Site]:
+    return list(_Walk(instead).within(tree, "", None, False))
 
 
 class _Walk:
     """Goes through a tree and gives the sites in the order of the source."""
 
-    line = 0
+    def __init__(self, instead: Instead) -> None:
+        self.instead, self.line = instead, 0
 
     def within(
         self, node: ast.AST, scope: str, block: Block | None, in_function: bool
@@ -133,7 +137,7 @@ class _Walk:
                 if not isinstance(child, ast.AST) or _says_nothing(child):
                     continue
                 self.line = getattr(child, "lineno", self.line)
-                for operator, new in _instead(child):
+                for operator, new in self.instead(child):
                     put = _putter(node, field, index if isinstance(value, list) else None, new)
                     change = _change(node, child, new)
                     yield _Site(scope or "module", self.line, operator, change, here, put)
@@ -177,8 +181,8 @@ def _says_nothing(node: ast.AST) -> bool:
     return isinstance(node, (ast.Import, ast.ImportFrom))
 
 
-def _instead(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
-    """What could stand in the place of a node: the name of the operator, and the new node."""
+def general(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
+    """What could stand in the place of a node in any code: the name of the operator, and the new node."""
     match node:
         case ast.Compare(left, ops, comparators):
             for i, op in enumerate(ops):
