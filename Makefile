@@ -1,7 +1,7 @@
 # The verbs of this repository. Each does its own set-up first, so any of them can be the first command on a fresh clone.
 # GNU make 3.81 (macOS) is enough. The work itself is done by the small scripts in tools/.
 
-.PHONY: help book test notebooks chapter lint links serve lab bench torch picture pins clean
+.PHONY: help book test notebooks chapter lint links serve lab bench mutants torch picture pins clean
 .DEFAULT_GOAL := help
 
 ifeq ($(OS),Windows_NT)
@@ -55,7 +55,8 @@ help:
 	@echo 'make lab         open the notebooks in JupyterLab'
 	@echo 'make lint        check style, the order of the rooms, types; FIX=1 puts right what it can'
 	@echo 'make links       check that the links to other places still lead somewhere (needs the network)'
-	@echo 'make bench       measure the recorder and the drawers; SAVE=1 puts the result into the book'
+	@echo 'make bench       measure the recorder and the drawing tools; SAVE=1 puts the result into the book'
+	@echo 'make mutants     put small faults into the package and see whether the tests notice; ONLY=fold/'
 	@echo 'make torch       run the tests of the package with another PyTorch: VERSION=2.14.1 or nightly'
 	@echo 'make picture     draw the run at the top of the README anew'
 	@echo 'make pins        write requirements*.txt from pyproject.toml; NEWER=numpy takes the newest numpy (or all)'
@@ -108,15 +109,18 @@ serve: _build/book.stamp
 lab: .venv/lab.stamp
 	@$(PY) -m jupyterlab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks
 
-# The other drawers go into a folder of their own and use the torch of .venv.
+# The other drawing tools go into a folder of their own and use the torch of .venv.
 _build/peers: .venv/test.stamp bench/requirements.txt
-	@echo 'Installing the other drawers into _build/peers'
+	@echo 'Installing the other drawing tools into _build/peers'
 	@$(PY) -m pip install -q --disable-pip-version-check --no-deps --upgrade --target _build/peers \
 	-r bench/requirements.txt
 	@touch _build/peers
 
 bench: _build/peers
 	@$(PY) -m bench.measure $(if $(SAVE),--save) $(if $(ONLY),--only '$(ONLY)')
+
+mutants: .venv/test.stamp
+	@$(PY) -m tools.mutants $(if $(PART),$(PART),package) $(if $(ONLY),--only '$(ONLY)')
 
 torch:
 	$(enough)

@@ -203,9 +203,9 @@ def _scalar(
 ) -> Any:
     """A number, a text, nothing, or the one record or tuple that may stand there instead."""
     kind = type(found)
+    if kind is int and kinds & {int, float} and not LEAST_INT <= found <= MOST_INT:
+        raise _Damage("cannot be a number of more than 64 bits")
     if kind in kinds:
-        if kind is int and not LEAST_INT <= found <= MOST_INT:
-            raise _Damage("cannot be a number of more than 64 bits")
         if kind is str and not _is_text(found):
             raise _Damage("cannot be half of a character")
         return found

@@ -98,6 +98,7 @@ def test_make_alone_lists_the_verbs(clone: Path) -> None:
         "lint",
         "links",
         "bench",
+        "mutants",
         "torch",
         "picture",
         "pins",

@@ -17,7 +17,12 @@ from definebyrun.cards.model import Card, Link
 from definebyrun.drawing.dot import to_dot
 from definebyrun.drawing.geometry import Box, Point, read_geometry
 from definebyrun.drawing.layout import run_dot
-from definebyrun.drawing.leaf_groups import group_leaves, without_clusters
+from definebyrun.drawing.leaf_groups import (
+    CLUSTER_MARGIN,
+    CLUSTER_TOP,
+    group_leaves,
+    without_clusters,
+)
 from definebyrun.drawing.metrics import card_size
 from definebyrun.drawing.svg import Picture, render
 
@@ -205,6 +210,31 @@ def test_a_gradient_beside_a_card_has_its_room_above_the_arrow(drawn: Drawn) -> 
             ]
             assert len(own) >= len(link.flows)
             assert all(x + 6.7 * letters <= right + 8 for x, letters in own)
+            middles = [x + 6.7 * letters / 2 for x, letters in own]
+            assert not link.flows or any(abs(at - (left + right) / 2) < 9 for at in middles)
+
+
+def test_a_card_keeps_its_distance_from_its_leaves_and_from_its_cluster(drawn: Drawn) -> None:
+    for group in drawn.groups.values():
+        x, _, width, _ = drawn.boxes[group.card]
+        for side, on_right in ((group.left, False), (group.right, True)):
+            for chain in side.chains:
+                left, _, wide, _ = drawn.boxes[chain[-1].tail]
+                gap = left - x - width if on_right else x - left - wide
+                assert gap >= side.gap - 0.2
+        if group.cluster is not None:
+            left, top, wide, high = drawn.around[group.cluster.id]
+            inside = [drawn.boxes[link.tail] for link in group.links] + [drawn.boxes[group.card]]
+            for x, y, width, height in inside:
+                assert min(x - left, left + wide - x - width) >= CLUSTER_MARGIN - 0.2
+                assert top + CLUSTER_TOP - 0.2 <= y
+                assert y + height <= top + high - CLUSTER_MARGIN + 0.2
+
+
+def test_every_line_is_made_of_whole_curves(drawn: Drawn) -> None:
+    for line, tip in drawn.lines.values():
+        assert len(line) % 3 == 1
+        assert len(tip) == 3
 
 
 def test_modules_that_ran_one_after_the_other_stand_below_each_other() -> None:
