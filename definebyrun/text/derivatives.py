@@ -46,7 +46,7 @@ def passed_on(trace: Trace, edge: Edge, step: Step, value: Value, receiver: str)
 
 
 def _rule_of(trace: Trace, node: Node, op: Op, slot: int) -> Rule | None:
-    """The rule of a node; one that speaks of a call's operands only where the node is that call's own and it has them."""
+    """The rule of a node; one that speaks of a call's operands only where the node is that call's own and has them."""
     name = short_node_name(node.name)
     if name in OWN_CALLS:
         own = trace.main_node(op.index) == node.index and op.name in OWN_CALLS[name]
