@@ -47,6 +47,10 @@ class Versions:
         self._views: dict[int, dict[Any, int]] = storages.table()
         # storages in which nothing has been written yet
         self._uninitialized: dict[int, None] = storages.table()
+        # storages whose memory others have too, and the ids of the small tensors on them
+        self._handed_out: dict[int, None] = storages.table()
+        self._exposed: set[int] = set()
+        self._rewritten: set[int] = set()  # ids of leaves of which an operation has made a result
 
     # ---- which version a tensor is ----
 
@@ -54,7 +58,9 @@ class Versions:
         """The number of a tensor that is used now, if it is what it was when last seen, requires_grad included."""
         key = id(tensor)
         known = self._latest.get(key)
-        if known is None or key in self._stale or self._counters.get(key) != version_of(tensor):
+        if known is None or self._counters.get(key) != version_of(tensor):
+            return None
+        if key in self._stale or key in self._exposed:
             return None
         draft = self.drafts[known]
         if (draft.node is not None) != tensor.requires_grad:
@@ -103,6 +109,56 @@ class Versions:
         """The newest version that shows the same part of a storage as this tensor, in the same form."""
         views = self._views.get(address)
         return None if views is None else views.get(view_key(tensor, shape_of(tensor)))
+
+    # ---- memory that others have too ----
+
+    def hand_out(self, tensor: torch.Tensor) -> int | None:
+        """Note that others can write into a tensor's memory from now on; the address of its storage, if it has one."""
+        storage = storage_of(tensor)
+        if storage is None:
+            return None
+        address = address_of(storage)
+        self._storages.watch(storage)
+        self._handed_out[address] = None
+        self._uninitialized.pop(address, None)
+        sharing = self._sharing.get(address, set())
+        for key in {sharing} if isinstance(sharing, int) else sharing:
+            if not isinstance(self._tensors[self._latest[key]], ref):
+                self._exposed.add(key)
+        return address
+
+    def has_silently_changed(self, tensor: torch.Tensor) -> bool:
+        """Whether others, who have a tensor's memory too, have changed it since it was last seen."""
+        return id(tensor) in self._exposed and self.is_fresh(tensor) and self.differs(tensor)
+
+    def differs(self, tensor: torch.Tensor) -> bool:
+        """Whether a known tensor has another content than when last seen; False where that was not kept."""
+        value = self.drafts[self._latest[id(tensor)]].value
+        return value.data is not None and not is_same(value, snapshot_in_bounds(tensor))
+
+    def may_differ(self, tensor: torch.Tensor) -> bool:
+        """The same, but True where the content was not kept: of large tensors it is not."""
+        known = self._latest.get(id(tensor))
+        return known is not None and (self.drafts[known].value.data is None or self.differs(tensor))
+
+    def changed_at_last(self) -> list[torch.Tensor]:
+        """The leaves and exposed tensors that have another content than when last seen, however that came."""
+        changed = []
+        for key, version in self._latest.items():
+            tensor = self.tensor_of(version)
+            draft = self.drafts[version]
+            if tensor is None or (
+                draft.kind == "result" and key not in self._exposed and key not in self._rewritten
+            ):
+                continue
+            if draft.value.data is None:
+                storage = storage_of(tensor)
+                empty = storage is not None and address_of(storage) in self._uninitialized
+                if not empty and not self.is_fresh(tensor):
+                    changed.append(tensor)
+            elif self.differs(tensor):
+                changed.append(tensor)
+        return changed
 
     # ---- what has changed ----
 
