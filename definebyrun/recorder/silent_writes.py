@@ -17,16 +17,16 @@ from typing import Any, NamedTuple
 import torch
 
 from ._torch import declared_arguments, is_operator
-from .torch_calls import function_name, tensors_in
+from .torch_calls import function_name, is_setter, tensors_in
 
-__all__ = ["SILENT_WRITES", "hands_out_memory", "silent_writes_of", "silently_written"]
+__all__ = ["hands_out_memory", "may_write_silently", "silently_written"]
 
 _RUNNING_STATISTICS = ("running_mean", "running_var")
 _OBSERVED = ("running_min", "running_max", "scale", "zero_point")
 _MOMENTS = ("self", "grads", "exp_avgs", "exp_avg_sqs", "max_exp_avg_sqs")
 
-SILENT_WRITES: dict[str, tuple[str, ...]] = {
-    # batch norm in training, for good: pytorch/pytorch#13402, #120622
+_SILENT_WRITES: dict[str, tuple[str, ...]] = {
+    # batch norm in training, for good: issues 13402 and 120622 of pytorch/pytorch
     "batch_norm": _RUNNING_STATISTICS,
     "native_batch_norm": _RUNNING_STATISTICS,
     "_native_batch_norm_legit": _RUNNING_STATISTICS,
@@ -37,7 +37,7 @@ SILENT_WRITES: dict[str, tuple[str, ...]] = {
     "batch_norm_gather_stats_with_counts": _RUNNING_STATISTICS,
     "cudnn_batch_norm": _RUNNING_STATISTICS,
     "miopen_batch_norm": _RUNNING_STATISTICS,
-    # optimizers with `fused=True`: pytorch/pytorch#90752
+    # optimizers with `fused=True`: issue 90752 of pytorch/pytorch
     "_fused_sgd_": ("self", "grads", "momentum_buffer_list"),
     "_fused_adam_": _MOMENTS,
     "_fused_adamw_": _MOMENTS,
@@ -87,9 +87,9 @@ class _Writes(NamedTuple):
 
 
 @cache
-def silent_writes_of(func: Callable[..., Any]) -> _Writes | None:
+def _silent_writes_of(func: Callable[..., Any]) -> _Writes | None:
     """The arguments that a function may write into past their version counters; None for nearly all functions."""
-    written = set(SILENT_WRITES.get(getattr(func, "__name__", "").partition(".")[0], ()))
+    written = set(_SILENT_WRITES.get(getattr(func, "__name__", "").partition(".")[0], ()))
     has_flag = written.issuperset(_RUNNING_STATISTICS)
     if not written and not is_operator(func):
         return None
@@ -105,10 +105,16 @@ def silent_writes_of(func: Callable[..., Any]) -> _Writes | None:
     return _Writes(found, flags[0] if flags and has_flag else None) if found else None
 
 
+@cache
+def may_write_silently(func: Callable[..., Any]) -> bool:
+    """Whether a call of this function may write into a tensor past its version counter, as `w.data = x` does too."""
+    return is_setter(func) or _silent_writes_of(func) is not None
+
+
 def silently_written(
     func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> list[torch.Tensor]:
-    """The tensors that a call may have written into past their version counters, `out=` among them.
+    """The tensors that a call may have written into past their version counters.
 
     >>> mean, var, x = torch.zeros(2), torch.ones(2), torch.rand(3, 2)
     >>> norm = torch.nn.functional.batch_norm
@@ -117,12 +123,10 @@ def silently_written(
     >>> silently_written(norm, (x, mean, var), {}), silently_written(torch.add, (x, x), {})
     ([], [])
     """
-    found = tensors_in(kwargs["out"]) if "out" in kwargs else []
-    writes = silent_writes_of(func)
-    if writes is not None and (writes.flag is None or writes.flag.of(args, kwargs)):
-        for argument in writes.arguments:
-            found += tensors_in(argument.of(args, kwargs))
-    return found
+    writes = _silent_writes_of(func)
+    if writes is None or not (writes.flag is None or writes.flag.of(args, kwargs)):
+        return []
+    return [tensor for each in writes.arguments for tensor in tensors_in(each.of(args, kwargs))]
 
 
 @cache

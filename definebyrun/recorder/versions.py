@@ -21,7 +21,7 @@ from ..trace.records import TensorKind
 from ._torch import address_of
 from .drafts import TensorDraft
 from .names import Names
-from .snapshot import shape_only
+from .snapshot import is_same, shape_only
 from .snapshot import unguarded_snapshot as snapshot
 from .storages import Storages
 from .torch_calls import is_large, shape_of, storage_of, version_of, view_key
@@ -50,7 +50,7 @@ class Versions:
         # storages whose memory others have too, and the ids of the small tensors on them
         self._handed_out: dict[int, None] = storages.table()
         self._exposed: set[int] = set()
-        self._rewritten: set[int] = set()  # ids of leaves of which an operation has made a result
+        self._leaves: dict[int, None] = {}  # ids of small tensors that no operation made
 
     # ---- which version a tensor is ----
 
@@ -110,55 +110,52 @@ class Versions:
         views = self._views.get(address)
         return None if views is None else views.get(view_key(tensor, shape_of(tensor)))
 
-    # ---- memory that others have too ----
+    # ---- content that no call has changed ----
 
-    def hand_out(self, tensor: torch.Tensor) -> int | None:
-        """Note that others can write into a tensor's memory from now on; the address of its storage, if it has one."""
+    def hand_out(self, tensor: torch.Tensor) -> None:
+        """Others can write into a tensor's memory from now on: compare the small tensors on it at each use."""
         storage = storage_of(tensor)
-        if storage is None:
-            return None
-        address = address_of(storage)
-        self._storages.watch(storage)
-        self._handed_out[address] = None
-        self._uninitialized.pop(address, None)
-        sharing = self._sharing.get(address, set())
-        for key in {sharing} if isinstance(sharing, int) else sharing:
-            if not isinstance(self._tensors[self._latest[key]], ref):
-                self._exposed.add(key)
-        return address
-
-    def has_silently_changed(self, tensor: torch.Tensor) -> bool:
-        """Whether others, who have a tensor's memory too, have changed it since it was last seen."""
-        return id(tensor) in self._exposed and self.is_fresh(tensor) and self.differs(tensor)
-
-    def differs(self, tensor: torch.Tensor) -> bool:
-        """Whether a known tensor has another content than when last seen; False where that was not kept."""
-        value = self.drafts[self._latest[id(tensor)]].value
-        return value.data is not None and not is_same(value, snapshot_in_bounds(tensor))
+        if storage is not None:
+            address = address_of(storage)
+            self._storages.watch(storage)
+            self._handed_out[address] = None
+            self._uninitialized.pop(address, None)
+            sharing = self._sharing.get(address, set())
+            small = [
+                k for k in ({sharing} if isinstance(sharing, int) else sharing) if self._is_held(k)
+            ]
+            self._exposed.update(small)
 
     def may_differ(self, tensor: torch.Tensor) -> bool:
-        """The same, but True where the content was not kept: of large tensors it is not."""
-        known = self._latest.get(id(tensor))
-        return known is not None and (self.drafts[known].value.data is None or self.differs(tensor))
+        """Whether a known tensor has another content than when last seen; True where that was not kept."""
+        value = self.drafts[self._latest[id(tensor)]].value
+        now = snapshot(tensor)
+        return now.data is None or not is_same(value, now)
 
-    def changed_at_last(self) -> list[torch.Tensor]:
-        """The leaves and exposed tensors that have another content than when last seen, however that came."""
-        changed = []
-        for key, version in self._latest.items():
-            tensor = self.tensor_of(version)
-            draft = self.drafts[version]
-            if tensor is None or (
-                draft.kind == "result" and key not in self._exposed and key not in self._rewritten
-            ):
-                continue
-            if draft.value.data is None:
-                storage = storage_of(tensor)
-                empty = storage is not None and address_of(storage) in self._uninitialized
-                if not empty and not self.is_fresh(tensor):
-                    changed.append(tensor)
-            elif self.differs(tensor):
-                changed.append(tensor)
-        return changed
+    def has_changed_unseen(self, tensor: torch.Tensor) -> bool:
+        """Whether a known tensor has another content than when last seen, where both can be read."""
+        known = self._latest.get(id(tensor))
+        if known is None or id(tensor) in self._stale:
+            return False
+        value, storage = self.drafts[known].value, storage_of(tensor)
+        if storage is None or address_of(storage) in self._uninitialized:
+            return False
+        now = snapshot(tensor)
+        return (now.data is not None or now.low is not None) and not is_same(value, now)
+
+    def is_exposed(self, tensor: torch.Tensor) -> bool:
+        """Whether others can write into a tensor's memory."""
+        return id(tensor) in self._exposed
+
+    def changed_unseen(self) -> list[torch.Tensor]:
+        """The small leaves, buffers and exposed tensors that have changed although no call has shown it."""
+        keys = [*self._leaves, *[key for key in self._latest if key in self._exposed]]
+        keys = list(dict.fromkeys(keys))
+        tensors = [self.tensor_of(self._latest[key]) for key in keys if key in self._latest]
+        return [each for each in tensors if each is not None and self.has_changed_unseen(each)]
+
+    def _is_held(self, key: int) -> bool:
+        return not isinstance(self._tensors[self._latest[key]], ref)
 
     # ---- what has changed ----
 
@@ -216,6 +213,7 @@ class Versions:
         storage = storage_of(tensor)
         address = None if storage is None else address_of(storage)
         readable = address not in self._uninitialized
+        is_held = True
         value = snapshot(tensor) if readable else shape_only(tensor)
         held: torch.Tensor | ref[torch.Tensor] = tensor
         # what nothing has been written to is known by its address alone
@@ -224,6 +222,7 @@ class Versions:
                 self._names.forget(key)
             held = ref(tensor, partial(self._tensor_died, index, key, address))
             self._storages.watch(storage)
+            is_held = False
         self._tensors.append(held)
         self.drafts.append(
             TensorDraft(
@@ -240,7 +239,11 @@ class Versions:
         )
         self._latest[key], self._counters[key] = index, version_of(tensor)
         self._stale.discard(key)
+        if is_held and kind != "result":
+            self._leaves[key] = None
         if address is not None:
+            if is_held and (address in self._handed_out or not storage.resizable()):
+                self._exposed.add(key)  # memory that NumPy has cannot be resized
             self._views.setdefault(address, {})[view_key(tensor, value.shape)] = index
             sharing = self._sharing.setdefault(address, key)
             if isinstance(sharing, set):
