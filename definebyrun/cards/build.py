@@ -74,6 +74,7 @@ def _count(trace: Trace) -> int:
 def _leaf_cards(trace: Trace, history: BackwardHistory) -> list[Card]:
     """A card for each leaf; more than one where PyTorch has given the leaf a new `AccumulateGrad` on the way."""
     cards = []
+    beside = _changed_beside(trace)
     for tensor in trace.leaves:
         versions = trace.leaf_versions(tensor.index)
         born = op_step(trace, tensor.op) if tensor.op is not None else tensor.since
@@ -82,6 +83,8 @@ def _leaf_cards(trace: Trace, history: BackwardHistory) -> list[Card]:
             if version.op is not None:
                 text = format_value(version.value, MAX_ROW_CHARS)
                 values.append(State(op_step(trace, version.op), text))
+        if tensor.kind == "constant":
+            values += beside.get(tensor.name, ())
         nodes = list(dict.fromkeys(t.node for t in versions if t.node is not None))
         title = tensor_label(trace, tensor.index)
         if not nodes:
@@ -95,6 +98,18 @@ def _leaf_cards(trace: Trace, history: BackwardHistory) -> list[Card]:
             card.grads = leaf_grads(trace, tensor.index, ran)
             cards.append(card)
     return cards
+
+
+def _changed_beside(trace: Trace) -> dict[str | None, list[State]]:
+    """By name, the later values of what operations changed besides making their results: they have no other card."""
+    found: dict[str | None, list[State]] = {}
+    for op in trace.ops:
+        for i in op.outputs[len(op.results) :]:
+            tensor = trace.tensors[i]
+            if tensor.name is not None:
+                state = State(op_step(trace, op.index), format_value(tensor.value, MAX_ROW_CHARS))
+                found.setdefault(tensor.name, []).append(state)
+    return found
 
 
 # ---- operations ----
@@ -122,7 +137,7 @@ def _op_cards(trace: Trace, history: BackwardHistory) -> list[Card]:
 def _op_card(trace: Trace, op: Op, main: int | None, history: BackwardHistory) -> Card | None:
     """The card of an operation: of its `main` node, else a plain one; None where a backward pass made all its nodes,
     which have cards of their own."""
-    outputs = [trace.tensors[i] for i in op.outputs]
+    outputs = [trace.tensors[i] for i in op.results]
     names = ", ".join(dict.fromkeys(t.name for t in outputs if t.name))
     if main is None or trace.nodes[main].made is not None:
         if not _has_plain_card(trace, op):

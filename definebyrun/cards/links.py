@@ -102,12 +102,25 @@ def _last_chip(card: str, chips: Chips, step: int) -> str:
 
 
 def _card_of(trace: Trace, tensor: TensorVersion) -> str:
-    """The id of the card on which a tensor stands."""
+    """The id of the card on which a tensor stands: what an operation changed besides has that of what it was before."""
+    before: TensorVersion | None = tensor
+    while before is not None:
+        tensor, before = before, _before_change(trace, before)
     if tensor.node is not None:
         return f"n{tensor.node}"
     if tensor.kind != "result":
         return _leaf_card(trace, tensor)
     return f"o{tensor.op}"
+
+
+def _before_change(trace: Trace, tensor: TensorVersion) -> TensorVersion | None:
+    """The version of a tensor before an operation that changed it besides; None for all others and without a name."""
+    op = None if tensor.op is None else trace.ops[tensor.op]
+    if op is None or tensor.name is None or tensor.index not in op.outputs[len(op.results) :]:
+        return None
+    inputs = (trace.tensors[i] for i in op.inputs)
+    earlier = (each for each in inputs if each.index < tensor.index)  # not of the time before
+    return next((each for each in earlier if each.name == tensor.name), None)
 
 
 def _leaf_card(trace: Trace, tensor: TensorVersion) -> str:

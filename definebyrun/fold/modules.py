@@ -145,10 +145,11 @@ class _FoldedCall:
     def _outputs(self, members: list[Op], own: set[int]) -> tuple[int, ...]:
         """Results that are used after the call, or named and never used; else those of the last operation."""
         last, tensors, last_use = self.ops[-1], self.trace.tensors, self.ranges.last_use
-        made = [i for op in members for i in op.outputs if i not in own]
-        changed = {i for op in members if op.inplace and own & set(op.inputs) for i in op.outputs}
+        made = [i for op in members for i in op.results if i not in own]
+        writing = [op for op in members if op.inplace and not op.beside]
+        changed = {i for op in writing if own & set(op.inputs) for i in op.outputs}
         unused = {i for i in made if last_use[i] < 0 and tensors[i].name} - changed
-        of_last = self.trace.ops[last].outputs
+        of_last = self.trace.ops[last].results
         used = {i for i in made if last_use[i] > last} or set(of_last)
         return tuple(i for i in made if i in unused or i in used) or of_last
 
@@ -174,6 +175,7 @@ class _FoldedCall:
             outputs=outputs,
             args=inputs,
             inplace=False,
+            beside=0,
             grad_enabled=any(op.grad_enabled for op in members),
             opaque=False,
             factory=False,

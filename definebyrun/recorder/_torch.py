@@ -38,6 +38,7 @@ __all__ = [
     "checkpoint_inputs",
     "checkpoint_of",
     "compiler_is_loaded",
+    "declared_arguments",
     "dispatch_mode_count",
     "engine_run_backward",
     "first_output_metadata",
@@ -48,6 +49,7 @@ __all__ = [
     "graph_task_id",
     "is_fake",
     "is_functorch_wrapped",
+    "is_operator",
     "is_view",
     "next_sequence_nr",
     "packed_by_hook",
@@ -90,6 +92,31 @@ is_functorch_wrapped: Callable[[torch.Tensor], bool] = (
 def is_fake(tensor: torch.Tensor) -> bool:
     """Whether a tensor is a `FakeTensor`; one that is asked for numbers leaves a mark on the tracing that it is for."""
     return isinstance(tensor, FakeTensor)
+
+
+# ---- operators ----
+
+
+def is_operator(func: Any) -> bool:
+    """Whether a function is one of `torch.ops`, which has schemas: `torch.ops.aten.add`, or `.add.Tensor` of it."""
+    return isinstance(func, (torch._ops.OpOverload, torch._ops.OpOverloadPacket))
+
+
+def declared_arguments(func: Any) -> list[tuple[str, bool]]:
+    """The arguments that an operator's schema declares, in order, each with whether the operator may write into it.
+
+    For a function such as `torch.batch_norm` it is that of the operator of this name; empty where there is none.
+    """
+    overload = func
+    if not isinstance(func, torch._ops.OpOverload):
+        packet = func if is_operator(func) else getattr(torch.ops.aten, func.__name__, None)
+        if packet is None:
+            return []
+        overload = getattr(packet, packet.overloads()[0])
+    return [
+        (each.name, each.alias_info is not None and each.alias_info.is_write)
+        for each in overload._schema.arguments
+    ]
 
 
 # ---- backward passes ----

@@ -59,6 +59,7 @@ if TYPE_CHECKING:
         call: int | None = None
         generation: int = 1
         pass_nr: int | None = None
+        beside: int = 0
 
     @dataclass
     class NodeDraft:

@@ -29,6 +29,9 @@ from .walk import NodeOutput, gradient_edge, is_leaf, leaf_kind, tensor_kind
 
 __all__ = ["Ledger"]
 
+UNSEEN_WRITE = "unseen write"
+"""The name of an operation that stands for a change which no call has shown."""
+
 
 class Ledger:
     """Numbers operations, steps and calls, and says of each tensor which version it is and which node it comes from."""
@@ -87,6 +90,29 @@ class Ledger:
 
     # ---- changes that no operation returns ----
 
+    def read_again(self) -> None:
+        """At the end: enter what leaves, buffers and their `.grad`s hold now, where no call has shown it."""
+        changed = self.versions.changed_unseen()
+        if changed:
+            self._enter_unseen(changed)
+        self.leaf_grads.note_all(len(self.steps) + 1)
+
+    def _enter_unseen(self, tensors: list[torch.Tensor]) -> None:
+        """Enter a change that no call has shown: NumPy, say, has written into the memory of these tensors."""
+        known = tuple([i for i in map(self.versions.latest, tensors) if i is not None])
+        op = OpDraft(-1, UNSEEN_WRITE, line=None, code="", scope="", inputs=known, outputs=())
+        op.inplace = op.opaque = True
+        for tensor in tensors:
+            self.changed(tensor)
+        self.add(op, tensors)
+
+    def hand_out(self, tensor: torch.Tensor) -> None:
+        """Others can write into a tensor's memory from now on."""
+        self.versions.hand_out(tensor)
+        storage = storage_of(tensor)
+        if storage is not None:
+            self.leaf_grads.hand_out(address_of(storage))
+
     def changed(self, tensor: torch.Tensor) -> None:
         """An in-place change reaches every tensor on the same memory, with or without a version counter."""
         storage = storage_of(tensor)
@@ -96,6 +122,17 @@ class Ledger:
             owner = self.leaf_grads.owner(address)
             if owner is not None:
                 self.note_grad(owner)
+
+    def data_replaced(self, tensor: torch.Tensor) -> None:
+        """`tensor.data = …` has put other memory under a tensor, which may be a leaf's `.grad`."""
+        self.versions.replaced(tensor)
+        leaf = self.leaf_grads.leaf_of_read(tensor)
+        if leaf is not None:
+            self.note_grad(leaf)
+
+    def note_exposed_grads(self) -> None:
+        """Note what others have written into `.grad`s that they can write into, before the next step."""
+        self.leaf_grads.note_exposed(len(self.steps) + 1)
 
     def note_grad(self, leaf: torch.Tensor) -> None:
         """Something else than its own node may have changed a leaf's `.grad`: note what it holds now."""
@@ -107,6 +144,8 @@ class Ledger:
         """The number of a tensor that is used now, which may be the first that is seen of it."""
         known = self.versions.use_unchanged(tensor)
         if known is None:
+            if self.versions.is_exposed(tensor) and self.versions.has_changed_unseen(tensor):
+                self._enter_unseen([tensor])
             known = self._renumber(tensor)
             self.versions.use(known, tensor)
         return known

@@ -78,6 +78,7 @@ class NodeHooks:
         """
         with DisableTorchFunction():
             self.register()
+            self._ledger.note_exposed_grads()
             leaves, self._plain_leaves = self._plain_leaves, []  # another thread may find more
             for found in leaves:
                 leaf = found.leaf

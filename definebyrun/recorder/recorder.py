@@ -18,6 +18,7 @@ from ._torch import frame_evaluation_callback
 from .call_site import CallSites
 from .operations import TorchCall
 from .session import Session
+from .silent_writes import hands_out_memory
 from .torch_calls import is_passed_through
 
 __all__ = ["Recorder"]
@@ -87,7 +88,12 @@ class Recorder(TorchFunctionMode):
         kwargs = kwargs or {}
         caller = sys._getframe(1)
         call_there = self._call_sites.of(caller)
-        call = None if is_passed_through(func) else self._draft(func, args, kwargs, caller)
+        if is_passed_through(func):
+            call = None
+            if hands_out_memory(func):
+                self._hand_out(args)
+        else:
+            call = self._draft(func, args, kwargs, caller)
         if call is None:
             return call_there(func, args, kwargs)
         try:
@@ -110,8 +116,13 @@ class Recorder(TorchFunctionMode):
             return None
         steps = session.optimizer_steps
         if steps.running is not None and steps.hides_call():
+            steps.note_write(func, args, kwargs)
             return None
         return session.operations.draft(func, args, kwargs, caller)
+
+    def _hand_out(self, args: tuple[Any, ...]) -> None:
+        if self._session is not None and args:
+            self._session.operations.hand_out(args[0])
 
     def _leave(self, call: TorchCall) -> None:
         if self._session is not None:

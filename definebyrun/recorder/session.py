@@ -102,6 +102,7 @@ class Session:
             self._stack.read()
             if self._frame is not None:
                 self._enter_results(list(self._frame.f_locals.values()))
+            self._ledger.read_again()
             self._ledger.versions.settle_names()
 
     def _enter_results(self, variables: list[Any]) -> None:

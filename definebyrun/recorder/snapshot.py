@@ -22,7 +22,7 @@ from ._torch import (
 )
 from .torch_calls import shape_of
 
-__all__ = ["MAX_KEPT_ELEMENTS", "shape_only", "snapshot", "unguarded_snapshot"]
+__all__ = ["MAX_KEPT_ELEMENTS", "is_same", "shape_only", "snapshot", "unguarded_snapshot"]
 
 MAX_KEPT_ELEMENTS = 4096
 """Tensors of at most this many elements are kept whole; of larger ones only the range is kept."""
@@ -82,6 +82,16 @@ def unguarded_snapshot(tensor: torch.Tensor) -> Value:
 def shape_only(tensor: torch.Tensor) -> Value:
     """The value of a tensor in whose memory nothing has been written yet."""
     return Value(shape_of(tensor), _name(tensor.dtype))
+
+
+def is_same(a: Value | None, b: Value | None) -> bool:
+    """Whether two snapshots show the same content, nan for nan.
+
+    >>> a, b = (snapshot(torch.tensor([float("nan"), 1.0])) for _ in range(2))
+    >>> a == b, is_same(a, b)
+    (False, True)
+    """
+    return a == b or repr(a) == repr(b)
 
 
 def _in_memory(

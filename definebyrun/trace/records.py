@@ -89,7 +89,8 @@ class Op(Record):
 
     What ran: `inputs` and `outputs` are tensors; `args` is the call as written, indices for tensors and text for
     everything else. `inplace` says that it changed an input, `factory` that it made a leaf; an `opaque` operation was
-    not seen, only found by its result.
+    not seen, only found by its result; one that is `inplace` too, by what it had changed. `beside` is how many of the
+    last outputs are no results but inputs that it changed besides: batch norm its running statistics.
 
     Where: `line` and `code` are the source line that ran it, `stack` the lines that led there, `scope` the path of the
     module, `call` the innermost module call, an index into `Trace.calls`.
@@ -127,6 +128,12 @@ class Op(Record):
     other: Op | None = None
     generation: int = 1
     pass_nr: int | None = field(default=None, metadata={"key": "run"})
+    beside: int = field(default=0, metadata={"skippable": True})
+
+    @property
+    def results(self) -> tuple[int, ...]:
+        """The outputs without those that it changed besides."""
+        return self.outputs[: len(self.outputs) - self.beside]
 
 
 @frozen

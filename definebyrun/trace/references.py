@@ -113,6 +113,7 @@ FIELDS: dict[type[Record], dict[str, Index | Moment | Plain | Nested]] = {
         "block": Index("blocks"),
         "generation": Plain(1),
         "pass_nr": Index("passes"),
+        "beside": Plain(),
     },
     Saved: {
         "storage": Index("storages"),
