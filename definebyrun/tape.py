@@ -115,7 +115,7 @@ class Tape(TraceParts):
         return Tape(fold(whole, modules, repeats), whole)
 
     def unfolded(self) -> Tape:
-        """The whole run, drawn as it is whatever its size; the layout of thousands of cards can take minutes.
+        """The whole run, drawn as it is whatever its size; a layout that takes more than two minutes is given up.
 
         >>> w = torch.ones(1, requires_grad=True)
         >>> with dbr.record() as tape:
@@ -161,7 +161,7 @@ class Tape(TraceParts):
         """The picture as SVG: it shows the end of the run, and holds all states before that for a page to switch on.
 
         `save` writes one without these states, on white paper. Lengths are in CSS pixels. Raises `LayoutError` where
-        no layout engine is there.
+        no layout engine is there, and for a picture that would take too long to lay out.
 
         >>> dbr.draw(torch.ones(2, requires_grad=True) * 2).svg()[:22]
         '<svg class="dbr-svg" x'

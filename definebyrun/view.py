@@ -88,7 +88,7 @@ class View:
                 f"This graph has {number_of} cards; above {MAX_CARDS_LAID_OUT} only the text is shown."
             )
         cards, links, clusters = self.drawn
-        return render(cards, links, self.label, clusters, self.is_large)
+        return render(cards, links, self.label, clusters, self.is_large, self._unlimited)
 
     @property
     def text(self) -> str:
