@@ -97,6 +97,7 @@ FIELDS: dict[type[Record], dict[str, Index | Moment | Plain | Nested]] = {
         "since": Moment(),
         "times": Plain(1),
         "block": Index("blocks"),
+        "owners": Index("calls", "each"),
     },
     Op: {
         "index": Index("ops"),
@@ -118,6 +119,7 @@ FIELDS: dict[type[Record], dict[str, Index | Moment | Plain | Nested]] = {
         "storage": Index("storages"),
         "nbytes": Plain(),
         "tensor": Index("tensors"),
+        "given": Index("tensors"),
     },
     Node: {
         "index": Index("nodes"),
@@ -134,6 +136,7 @@ FIELDS: dict[type[Record], dict[str, Index | Moment | Plain | Nested]] = {
         "made": Index("steps"),
         "block": Index("blocks"),
         "until": Index("steps"),
+        "slots": Plain(),
     },
     Edge: {
         "index": Index("edges"),
@@ -152,7 +155,7 @@ FIELDS: dict[type[Record], dict[str, Index | Moment | Plain | Nested]] = {
         "pass_nr": Index("passes"),
         "kept": Plain(),
     },
-    ModuleCall: {"index": Index("calls"), "outer": Index("calls")},
+    ModuleCall: {"index": Index("calls"), "outer": Index("calls"), "first": Index("calls")},
     Block: {
         "index": Index("blocks"),
         "times": Plain(1),

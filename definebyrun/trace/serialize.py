@@ -6,8 +6,9 @@ written as these strings. A complex number is `[real, imaginary]`.
 
 How the format grows: a file with a key that this reader does not know is refused, unless the file itself says under
 `"skippable"`, a list of keys, that a reader may leave it out. So a new field has a default, is written only where it
-has another value, and its key is then listed there when older readers can do without it. When they cannot, or when a
-known field gets a new meaning or a new word, the version goes up, and older readers say that they are too old.
+has another value (its metadata says `skippable`), and its key is then listed there, when older readers can do without
+it. When they cannot, or when a known field gets a new meaning or a new word, the version goes up, and older readers
+say that they are too old.
 """
 
 from __future__ import annotations
@@ -32,9 +33,12 @@ LEAST_INT, MOST_INT = -(2**63), 2**64 - 1
 
 def dump(format_name: str, version: int, thing: Any) -> str:
     """A dataclass as JSON text that `load` reads; keys in the order of the fields, the format's name first."""
-    return json.dumps(
-        {"format": format_name, "version": version, **_written(thing)}, allow_nan=False
-    )
+    skippable: set[str] = set()
+    parts = _written(thing, skippable)
+    head: dict[str, Any] = {"format": format_name, "version": version}
+    if skippable:
+        head["skippable"] = sorted(skippable)
+    return json.dumps(head | parts, allow_nan=False)
 
 
 def load(format_name: str, version: int, kind: type[T], text: str) -> T:
@@ -96,18 +100,30 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _written(thing: Any) -> Any:
-    """A thing as lists, dicts, strings and finite numbers."""
+def _written(thing: Any, skippable: set[str]) -> Any:
+    """A thing as lists, dicts, strings and finite numbers; keys that a reader may leave out go into `skippable`."""
     if isinstance(thing, Sequence) and not isinstance(thing, str):
-        return [_written(part) for part in thing]
+        return [_written(part, skippable) for part in thing]
     if isinstance(thing, float):
         return thing if math.isfinite(thing) else str(thing)
     if isinstance(thing, complex):
-        return [_written(thing.real), _written(thing.imag)]
+        return [_written(part, skippable) for part in (thing.real, thing.imag)]
     if is_dataclass(thing):
         kind: Any = type(thing)
-        return {key: _written(getattr(thing, name)) for key, name in _keys(kind)}
+        parts = {key: _written(getattr(thing, name), skippable) for key, name in _keys(kind)}
+        for key, default in _defaults(kind):
+            if getattr(thing, key) == default:
+                del parts[key]
+            else:
+                skippable.add(key)
+        return parts
     return thing
+
+
+@cache
+def _defaults(kind: Any) -> tuple[tuple[str, Any], ...]:
+    """By key: the default of each field that a file leaves out where it has that."""
+    return tuple((f.name, f.default) for f in fields(kind) if f.metadata.get("skippable"))
 
 
 @cache
