@@ -128,10 +128,20 @@ def _op_cards(trace: Trace, history: BackwardHistory) -> list[Card]:
         cards.append(card)
         for index in trace.nodes_of(op.index):
             if index != main and trace.nodes[index].made is None:
-                inner = Card(f"n{index}", "inner", f"in {op.name}", card.born, index, op.index)
-                _fill_node(trace, inner, index, history)
-                cards.append(inner)
+                cards.append(_inner_card(trace, op, index, card.born, history))
     return cards
+
+
+def _inner_card(trace: Trace, op: Op, index: int, born: int, history: BackwardHistory) -> Card:
+    """The card of a further node of an operation: one within it, or that of an output of its own."""
+    own = [t for t in (trace.tensors[i] for i in op.outputs) if t.node == index]
+    card = Card(f"n{index}", "inner", f"in {op.name}", born, index, op.index)
+    if own:
+        names = ", ".join(dict.fromkeys(t.name for t in own if t.name))
+        card.kind, card.title = "op", clip(_title(names, op.name, born, False))
+        card.values = [State(0, values_row([t.value for t in own]))]
+    _fill_node(trace, card, index, history)
+    return card
 
 
 def _op_card(trace: Trace, op: Op, main: int | None, history: BackwardHistory) -> Card | None:
@@ -144,6 +154,10 @@ def _op_card(trace: Trace, op: Op, main: int | None, history: BackwardHistory) -
             return None
         if main is not None:
             main, outputs = None, [t for t in outputs if t.node is None]
+    else:  # each output stands on the card of its own node
+        others = set(trace.nodes_of(op.index)) - {main}
+        outputs = [t for t in outputs if t.node not in others]
+        names = ", ".join(dict.fromkeys(t.name for t in outputs if t.name))
     born = op_step(trace, op.index)
     title = _title(names, op.name, born, bool(op.module))
     title += {"backward": ", in backward", "recompute": ", recomputed"}.get(op.during, "")

@@ -1,7 +1,8 @@
 """A trace and a choice of module calls go in, a plan comes out in which each of these calls is one operation.
 
-What a call reads from outside are its inputs, what is used outside are its outputs, and its leaves are those that
-nothing else uses. Its nodes become one, at which the gradients of its outputs arrive.
+What a call reads from outside are its inputs, what is used outside are its outputs. Its leaves are those that its
+module holds, or that an operation inside it makes, and that nothing else uses: what its caller has given it stays
+outside. Its nodes become one, at which the gradients of its outputs arrive.
 """
 
 from __future__ import annotations
@@ -90,15 +91,35 @@ def plan_modules(trace: Trace, into: list[int | None]) -> Plan:
         whole = None if call is None else into[call]
         if whole is not None:
             ops_by_call.setdefault(whole, []).append(index)
-    plan, ranges = Plan.of(trace), LiveRanges.of(trace)
+    plan, ranges, owned = Plan.of(trace), LiveRanges.of(trace), _Owned(trace)
     for call, ops in ops_by_call.items():
         block = _common_block(trace, [trace.ops[i] for i in ops])
-        leaves = ranges.leaves_in(ops[0], ops[-1])
+        leaves = [i for i in ranges.leaves_in(ops[0], ops[-1]) if owned.by(call, i, ops)]
         if block is not None:  # leaves that all repetitions share stay outside
             leaves = [i for i in leaves if block in enclosing_blocks(trace, trace.tensors[i].block)]
-        if len(ops) > 1 or (leaves and not trace.ops[ops[0]].module):
+        nodes = sum(len(trace.nodes_of(i)) for i in ops)
+        if max(len(ops), nodes) > 1 or not trace.ops[ops[0]].module:
             _FoldedCall(trace, ranges, trace.calls[call], ops, block, leaves).write(plan)
     return plan
+
+
+class _Owned:
+    """Which leaves a call has to itself; in a run that does not say whose they are, their names say it."""
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+        self._told = any(tensor.owners for tensor in trace.tensors)
+
+    def by(self, call: int, leaf: int, ops: list[int]) -> bool:
+        """Whether the module of a call holds a leaf, or one of the call's operations has made it."""
+        tensor, module = self._trace.tensors[leaf], self._trace.calls[call]
+        if tensor.op is not None and ops[0] <= tensor.op <= ops[-1]:
+            return True
+        if self._told:
+            return (call if module.first is None else module.first) in tensor.owners
+        return bool(module.path) and (tensor.name or "").startswith(
+            (f"{module.path}.", f"{module.path}[")
+        )
 
 
 @dataclass
@@ -138,7 +159,8 @@ class _FoldedCall:
             plan.tensor[i] = i if i in outputs else None
         parameters = sum(op.parameters * op.times for op in members)
         parameters += sum(trace.nodes[i].times for i in accumulators)
-        read = (i for op in members for i in op.inputs if i not in made_inside and i not in own)
+        hidden = made_inside | {i for leaf in self.leaves for i in self.ranges.versions[leaf]}
+        read = (i for op in members for i in op.inputs if i not in hidden)
         inputs = tuple(dict.fromkeys(read))
         plan.changed_ops[last] = self._op(members, inputs, outputs, parameters)
 

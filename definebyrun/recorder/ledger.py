@@ -20,6 +20,7 @@ from .drafts import FunctionForward, OpDraft, Stack, StepDraft
 from .leaf_grads import LeafGrads
 from .names import Names
 from .nodes import Nodes
+from .owners import first_calls, owners_by_tensor
 from .saved_tensors import SavedTensors
 from .source import Sources
 from .storages import Storages
@@ -43,7 +44,7 @@ class Ledger:
         storages = Storages()
         self.versions = Versions(self.names, storages)
         self.leaf_grads = LeafGrads(self.versions, storages)
-        self.saved = SavedTensors(self.nodes, self.versions, storages)
+        self.saved = SavedTensors(self.nodes, self.versions, storages, self.ops)
         self._storages = storages
         self._calls: list[ModuleCall] = []
         self._forwards: list[FunctionForward] = []
@@ -251,8 +252,7 @@ class Ledger:
 
     def freeze(self, sources: Sources, error: str | None) -> Trace:
         """Everything as plain data."""
-        paths = dict(self.names.paths())
-        calls = tuple([altered(call, path=paths.get(call.index, "")) for call in self._calls])
+        calls = self._module_calls()
         for op in self.ops:
             if op.stack:
                 op.line, op.code = op.stack[0][1], sources.text(op.stack[0])
@@ -264,6 +264,7 @@ class Ledger:
                 around = calls[around].outer
             op.scope = "" if around is None else calls[around].path
         self.saved.finish(self.steps)
+        self.versions.note_owners(owners_by_tensor(self.names.calls))
         tensors = self.versions.freeze()
         self._storages.release()
         self.leaf_grads.release()
@@ -281,3 +282,14 @@ class Ledger:
             calls=calls,
             error=error,
         )
+
+    def _module_calls(self) -> tuple[ModuleCall, ...]:
+        """The calls, with the paths of their modules."""
+        paths, first = dict(self.names.paths()), first_calls(self.names.calls)
+        found = []
+        for call in self._calls:
+            number = call.index
+            same = first.get(number, number)
+            path = paths.get(number, "")
+            found.append(altered(call, path=path, first=None if same == number else same))
+        return tuple(found)

@@ -116,6 +116,11 @@ class Names:
         """All tensors that have a name, in the order in which they got it."""
         return self._known.tensors()
 
+    @property
+    def calls(self) -> list[tuple[int, torch.nn.Module]]:
+        """The numbers of module calls, with the modules."""
+        return self._calls
+
     def paths(self) -> Iterator[tuple[int, str]]:
         """The numbers of module calls, with the names of the modules."""
         return ((number, self._known.text(module) or "") for number, module in self._calls)

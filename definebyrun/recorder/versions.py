@@ -86,6 +86,12 @@ class Versions:
         """The newest version of a tensor that has been entered, whatever has become of it since."""
         return self._latest.get(id(tensor))
 
+    def address_on(self, version: int) -> int | None:
+        """The address of the storage that a version's tensor has now; None when the tensor is gone, or has none."""
+        tensor = self.tensor_of(version)
+        storage = None if tensor is None else storage_of(tensor)
+        return None if storage is None else address_of(storage)
+
     def first(self, leaf: torch.Tensor) -> int | None:
         """The first version of a leaf; in-place changes have made others of it."""
         known = self._latest.get(id(leaf))
@@ -281,6 +287,12 @@ class Versions:
                 leaf = kind in ("leaf", "parameter") or type(tensor) is Parameter
                 (leaves if leaf else results).append(tensor)
         self._names.settle(leaves, results)
+
+    def note_owners(self, owners: dict[int, tuple[int, ...]]) -> None:
+        """Say of leaves which modules hold them, by the `id`s of their tensors."""
+        for key, version in self._latest.items():
+            if key in owners and self.drafts[version].kind != "result":
+                self.drafts[self._first_of(version)].owners = owners[key]
 
     def freeze(self) -> tuple[TensorVersion, ...]:
         """All versions, with the names that their tensors have now."""

@@ -96,9 +96,10 @@ class NodeIndex:
     def __contains__(self, node: Any) -> bool:
         return node in self.index
 
-    def add(self, roots: Iterable[Any]) -> list[Any]:
-        """Number every node that can be reached from these and is new; give the new ones in that order."""
-        index, new = self.index, {}
+    def add(self, roots: Iterable[Any]) -> dict[Any, tuple[NodeOutput, ...]]:
+        """Number every node that can be reached from these and is new; give these in order, with `next_functions`."""
+        index = self.index
+        new: dict[Any, tuple[NodeOutput, ...]] = {}
         waiting = list(roots)[::-1]
         while waiting:
             node = waiting.pop()
@@ -114,7 +115,7 @@ class NodeIndex:
                 if target is not None:
                     self.edge_at[number, slot] = len(self.edges)
                     self.edges.append((number, index[target], input_nr, slot))
-        return list(new)
+        return new
 
 
 def walk(tensor: torch.Tensor) -> Trace:

@@ -8,7 +8,7 @@ How the format grows: a file with a key that this reader does not know is refuse
 `"skippable"`, a list of keys, that a reader may leave it out. So a new field has a default, is written only where it
 has another value, and its key is then listed there when older readers can do without it. When they cannot, or when a
 known field gets a new meaning or a new word, the version goes up, and older readers say that they are too old. Such a
-field is `field(metadata={"skippable": True})`.
+field has the metadata `SKIPPABLE`.
 """
 
 from __future__ import annotations
@@ -110,8 +110,8 @@ def _written(thing: Any, skippable: set[str]) -> Any:
     if is_dataclass(thing):
         kind: Any = type(thing)
         parts = {key: _written(getattr(thing, name), skippable) for key, name in _keys(kind)}
-        for key, default in _skippable_keys(kind):
-            if parts[key] == default:
+        for key, name, default in _skippable_keys(kind):
+            if getattr(thing, name) == default:
                 del parts[key]
             else:
                 skippable.add(key)
@@ -126,10 +126,10 @@ def _keys(kind: Any) -> tuple[tuple[str, str], ...]:
 
 
 @cache
-def _skippable_keys(kind: Any) -> tuple[tuple[str, Any], ...]:
-    """The keys of the fields that a reader can do without, with their defaults."""
+def _skippable_keys(kind: Any) -> tuple[tuple[str, str, Any], ...]:
+    """Key, name and default of each field that a reader can do without."""
     new = [each for each in fields(kind) if each.metadata.get("skippable")]
-    return tuple((each.metadata.get("key", each.name), each.default) for each in new)
+    return tuple((each.metadata.get("key", each.name), each.name, each.default) for each in new)
 
 
 # ---- reading: one function for each annotation ----
