@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from operator import attrgetter, methodcaller
 from types import ModuleType
@@ -51,6 +51,7 @@ __all__ = [
     "is_functorch_wrapped",
     "is_operator",
     "is_view",
+    "jit_tracer",
     "next_sequence_nr",
     "packed_by_hook",
     "pop_function_mode",
@@ -65,6 +66,7 @@ __all__ = [
     "version_counter",
     "view_base",
     "without_dispatch_modes",
+    "without_jit_trace",
 ]
 
 # ---- modes ----
@@ -92,6 +94,25 @@ is_functorch_wrapped: Callable[[torch.Tensor], bool] = (
 def is_fake(tensor: torch.Tensor) -> bool:
     """Whether a tensor is a `FakeTensor`; one that is asked for numbers leaves a mark on the tracing that it is for."""
     return isinstance(tensor, FakeTensor)
+
+
+# ---- `torch.jit.trace` ----
+
+# The tracer of `torch.jit.trace` in this thread, or None: it captures every call on tensors, the recorder's too, which
+# at worst ends the process. `torch.jit.is_tracing` asks the same with three calls in Python.
+jit_tracer: Callable[[], Any] = torch._C._get_tracing_state
+_set_jit_tracer: Callable[[Any], None] = torch._C._set_tracing_state  # type: ignore[attr-defined]  # not in its stub
+
+
+@contextmanager
+def without_jit_trace() -> Iterator[None]:
+    """A region in which what `torch.jit.trace` captures leaves out the calls of this thread."""
+    tracer = jit_tracer()
+    _set_jit_tracer(None)
+    try:
+        yield
+    finally:
+        _set_jit_tracer(tracer)
 
 
 # ---- operators ----

@@ -21,6 +21,7 @@ from ._torch import (
     engine_run_backward,
     function_modes,
     graph_task_id,
+    jit_tracer,
     pop_function_mode,
     push_function_mode,
     replace_engine_run_backward,
@@ -59,7 +60,7 @@ class Engine:
 
     def is_elsewhere(self) -> bool:
         """Whether this code is none of the recording's: another thread runs it, or PyTorch captures it for itself."""
-        return self.is_hidden or get_ident() != self._thread
+        return self.is_hidden or jit_tracer() is not None or get_ident() != self._thread
 
     def _run(self, *args: Any, **kwargs: Any) -> Any:
         """Run a pass, as `torch.autograd` calls it: `create_graph` is its fourth argument."""

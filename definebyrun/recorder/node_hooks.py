@@ -16,6 +16,7 @@ from ..trace.value import Value
 from ._torch import (
     DisableTorchFunction,
     graph_task_id,
+    jit_tracer,
     post_accumulate_hooks,
     version_counter,
 )
@@ -76,6 +77,8 @@ class NodeHooks:
 
         The `.grad` of all others is None until their node runs, or what code in the pass has put there.
         """
+        if jit_tracer() is not None:
+            return
         with DisableTorchFunction():
             self.register()
             self._ledger.note_exposed_grads()
@@ -103,6 +106,8 @@ class NodeHooks:
     # ---- what the hooks do ----
 
     def _will_run(self, number: int, leaf: torch.Tensor | None, grad_outputs: Grads) -> None:
+        if jit_tracer() is not None:
+            return
         with DisableTorchFunction():
             received = self._received(number, grad_outputs, graph_task_id())
             self._before[number] = received, None if leaf is None else _snapshot_or_none(leaf.grad)
@@ -111,6 +116,8 @@ class NodeHooks:
         self, number: int, leaf: torch.Tensor | None, grad_inputs: Grads, grad_outputs: Grads
     ) -> None:
         """A node has run: enter what arrived, what it passed on, and what that did to a leaf's `.grad`."""
+        if jit_tracer() is not None:
+            return
         with DisableTorchFunction():
             task = graph_task_id()
             here = self.passes.of_task(task)

@@ -14,7 +14,7 @@ from typing import Any
 from torch.overrides import TorchFunctionMode
 
 from ..trace import Trace
-from ._torch import frame_evaluation_callback
+from ._torch import frame_evaluation_callback, jit_tracer, without_jit_trace
 from .call_site import CallSites
 from .operations import TorchCall
 from .session import Session
@@ -42,7 +42,8 @@ class Recorder(TorchFunctionMode):
             raise RuntimeError(
                 "record sees eager PyTorch: use it around a compiled function, not inside one"
             )
-        self._session = Session(self)
+        with without_jit_trace():
+            self._session = Session(self)
         super().__enter__()  # type: ignore[no-untyped-call]  # torch's are without types
         return self
 
@@ -52,7 +53,8 @@ class Recorder(TorchFunctionMode):
         assert session is not None
         session.stop()
         try:
-            session.read_variables()
+            with without_jit_trace():
+                session.read_variables()
         finally:
             stopped_by = None if error is None else f"{type(error).__name__}: {error}"
             if (
@@ -112,7 +114,7 @@ class Recorder(TorchFunctionMode):
         caller: FrameType,
     ) -> TorchCall | None:
         session = self._session
-        if session is None:
+        if session is None or jit_tracer() is not None:
             return None
         steps = session.optimizer_steps
         if steps.running is not None and steps.hides_call():
@@ -121,7 +123,7 @@ class Recorder(TorchFunctionMode):
         return session.operations.draft(func, args, kwargs, caller)
 
     def _hand_out(self, args: tuple[Any, ...]) -> None:
-        if self._session is not None and args:
+        if self._session is not None and args and jit_tracer() is None:
             self._session.operations.hand_out(args[0])
 
     def _leave(self, call: TorchCall) -> None:

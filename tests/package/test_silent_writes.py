@@ -27,7 +27,8 @@ def seen_in_every_form(tape: dbr.Tape) -> None:
     """The forms can all be made, and a saved tape is the same."""
     assert dbr.load(tape.json()).text() == tape.text()
     for each in (tape, tape.fold(0), tape.fold(repeats=True)):
-        assert each.html() and each.svg()
+        assert each.html()
+        assert each.svg()
     assert dbr.compare(tape, tape).text()
 
 
@@ -47,7 +48,8 @@ def test_batch_norm_in_training_changes_its_running_statistics() -> None:
     assert [tape.tensors[i].name for i in first.outputs[1:]] == [
         *("norm.running_mean", "norm.running_var")
     ]
-    assert first.outputs[1] in second.inputs and second.outputs[1] in last.inputs
+    assert first.outputs[1] in second.inputs
+    assert second.outputs[1] in last.inputs
     assert "(norm.running_mean, norm.running_var in place)" in tape.text()
     assert "It also changes norm.running_mean and norm.running_var in place" in tape.html()
     seen_in_every_form(tape)
