@@ -59,6 +59,7 @@ __all__ = [
     "push_function_mode",
     "raw_saved_attributes",
     "registered_parts",
+    "remove_function_mode",
     "replace_engine_run_backward",
     "saved_attributes",
     "saved_tensor_hooks",
@@ -81,6 +82,21 @@ function_modes = cast("Callable[[], list[TorchFunctionMode]]", _get_current_func
 # put back. `with mode:` would call the mode's `__enter__` again.
 push_function_mode = cast("Callable[[TorchFunctionMode], None]", _push_mode)
 pop_function_mode = cast("Callable[[], TorchFunctionMode]", _pop_mode)
+
+
+def remove_function_mode(mode: TorchFunctionMode) -> None:
+    """Take a mode off this thread's stack wherever it lies: recordings may end in another order than they began.
+
+    `mode.__exit__` takes off whatever is on top.
+    """
+    if mode not in function_modes():
+        return
+    above = []
+    while (top := pop_function_mode()) is not mode:
+        above.append(top)
+    for each in reversed(above):
+        push_function_mode(each)
+
 
 # A snapshot is read out with `tolist` and `detach`: the run's own dispatch modes must not see these calls.
 dispatch_mode_count: Callable[[], int] = torch._C._len_torch_dispatch_stack

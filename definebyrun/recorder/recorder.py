@@ -14,7 +14,13 @@ from typing import Any
 from torch.overrides import TorchFunctionMode
 
 from ..trace import Trace
-from ._torch import frame_evaluation_callback, jit_tracer, without_jit_trace
+from ._torch import (
+    frame_evaluation_callback,
+    function_modes,
+    jit_tracer,
+    remove_function_mode,
+    without_jit_trace,
+)
 from .call_site import CallSites
 from .operations import TorchCall
 from .session import Session
@@ -42,13 +48,16 @@ class Recorder(TorchFunctionMode):
             raise RuntimeError(
                 "record sees eager PyTorch: use it around a compiled function, not inside one"
             )
+        for mode in function_modes():
+            if isinstance(mode, Recorder) and mode.done:  # it ended inside a call of its own
+                remove_function_mode(mode)
         with without_jit_trace():
             self._session = Session(self)
         super().__enter__()  # type: ignore[no-untyped-call]  # torch's are without types
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
-        super().__exit__(kind, error, traceback)  # type: ignore[no-untyped-call]  # as above
+        remove_function_mode(self)
         session, self._session = self._session, None
         assert session is not None
         session.stop()
