@@ -9,6 +9,7 @@ its range.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -100,13 +101,16 @@ class Session:
         """Read the variables as they are at the end: for names, and for results that no call has shown."""
         with DisableTorchFunction():
             self._stack.read()
+            self._enter_results(self._ledger.versions.without_known_node())
             if self._frame is not None:
-                self._enter_results(list(self._frame.f_locals.values()))
+                variables = self._frame.f_locals
+                self._enter_results(list(variables.values()))
+                self._enter_results(self._ledger.names.stored_tensors(variables))
             self._ledger.read_again()
             self._ledger.versions.settle_names()
 
-    def _enter_results(self, variables: list[Any]) -> None:
-        """Enter results of custom `Function`s that nothing has used."""
+    def _enter_results(self, variables: Sequence[Any]) -> None:
+        """Enter results that no call has shown and nothing has used: of custom `Function`s, of `torch.vmap`."""
         nodes = self._ledger.nodes
         for thing in variables:
             if issubclass(type(thing), torch.Tensor) and not is_leaf(thing):
