@@ -44,7 +44,7 @@ def run_compiled_as_eager(engine: Engine) -> Iterator[None]:
     """
     with _Eager.lock:
         if not _Eager.engines:
-            _Eager.changes = _change_compiler()
+            _change_compiler(_Eager.changes)
         _Eager.engines.append(engine)
     try:
         yield
@@ -68,19 +68,17 @@ class _Eager:
         return [engine for engine in cls.engines if engine.is_of_this_thread]
 
 
-def _change_compiler() -> ExitStack:
-    """Have compiled functions run as plain Python, until the stack that is given is closed."""
-    with ExitStack() as stack:
-        for name in filter(partial(hasattr, CAPTURING_MODULE), CAPTURING_CONTEXTS):
-            before = getattr(CAPTURING_MODULE, name)
-            stack.callback(setattr, CAPTURING_MODULE, name, before)
-            setattr(CAPTURING_MODULE, name, partial(_captured_unseen, before))
-        if compiler_is_loaded():
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
-        else:
-            stack.callback(setattr, torch, "compile", torch.compile)
-            torch.compile = _eager_from_first_use(torch.compile, stack)
-        return stack.pop_all()
+def _change_compiler(stack: ExitStack) -> None:
+    """Have compiled functions run as plain Python until the stack is closed."""
+    for name in filter(partial(hasattr, CAPTURING_MODULE), CAPTURING_CONTEXTS):
+        before = getattr(CAPTURING_MODULE, name)
+        stack.callback(setattr, CAPTURING_MODULE, name, before)
+        setattr(CAPTURING_MODULE, name, partial(_captured_unseen, before))
+    if compiler_is_loaded():
+        stack.enter_context(torch.compiler.set_stance("force_eager"))
+    else:
+        stack.callback(setattr, torch, "compile", torch.compile)
+        torch.compile = _eager_from_first_use(torch.compile, stack)
 
 
 def _eager_from_first_use(compile: Callable[..., Any], stack: ExitStack) -> Callable[..., Any]:
