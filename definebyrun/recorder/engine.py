@@ -28,6 +28,7 @@ from ._torch import (
     remove_function_mode,
     replace_engine_run_backward,
 )
+from .call_site import without_own_frames
 
 __all__ = ["Engine", "running_node", "running_phase"]
 
@@ -40,15 +41,16 @@ class Engine:
     def __init__(self, mode: TorchFunctionMode) -> None:
         self._mode: TorchFunctionMode | None = mode
         self._begin_pass: Callable[[], None] = _nothing
+        self._fail_pass: Callable[[], None] = _nothing
         self._thread = get_ident()
         self.is_hidden = False
         """Whether what runs is kept out of the mode's sight."""
         self.creates_graph = False
         """Whether the pass that is running was asked for `create_graph`."""
 
-    def on(self, begin_pass: Callable[[], None]) -> None:
-        """Stand before the engine; `begin_pass` is called before each pass."""
-        self._begin_pass = begin_pass
+    def on(self, begin_pass: Callable[[], None], fail_pass: Callable[[], None]) -> None:
+        """Stand before the engine; `begin_pass` is called before each pass, `fail_pass` after one that has raised."""
+        self._begin_pass, self._fail_pass = begin_pass, fail_pass
         _Standing.add(self)
 
     def off(self) -> None:
@@ -57,7 +59,7 @@ class Engine:
         The tables of `torch.overrides` do, by way of the `torch.compile` that they find when they are made.
         """
         _Standing.remove(self)
-        self._mode, self._begin_pass = None, _nothing
+        self._mode, self._begin_pass, self._fail_pass = None, _nothing, _nothing
 
     def is_elsewhere(self) -> bool:
         """Whether this code is none of the recording's: another thread runs it, or PyTorch captures it for itself."""
@@ -72,15 +74,23 @@ class Engine:
         """Run a pass by `run_backward`, as `torch.autograd` calls it: `create_graph` is the fourth argument of that."""
         self._begin_pass()
         mode = self._mode
-        if mode is None or self.is_elsewhere() or mode in function_modes():
+        if mode is None or self.is_elsewhere():
             return run_backward(*args, **kwargs)
-        outer, self.creates_graph = self.creates_graph, len(args) > 3 and bool(args[3])
-        push_function_mode(mode)
+        is_off = mode not in function_modes()
+        outer = self.creates_graph
+        if is_off:
+            self.creates_graph = len(args) > 3 and bool(args[3])
+            push_function_mode(mode)
         try:
             return run_backward(*args, **kwargs)
+        except BaseException as error:
+            self._fail_pass()
+            error.__traceback__ = without_own_frames(error.__traceback__)
+            raise
         finally:
-            remove_function_mode(mode)
             self.creates_graph = outer
+            if is_off:
+                remove_function_mode(mode)
 
     @contextmanager
     def hidden(self) -> Iterator[None]:
@@ -140,7 +150,11 @@ def _run_past_engines(*args: Any, **kwargs: Any) -> Any:
     run_backward = _Standing.run_backward
     for engine in _Standing.engines:
         run_backward = partial(engine.run, run_backward)
-    return run_backward(*args, **kwargs)
+    try:
+        return run_backward(*args, **kwargs)
+    except BaseException as error:
+        error.__traceback__ = without_own_frames(error.__traceback__)
+        raise
 
 
 def _nothing() -> None:

@@ -21,7 +21,7 @@ from ._torch import (
     remove_function_mode,
     without_jit_trace,
 )
-from .call_site import CallSites
+from .call_site import CallSites, without_own_frames
 from .operations import TorchCall
 from .session import Session
 from .silent_writes import hands_out_memory
@@ -105,14 +105,15 @@ class Recorder(TorchFunctionMode):
                 self._hand_out(args)
         else:
             call = self._draft(func, args, kwargs, caller)
-        if call is None:
-            return call_there(func, args, kwargs)
         try:
             output = call_there(func, args, kwargs)
-        except BaseException:
-            self._leave(call)
+        except BaseException as error:
+            if call is not None:
+                self._leave(call)
+            error.__traceback__ = without_own_frames(error.__traceback__)
             raise
-        self._finish(call, output, caller)
+        if call is not None:
+            self._finish(call, output, caller)
         return output
 
     def _draft(

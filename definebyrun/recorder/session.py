@@ -58,7 +58,7 @@ class Session:
         with ExitStack() as changes:
             changes.enter_context(run_compiled_as_eager(self._engine))
             changes.enter_context(keep_native_fast_path(mode))
-            self._engine.on(self._hooks.begin_pass)
+            self._engine.on(self._hooks.begin_pass, self._hooks.fail_pass)
             changes.callback(self._engine.off)
             for handle in (
                 register_module_forward_pre_hook(self.enter_module),
