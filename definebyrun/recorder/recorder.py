@@ -17,6 +17,8 @@ from ..trace import Trace
 from ._torch import (
     frame_evaluation_callback,
     function_modes,
+    graph_task_id,
+    is_operator,
     jit_tracer,
     remove_function_mode,
     without_jit_trace,
@@ -125,6 +127,8 @@ class Recorder(TorchFunctionMode):
     ) -> TorchCall | None:
         session = self._session
         if session is None or jit_tracer() is not None:
+            return None
+        if (graph_task_id() >= 0 or is_operator(func)) and session.is_dispatching(caller):
             return None
         steps = session.optimizer_steps
         if steps.running is not None and steps.hides_call():

@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from types import FrameType
 from typing import Any
 
 import torch
@@ -68,6 +69,17 @@ class Session:
             ):
                 changes.callback(handle.remove)
             self._changes = changes.pop_all()
+
+    def is_dispatching(self, frame: FrameType | None) -> bool:
+        """Whether a `__torch_dispatch__` makes the call that this frame makes: no call of the program, but PyTorch's.
+
+        A function mode sees no such call while the call of the program is running; in a backward pass there is none.
+        """
+        while frame is not None and frame is not self._frame:
+            if frame.f_code.co_name == "__torch_dispatch__":
+                return True
+            frame = frame.f_back
+        return False
 
     # ---- modules ----
 
