@@ -32,6 +32,7 @@ __all__ = [
     "CAPTURING_MODULE",
     "MODULES",
     "PARAMETERS",
+    "DisableTorchDispatch",
     "DisableTorchFunction",
     "address_of",
     "autograd_node_now",
@@ -47,6 +48,7 @@ __all__ = [
     "function_modes",
     "graph_is_kept",
     "graph_task_id",
+    "has_own_dispatch",
     "is_fake",
     "is_functorch_wrapped",
     "is_operator",
@@ -64,6 +66,7 @@ __all__ = [
     "saved_attributes",
     "saved_tensor_hooks",
     "sequence_nr",
+    "unseen_leaf_node",
     "version_counter",
     "view_base",
     "without_dispatch_modes",
@@ -105,6 +108,36 @@ without_dispatch_modes = cast("Callable[[], AbstractContextManager[Any]]", _disa
 is_functorch_wrapped: Callable[[torch.Tensor], bool] = (
     torch._C._functorch.is_functorch_wrapped_tensor
 )
+
+
+# Without any `__torch_dispatch__`, of a mode or of a tensor's class.
+DisableTorchDispatch: Callable[[], AbstractContextManager[None]] = torch._C._DisableTorchDispatch
+
+
+@cache
+def has_own_dispatch(kind: type[torch.Tensor]) -> bool:
+    """Whether a class of tensors has a `__torch_dispatch__`, which sees the calls that are made on them."""
+    return kind.__torch_dispatch__ != torch.Tensor.__torch_dispatch__
+
+
+class _LeafNode(torch.autograd.Function):
+    """Its own node leads to those of its inputs, and no operation runs that a `__torch_dispatch__` could see."""
+
+    @staticmethod
+    def forward(ctx: Any, leaf: torch.Tensor, found: list[Any]) -> None:
+        found.append(ctx.next_functions[0][0])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> None:
+        raise NotImplementedError("it has no result")
+
+
+def unseen_leaf_node(leaf: torch.Tensor) -> Any:
+    """The `AccumulateGrad` of a leaf, found without an operation, which takes longer than by way of a view."""
+    found: list[Any] = []
+    with torch.inference_mode(False), torch.enable_grad():
+        _LeafNode.apply(leaf, found)  # type: ignore[no-untyped-call]  # torch's is without types
+    return found[0]
 
 
 def is_fake(tensor: torch.Tensor) -> bool:

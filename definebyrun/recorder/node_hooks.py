@@ -15,6 +15,7 @@ from torch.autograd.function import BackwardCFunction
 from ..trace.value import Value
 from ._torch import (
     DisableTorchFunction,
+    address_of,
     graph_task_id,
     jit_tracer,
     post_accumulate_hooks,
@@ -260,9 +261,14 @@ def _is_same_memory(grad: torch.Tensor, arrived: torch.Tensor) -> bool:
     """Whether two tensors of one shape are the same memory, into which nothing has been written yet."""
     try:
         in_order = grad.is_contiguous() and arrived.is_contiguous() and grad.dtype == arrived.dtype
-        return in_order and version_counter(grad) == 0 and grad.data_ptr() == arrived.data_ptr()
-    except RuntimeError:  # sparse and wrapped tensors
+        return in_order and version_counter(grad) == 0 and _place(grad) == _place(arrived)
+    except (RuntimeError, NotImplementedError):  # sparse and wrapped tensors
         return False
+
+
+def _place(tensor: torch.Tensor) -> tuple[int, int]:
+    """Where a tensor's memory begins; fake tensors warn when they are asked for an address."""
+    return address_of(tensor.untyped_storage()), int(tensor.storage_offset())
 
 
 def _snapshot_or_none(tensor: torch.Tensor | None) -> Value | None:

@@ -13,7 +13,12 @@ import torch
 
 from ..trace import Edge, Node, TensorVersion, Trace
 from ..trace.records import TensorKind
-from ._torch import DisableTorchFunction
+from ._torch import (
+    DisableTorchFunction,
+    dispatch_mode_count,
+    has_own_dispatch,
+    unseen_leaf_node,
+)
 from .names import Names
 from .snapshot import snapshot
 from .user_frames import user_frames
@@ -50,6 +55,8 @@ def gradient_edge(tensor: torch.Tensor) -> NodeOutput | None:
         if not tensor.is_leaf:
             return tensor.grad_fn, tensor.output_nr
         with DisableTorchFunction():
+            if dispatch_mode_count() or has_own_dispatch(type(tensor)):
+                return unseen_leaf_node(tensor), 0
             if torch.is_grad_enabled() and not torch.is_inference_mode_enabled():
                 # as `get_gradient_edge` does it, which also checks what is checked above
                 node = tensor.view_as(tensor).grad_fn.next_functions[0][0]  # type: ignore[union-attr]
