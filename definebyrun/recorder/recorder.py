@@ -74,6 +74,8 @@ class Recorder(TorchFunctionMode):
                 stopped_by = stopped_by.encode("utf8", "backslashreplace").decode()
             self._result = session.freeze(stopped_by)
             self._call_sites = CallSites()
+        if error is None:
+            session.warn_if_deep(stacklevel=4)
 
     @property
     def done(self) -> bool:

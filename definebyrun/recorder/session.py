@@ -25,6 +25,7 @@ from torch.overrides import TorchFunctionMode
 from ..trace import Trace
 from ._torch import DisableTorchFunction
 from .call_stack import CallStack
+from .deep_graphs import warn_if_deep
 from .engine import Engine
 from .ledger import Ledger
 from .node_hooks import NodeHooks
@@ -129,6 +130,11 @@ class Session:
                 edge = gradient_edge(thing)
                 if edge and edge[0] not in nodes.graph and not nodes.is_older(edge[0]):
                     self._ledger.tensor(thing)
+
+    def warn_if_deep(self, stacklevel: int) -> None:
+        """Warn of a graph that is so deep that PyTorch may not free it."""
+        graph = self._ledger.nodes.graph
+        warn_if_deep(len(graph.index), graph.edges, stacklevel + 1)
 
     def freeze(self, error: str | None) -> Trace:
         """All that was recorded, as plain data; `error` is the exception that has ended the recording."""

@@ -19,6 +19,7 @@ from ._torch import (
     has_own_dispatch,
     unseen_leaf_node,
 )
+from .deep_graphs import warn_if_deep
 from .names import Names
 from .snapshot import snapshot
 from .user_frames import user_frames
@@ -127,7 +128,7 @@ class NodeIndex:
 def walk(tensor: torch.Tensor) -> Trace:
     """The backward graph of a tensor as a `Trace` with nodes and edges, no steps.
 
-    Raises `TypeError` for anything but a tensor, `ValueError` for a tensor that has no graph.
+    Raises `TypeError` for anything but a tensor, `ValueError` for a tensor that has no graph; warns of a deep one.
     """
     if not isinstance(tensor, torch.Tensor):
         raise TypeError(f"draw takes a torch.Tensor, not {type(tensor).__name__}")
@@ -143,6 +144,7 @@ def walk(tensor: torch.Tensor) -> Trace:
         )
     graph, names = NodeIndex(), Names()
     found = graph.add([start[0]])
+    warn_if_deep(len(graph.index), graph.edges, stacklevel=3)
     leaves = [leaf for leaf in map(leaf_of_node, found) if leaf is not None]
     names.settle(leaves, [tensor], user_frames()[0])
     tensors: list[TensorVersion] = []
