@@ -95,6 +95,10 @@ class Names:
         if owner is not None:
             self.give(grad, owner + ".grad")
 
+    def stored_tensors(self, variables: dict[str, Any]) -> list[torch.Tensor]:
+        """The tensors in containers and attributes of what these variables hold."""
+        return self._search.tensors(list(variables.items()), RESULTS)
+
     # ---- what was found ----
 
     def of(self, thing: Any) -> str | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from ._torch import DisableTorchFunction, address_of
+from ._torch import DisableTorchFunction, address_of, jit_tracer
 from .call_site import CALL_SITE_NAME
 from .call_stack import CallStack
 from .drafts import OpDraft
@@ -44,7 +44,7 @@ class OptimizerSteps:
 
     def begin(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         """Before a step: draft its operation, which reads all parameters."""
-        if get_ident() != self._thread:
+        if get_ident() != self._thread or jit_tracer() is not None:
             return
         with DisableTorchFunction():
             stack = self._stack.read()
@@ -66,7 +66,7 @@ class OptimizerSteps:
 
     def end(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         """After a step: enter its operation, with the parameters that it has changed."""
-        if get_ident() != self._thread:
+        if get_ident() != self._thread or jit_tracer() is not None:
             return
         running, self.running = self.running, None
         if running is not None and running.optimizer is optimizer:

@@ -14,8 +14,10 @@ import torch
 
 from ..trace.value import Numbers, Value, numpy_bounds
 from ._torch import (
+    DisableTorchDispatch,
     DisableTorchFunction,
     dispatch_mode_count,
+    has_own_dispatch,
     is_fake,
     is_functorch_wrapped,
     without_dispatch_modes,
@@ -71,6 +73,11 @@ def unguarded_snapshot(tensor: torch.Tensor) -> Value:
             return Value(shape, dtype)
         if count == 0:
             return Value(shape, dtype, ())
+        if not plain and has_own_dispatch(type(tensor)):  # the class would see the calls made here
+            if not tensor.data_ptr():  # its numbers lie in tensors of its own
+                return Value(shape, dtype)
+            with DisableTorchDispatch():
+                tensor = tensor.detach().as_subclass(torch.Tensor)
         if not dispatch_mode_count():
             return _content(tensor, shape, dtype, count, several)
         with without_dispatch_modes():  # a mode of the run would see the calls made here

@@ -116,6 +116,16 @@ class Versions:
         views = self._views.get(address)
         return None if views is None else views.get(view_key(tensor, shape_of(tensor)))
 
+    def without_known_node(self) -> list[torch.Tensor]:
+        """The results that ask for a gradient while no node is known: the forward of a custom `Function` made them."""
+        found = []
+        for version in self._latest.values():
+            if self.drafts[version].node is None:
+                tensor = self.tensor_of(version)
+                if tensor is not None and tensor.requires_grad:
+                    found.append(tensor)
+        return found
+
     # ---- content that no call has changed ----
 
     def hand_out(self, tensor: torch.Tensor) -> None:

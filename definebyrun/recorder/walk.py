@@ -13,7 +13,13 @@ import torch
 
 from ..trace import Edge, Node, TensorVersion, Trace
 from ..trace.records import TensorKind
-from ._torch import DisableTorchFunction
+from ._torch import (
+    DisableTorchFunction,
+    dispatch_mode_count,
+    has_own_dispatch,
+    unseen_leaf_node,
+)
+from .deep_graphs import warn_if_deep
 from .names import Names
 from .snapshot import snapshot
 from .user_frames import user_frames
@@ -50,6 +56,8 @@ def gradient_edge(tensor: torch.Tensor) -> NodeOutput | None:
         if not tensor.is_leaf:
             return tensor.grad_fn, tensor.output_nr
         with DisableTorchFunction():
+            if dispatch_mode_count() or has_own_dispatch(type(tensor)):
+                return unseen_leaf_node(tensor), 0
             if torch.is_grad_enabled() and not torch.is_inference_mode_enabled():
                 # as `get_gradient_edge` does it, which also checks what is checked above
                 node = tensor.view_as(tensor).grad_fn.next_functions[0][0]  # type: ignore[union-attr]
@@ -121,7 +129,7 @@ class NodeIndex:
 def walk(tensor: torch.Tensor) -> Trace:
     """The backward graph of a tensor as a `Trace` with nodes and edges, no steps.
 
-    Raises `TypeError` for anything but a tensor, `ValueError` for a tensor that has no graph.
+    Raises `TypeError` for anything but a tensor, `ValueError` for a tensor that has no graph; warns of a deep one.
     """
     if not isinstance(tensor, torch.Tensor):
         raise TypeError(f"draw takes a torch.Tensor, not {type(tensor).__name__}")
@@ -137,6 +145,7 @@ def walk(tensor: torch.Tensor) -> Trace:
         )
     graph, names = NodeIndex(), Names()
     found = graph.add([start[0]])
+    warn_if_deep(len(graph.index), graph.edges, stacklevel=3)
     leaves = [leaf for leaf in map(leaf_of_node, found) if leaf is not None]
     names.settle(leaves, [tensor], user_frames()[0])
     tensors: list[TensorVersion] = []
