@@ -9,7 +9,7 @@ import torch
 
 from definebyrun.recorder.walk import walk
 
-from .core import Exercise, Wrong, expect
+from ..grading import Exercise, Wrong, expect
 
 __all__ = ["EXERCISES"]
 

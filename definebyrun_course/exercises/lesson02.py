@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, autograd, nn
 
-from .core import Exercise, Wrong, expect
+from ..grading import Exercise, Wrong, expect
 
 __all__ = ["EXERCISES"]
 

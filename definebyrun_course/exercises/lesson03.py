@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ..grading import Exercise, Wrong, expect
 from ..pieces.engine_rules import RULES, Array
 from ..pieces.scalar_engine import Scalar, backward, count_uses
-from .core import Exercise, Wrong, expect
 
 __all__ = ["EXERCISES"]
 

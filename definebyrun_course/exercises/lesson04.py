@@ -12,7 +12,7 @@ from torch import Tensor, autograd, nn
 from definebyrun.recorder.saved_tensor_hooks import kept_behind_hooks
 from definebyrun.recorder.walk import NodeIndex
 
-from .core import Exercise, Wrong, expect
+from ..grading import Exercise, Wrong, expect
 
 __all__ = ["EXERCISES"]
 

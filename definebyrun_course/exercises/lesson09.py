@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, func, nn
 from torch.autograd import Function, grad
 
-from .core import Exercise, Wrong, expect
+from ..grading import Exercise, Wrong, expect
 
 __all__ = ["EXERCISES"]
 

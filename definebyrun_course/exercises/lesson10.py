@@ -11,7 +11,7 @@ import torch
 from numpy import ndarray
 from torch.nn import functional as F
 
-from .core import Exercise, Wrong, expect
+from ..grading import Exercise, Wrong, expect
 
 __all__ = ["EXERCISES"]
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
-from .core import Exercise, Mistake, Wrong, expect
+from ..grading import Exercise, Mistake, Wrong, expect
 
 __all__ = ["EXERCISES"]
 

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.optim import SGD, Optimizer, lr_scheduler
 
-from .core import Exercise, Wrong, expect
+from ..grading import Exercise, Wrong, expect
 
 __all__ = ["EXERCISES"]
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.utils.data import DistributedSampler
 
-from .core import Exercise, Wrong, expect
+from ..grading import Exercise, Wrong, expect
 
 __all__ = ["EXERCISES"]
 

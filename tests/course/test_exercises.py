@@ -9,7 +9,7 @@ import torch
 
 import definebyrun as dbr
 from definebyrun_course.exercises import Exercise, Wrong, lessons, of_lesson
-from definebyrun_course.exercises.core import expect, is_stub, judge
+from definebyrun_course.grading import expect, is_stub, judge
 
 ALL = [exercise for number in lessons() for exercise in of_lesson(number)]
 
@@ -22,12 +22,7 @@ def ids(value: Any) -> str | None:
 def test_a_listed_wrong_answer_is_caught_with_its_own_message(
     exercise: Exercise, wrong: Wrong
 ) -> None:
-    answers = (
-        wrong.answer
-        if isinstance(wrong.answer, tuple) and exercise.id != "01.1"
-        else (wrong.answer,)
-    )
-    verdict = dbr.check(exercise.id, *answers)
+    verdict = dbr.check(exercise.id, *wrong.given)
     assert verdict.status == "not yet", verdict
     assert wrong.says in verdict.message, verdict
 

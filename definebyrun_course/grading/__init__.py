@@ -1,0 +1,20 @@
+"""The frame of every exercise: answers go in, a `Verdict` comes out; what an answer does stays without consequences."""
+
+from .exercise import Exercise, Right, Wrong
+from .judge import judge
+from .stub import is_stub
+from .verdict import CORRECT, NOT_ATTEMPTED, NOT_YET, Mistake, Verdict, expect
+
+__all__ = [
+    "CORRECT",
+    "NOT_ATTEMPTED",
+    "NOT_YET",
+    "Exercise",
+    "Mistake",
+    "Right",
+    "Verdict",
+    "Wrong",
+    "expect",
+    "is_stub",
+    "judge",
+]
