@@ -1,5 +1,6 @@
 """The frame of every exercise: answers go in, a `Verdict` comes out; what an answer does stays without consequences."""
 
+from .drawn import Drawn, drawn, seeded
 from .exercise import Exercise, Right, Wrong
 from .judge import judge
 from .stub import is_stub
@@ -9,12 +10,15 @@ __all__ = [
     "CORRECT",
     "NOT_ATTEMPTED",
     "NOT_YET",
+    "Drawn",
     "Exercise",
     "Mistake",
     "Right",
     "Verdict",
     "Wrong",
+    "drawn",
     "expect",
     "is_stub",
     "judge",
+    "seeded",
 ]

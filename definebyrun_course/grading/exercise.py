@@ -46,7 +46,7 @@ class Exercise:
     cases first. `may_change` are the positions of the arguments that an answer may change, where the statement asks for
     that; `...` in it stands for all. `oracle` runs an answer on wide inputs and gives back what it did, as plain data:
     two answers that it cannot tell apart are the same answer. By it, mutants of right answers are told from wrong ones.
-    `allows` names kinds of sabotage (see `tests/course/saboteurs.py`) that make no answer wrong here, each with the reason.
+    `allows` names kinds of sabotage (`tests/course/saboteurs.py`) that make no answer wrong here, each with its reason.
     """
 
     id: str

@@ -71,7 +71,7 @@ def limited(function: Callable[[], Result], limit_seconds: float = LIMIT_SECONDS
         stopped = False
     except late as error:
         late.__init__ = object.__init__  # type: ignore[method-assign]
-        where = error.__traceback__
+        where = _first(error).__traceback__
     except BaseException:
         stopped = False
         raise
@@ -89,6 +89,13 @@ def limited(function: Callable[[], Result], limit_seconds: float = LIMIT_SECONDS
     if stopped:
         raise Stopped(where, watch.reason)
     return result  # type: ignore[return-value]
+
+
+def _first(error: BaseException) -> BaseException:
+    """The first of the exceptions that were raised: later ones strike in handlers, on the way out."""
+    while isinstance(error.__context__, type(error)):
+        error = error.__context__
+    return error
 
 
 class _Watch:

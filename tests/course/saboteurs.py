@@ -115,7 +115,7 @@ def endless(self: Sabotage, answer: Answer, args: Any, kwargs: Any) -> Any:
 def endless_in_except(self: Sabotage, answer: Answer, args: Any, kwargs: Any) -> Any:
     self.struck = True
     while True:
-        try:
+        try:  # noqa: SIM105
             answer(*args, **kwargs)
         except:  # noqa: E722
             pass

@@ -1,0 +1,381 @@
+"""The frame of exercises: what never ends is stopped, what is changed is put back, whatever an answer does."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from definebyrun_course.grading import Exercise, Mistake, Verdict, expect, judge
+from definebyrun_course.grading.limit import Stopped, limited
+from definebyrun_course.grading.surroundings import STATES, Surroundings
+
+LIMIT_SECONDS = 0.3
+"""Short here; a learner's answer has much more."""
+
+
+def asked(check: Callable[..., None], answer: Any, **more: Any) -> Verdict:
+    return judge(Exercise("99.1", "fine", check, (), **more), (answer,), LIMIT_SECONDS)
+
+
+# ---- answers that never end ----
+
+
+def one_line() -> None:
+    while True: pass  # fmt: skip # noqa: E701
+
+
+def bare_except() -> None:
+    while True:
+        try:
+            while True:
+                pass
+        except:  # noqa: E722
+            pass
+
+
+def handler_that_goes_on() -> None:
+    while True:
+        try:
+            sum(range(20_000))
+        except BaseException:
+            continue
+
+
+def endless_finally() -> None:
+    while True:
+        try:
+            pass
+        finally:
+            while True:
+                pass
+
+
+def endless_generator() -> None:
+    def numbers() -> Any:
+        while True:
+            yield 1
+
+    for _ in numbers():
+        pass
+
+
+def context_that_swallows() -> None:
+    class Swallow:
+        def __enter__(self) -> None: ...
+
+        def __exit__(self, *error: object) -> bool:
+            return True
+
+    while True:
+        with Swallow():
+            while True:
+                pass
+
+
+def growing_graph() -> None:
+    x = torch.ones(2, requires_grad=True)
+    while True:
+        x = x * 1.0
+
+
+class Endless(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        return x * 1
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:
+        while True:
+            grad = grad * 1
+
+
+def endless_backward() -> None:
+    Endless.apply(torch.ones(2, requires_grad=True)).sum().backward()
+
+
+def endless_backward_in_except() -> None:
+    while True:
+        try:  # noqa: SIM105
+            endless_backward()
+        except:  # noqa: E722
+            pass
+
+
+ENDLESS = (
+    one_line,
+    bare_except,
+    handler_that_goes_on,
+    endless_finally,
+    endless_generator,
+    context_that_swallows,
+    growing_graph,
+    endless_backward,
+    endless_backward_in_except,
+)
+
+
+def stopped_after(answer: Callable[[], None]) -> float:
+    """The seconds until an answer is stopped; it must be."""
+    start = time.monotonic()
+    with pytest.raises(Stopped):
+        limited(answer, LIMIT_SECONDS)
+    return time.monotonic() - start
+
+
+@pytest.mark.parametrize("answer", ENDLESS, ids=lambda answer: answer.__name__)
+def test_an_answer_that_never_ends_is_stopped_in_any_thread_and_nothing_goes_on(
+    answer: Callable[[], None],
+) -> None:
+    before = threading.active_count()
+    seconds = [stopped_after(answer)]
+    thread = threading.Thread(target=lambda: seconds.append(stopped_after(answer)))
+    thread.start()
+    thread.join()
+    assert len(seconds) == 2
+    # a busy machine takes longer to use up the limit; alone, both are below half a second
+    assert max(seconds) < 3 + 10 * LIMIT_SECONDS
+    deadline = time.monotonic() + 2
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() == before
+    assert sum(range(1000)) == 499_500  # nothing is pending
+
+
+def test_a_thousand_honest_answers_near_the_limit_are_never_cut_on_a_loaded_machine() -> None:
+    over = threading.Event()
+
+    def load() -> None:
+        while not over.is_set():
+            sum(range(1000))
+
+    def honest() -> int:
+        end = time.thread_time() + 0.003
+        while time.thread_time() < end:
+            sum(range(100))
+        return 1
+
+    busy = [threading.Thread(target=load) for _ in range(2)]
+    for thread in busy:
+        thread.start()
+    try:
+        assert sum(limited(honest, 0.005) for _ in range(1000)) == 1000
+    finally:
+        over.set()
+        for thread in busy:
+            thread.join()
+
+
+def test_an_exception_of_the_answer_passes_through() -> None:
+    with pytest.raises(ZeroDivisionError):
+        limited(lambda: 1 // 0)
+    with pytest.raises(SystemExit):
+        limited(lambda: sys.exit(2))
+
+
+def test_the_verdict_names_the_loop_and_no_seconds(tmp_path: Any) -> None:
+    def walk(n: int) -> int:
+        waiting = [n]
+        while waiting:
+            waiting.append(waiting.pop())
+        return n
+
+    verdict = asked(lambda answer: answer(3), walk)
+    assert verdict.status == "not yet"
+    assert "`while waiting:`" in verdict.message
+    assert "was stopped" in verdict.message
+    assert "second" not in repr(verdict)
+    assert verdict == asked(lambda answer: answer(3), walk)
+
+
+# ---- what all cells share ----
+
+
+def leave_hooks(_: Any) -> None:
+    torch.autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: t).__enter__()
+
+
+def leave_module_hook(_: Any) -> None:
+    nn.modules.module.register_module_forward_hook(lambda *_: None)
+
+
+LEFT: dict[str, Callable[[Any], Any]] = {
+    "gradients": lambda _: torch.set_grad_enabled(False),
+    "default dtype": lambda _: torch.set_default_dtype(torch.float64),
+    "recursion limit": lambda _: sys.setrecursionlimit(4321),
+    "NumPy's error handling": lambda _: np.seterr(all="raise"),
+    "working folder": lambda _: os.chdir(os.sep),
+    "hooks on saved tensors": leave_hooks,
+    "hooks that hold for every module": leave_module_hook,
+    "anomaly mode": lambda _: torch.autograd.set_detect_anomaly(True),
+    "filters of warnings": lambda _: warnings.simplefilter("ignore"),
+}
+
+
+@pytest.mark.parametrize("named", LEFT)
+def test_what_an_answer_leaves_changed_is_named_and_put_back(named: str) -> None:
+    before = [state.read() for state in STATES]
+    verdict = asked(lambda answer: answer(1), LEFT[named])
+    assert verdict.status == "not yet"
+    assert named in verdict.message
+    Surroundings()  # every state can be read
+    for state, was in zip(STATES, before, strict=True):
+        now = state.read()
+        assert torch.equal(now, was) if isinstance(now, torch.Tensor) else repr(now) == repr(was)
+
+
+def test_random_states_and_output_are_put_back_without_a_word() -> None:
+    def draws(_: Any) -> float:
+        sys.stdout = None  # type: ignore[assignment]
+        return torch.rand(()).item() + np.random.rand() + random.random()
+
+    torch.manual_seed(5)
+    np.random.seed(5)
+    random.seed(5)
+    expected = torch.rand(3).tolist(), np.random.rand(), random.random()
+    torch.manual_seed(5)
+    np.random.seed(5)
+    random.seed(5)
+    assert asked(lambda answer: expect(answer(1) < 9, "no"), draws).status == "correct"
+    assert (torch.rand(3).tolist(), np.random.rand(), random.random()) == expected
+
+
+def test_an_answer_that_prints_without_end_shows_a_hundred_lines(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def loud(_: Any) -> int:
+        for _ in range(5000):
+            print("again")
+        return 1
+
+    assert asked(lambda answer: expect(answer(1) == 1, "no"), loud).status == "correct"
+    said = capsys.readouterr().out
+    assert said.count("again") == 100
+    assert "more" in said
+
+
+# ---- arguments ----
+
+
+def writes(x: Any) -> Any:
+    x[0] = 7
+    return x * 1 if isinstance(x, (torch.Tensor, np.ndarray)) else x
+
+
+def flag_off(x: torch.Tensor) -> torch.Tensor:
+    return x.requires_grad_(False) * 2
+
+
+def fills_grad(x: torch.Tensor) -> torch.Tensor:
+    (x * 2).sum().backward()
+    return x.detach()
+
+
+@pytest.mark.parametrize(
+    ("answer", "given", "named"),
+    [
+        (writes, torch.zeros(3), "x is not what it was"),
+        (writes, np.zeros(3), "x is not what it was"),
+        (writes, [1, 2], "x is not what it was"),
+        (lambda x: x[1].mul_(2), (1, torch.ones(2)), "x[1]"),
+        (lambda x: x["w"].zero_(), {"w": torch.ones(2)}, "x['w']"),
+        (flag_off, torch.ones(2, requires_grad=True), "its requires_grad"),
+        (fills_grad, torch.ones(2, requires_grad=True), "its .grad"),
+        (lambda x: x.eval(), nn.Linear(2, 2), "its mode"),
+        (lambda x: x.register_forward_hook(print), nn.Linear(2, 2), "its hooks"),
+    ],
+)
+def test_an_argument_that_was_changed_is_named(answer: Any, given: Any, named: str) -> None:
+    verdict = asked(lambda function: function(given), answer)
+    assert "changed what it was given" in verdict.message
+    assert named in verdict.message
+    assert asked(lambda function: function(given), answer, may_change=(0,)).status == "correct"
+
+
+def test_nan_in_an_argument_is_no_change() -> None:
+    given = torch.tensor([float("nan"), 1.0])
+    assert asked(lambda function: function(given), lambda x: x * 2).status == "correct"
+
+
+# ---- whose error ----
+
+
+def test_an_error_of_the_learners_code_is_told_with_its_line() -> None:
+    def answer(x: Any) -> Any:
+        return x.nothing
+
+    verdict = asked(lambda function: function(3), answer)
+    assert "Your code stopped with AttributeError" in verdict.message
+    assert "`return x.nothing`" in verdict.message
+
+
+def test_a_result_that_a_check_cannot_use_is_not_called_an_error_of_the_code() -> None:
+    def forgets(x: int) -> None:
+        x * 2  # noqa: B018
+
+    verdict = asked(lambda function: function(3).shape, forgets)
+    assert "cannot use what your function returned: None" in verdict.message
+    assert "`return`" in verdict.message
+
+
+@pytest.mark.parametrize("error", [SystemExit, GeneratorExit, RecursionError, MemoryError])
+def test_no_exception_of_an_answer_leaves_the_check(error: type[BaseException]) -> None:
+    def answer(_: Any) -> None:
+        raise error("so")
+
+    assert error.__name__ in asked(lambda function: function(1), answer).message
+
+
+def test_the_stop_button_is_not_caught() -> None:
+    def answer(_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        asked(lambda function: function(1), answer)
+
+
+def test_the_function_itself_is_asked_for_and_the_number_of_answers_is_said() -> None:
+    def check(double: Callable[..., Any]) -> None:
+        expect(double(2) == 4, "no")
+
+    exercise = Exercise("99.1", "fine", check, ())
+    assert "without brackets" in judge(exercise, (4,)).hint
+    assert "takes one answer, double" in judge(exercise, (1, 2)).message
+    assert "you handed over none" in judge(exercise, ()).message
+
+
+class Odd:
+    def __eq__(self, other: object) -> bool:
+        raise ValueError("never")
+
+    def __repr__(self) -> str:
+        raise ValueError("never")
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def __code__(self) -> Any:
+        raise ValueError("never")
+
+
+def test_a_check_never_raises_whatever_an_answer_is() -> None:
+    loop: list[Any] = []
+    loop.append(loop)
+    deep: Any = 1
+    for _ in range(100_000):
+        deep = [deep]
+    for answer in (Odd(), loop, deep, Odd, print, (i for i in iter(int, 1))):
+        verdict = asked(lambda a: expect(a == 3, "That is no three."), answer)
+        assert verdict.status in ("not yet", "not attempted yet")
+    with pytest.raises(Mistake):
+        expect(False, "so")
