@@ -6,7 +6,7 @@ import ast
 import linecache
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
+from types import CodeType, TracebackType
 
 from definebyrun.recorder.user_frames import is_library
 
@@ -28,12 +28,16 @@ class Line:
         return f"line {self.number}: `{self.text}`" if self.text else f"line {self.number}"
 
 
-def learners_line(trace: TracebackType | None) -> Line | None:
-    """The innermost line of a traceback that is the learner's own; None when none of it is."""
+def learners_line(trace: TracebackType | None, check: CodeType | None = None) -> Line | None:
+    """The innermost line of a traceback that is the learner's own; None when none of it is.
+
+    `check` is the code of the check that ran: it is not the learner's, wherever it stands.
+    """
     found = None
     while trace is not None:
-        file = trace.tb_frame.f_code.co_filename
-        if not is_library(file) and not file.startswith(_OURS):
+        code = trace.tb_frame.f_code
+        file = code.co_filename
+        if code is not check and not is_library(file) and not file.startswith(_OURS):
             found = _line(file, trace.tb_lineno)
         trace = trace.tb_next
     return found

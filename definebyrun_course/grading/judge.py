@@ -11,7 +11,7 @@ import functools
 import inspect
 import io
 import sys
-from types import BuiltinFunctionType, FunctionType, MethodType
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType
 from typing import Any, TextIO
 
 import torch
@@ -66,11 +66,11 @@ def _judged(exercise: Exercise, answers: tuple[Any, ...], limit_seconds: float) 
     except Mistake as mistake:
         return Verdict(exercise.id, NOT_YET, mistake.message, mistake.hint)
     except Stopped as stopped:
-        return _still_running(exercise.id, stopped)
+        return _still_running(exercise, stopped)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        return _raised(exercise.id, error, given)
+        return _raised(exercise, error, given)
     return Verdict(exercise.id, CORRECT, exercise.title)
 
 
@@ -99,8 +99,8 @@ def _handed_over(
     return None
 
 
-def _still_running(number: str, stopped: Stopped) -> Verdict:
-    line = learners_line(stopped.where)
+def _still_running(exercise: Exercise, stopped: Stopped) -> Verdict:
+    line = learners_line(stopped.where, _code(exercise))
     if stopped.reason == "memory":
         text = "Your code took more and more memory, so it was stopped"
         hint = "What does it keep in every round that no later round needs?"
@@ -108,16 +108,16 @@ def _still_running(number: str, stopped: Stopped) -> Verdict:
         text = "Your code was still running after the time that a hundred right answers need, so it was stopped"
         hint = "What makes the loop end? Print what its condition looks at, and see whether it changes."
     where = "." if line is None else f", in {loop_around(line)}"
-    return Verdict(number, NOT_YET, f"{text}{where}", hint)
+    return Verdict(exercise.id, NOT_YET, f"{text}{where}", hint)
 
 
-def _raised(number: str, error: BaseException, given: list[Any]) -> Verdict:
+def _raised(exercise: Exercise, error: BaseException, given: list[Any]) -> Verdict:
     """An exception: the learner's code stopped, or the check could not use what it was given."""
-    words = _words(error)
+    words, number = _words(error), exercise.id
     if "ellipsis" in words.lower():
         message = "Your code still holds dots (...): replace every one of them."
         return Verdict(number, NOT_ATTEMPTED, message)
-    line = learners_line(error.__traceback__)
+    line = learners_line(error.__traceback__, _code(exercise))
     if line is not None:
         return Verdict(
             number, NOT_YET, f"Your code stopped with {words}, in {line}", _advice(error)
@@ -135,6 +135,10 @@ def _raised(number: str, error: BaseException, given: list[Any]) -> Verdict:
     return Verdict(
         number, NOT_YET, f"The check cannot use this answer: {handed}.", f"It stopped with {words}."
     )
+
+
+def _code(exercise: Exercise) -> CodeType | None:
+    return getattr(exercise.check, "__code__", None)
 
 
 def _advice(error: BaseException) -> str:

@@ -63,7 +63,7 @@ def limited(function: Callable[[], Result], limit_seconds: float = LIMIT_SECONDS
     definebyrun_course.grading.limit.Stopped: still running at the limit of time
     """
     watch = _Watch(limit_seconds)
-    late, result, where = watch.late, None, None
+    late, result, struck = watch.late, None, None
     stopped = True
     try:
         watch.start()
@@ -71,7 +71,7 @@ def limited(function: Callable[[], Result], limit_seconds: float = LIMIT_SECONDS
         stopped = False
     except late as error:
         late.__init__ = object.__init__  # type: ignore[method-assign]
-        where = _first(error).__traceback__
+        struck = error
     except BaseException:
         stopped = False
         raise
@@ -87,15 +87,17 @@ def limited(function: Callable[[], Result], limit_seconds: float = LIMIT_SECONDS
             except late:
                 watch.end()
     if stopped:
-        raise Stopped(where, watch.reason)
+        raise Stopped(_first(struck), watch.reason)
     return result  # type: ignore[return-value]
 
 
-def _first(error: BaseException) -> BaseException:
-    """The first of the exceptions that were raised: later ones strike in handlers, on the way out."""
+def _first(error: BaseException | None) -> TracebackType | None:
+    """Where the first of the exceptions was raised: later ones strike in handlers, on the way out."""
+    if error is None:
+        return None
     while isinstance(error.__context__, type(error)):
         error = error.__context__
-    return error
+    return error.__traceback__
 
 
 class _Watch:
