@@ -3,6 +3,8 @@
 from .drawn import Drawn, drawn, seeded
 from .exercise import Exercise, Right, Wrong
 from .judge import judge
+from .near import apart, near, shown
+from .plain import plain, tried
 from .stub import is_stub
 from .verdict import CORRECT, NOT_ATTEMPTED, NOT_YET, Mistake, Verdict, expect
 
@@ -16,9 +18,14 @@ __all__ = [
     "Right",
     "Verdict",
     "Wrong",
+    "apart",
     "drawn",
     "expect",
     "is_stub",
     "judge",
+    "near",
+    "plain",
     "seeded",
+    "shown",
+    "tried",
 ]

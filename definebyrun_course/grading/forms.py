@@ -7,6 +7,7 @@ array, a tensor or a generator. `bool` is no number.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from itertools import islice
 from numbers import Number
@@ -17,10 +18,22 @@ import torch
 
 from .verdict import Mistake
 
-__all__ = ["array", "number", "numbers", "said", "sequence", "tensor", "whole", "wholes"]
+__all__ = [
+    "array",
+    "collection",
+    "number",
+    "numbers",
+    "said",
+    "sequence",
+    "tensor",
+    "whole",
+    "wholes",
+]
 
 MAX_SAID_CHARS = 60
 MAX_ENTRIES = 100_000
+ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+"""A verdict on one answer is the same in every run, so it holds no address."""
 
 
 def said(thing: Any, limit_chars: int = MAX_SAID_CHARS) -> str:
@@ -41,7 +54,7 @@ def said(thing: Any, limit_chars: int = MAX_SAID_CHARS) -> str:
     if isinstance(thing, np.generic):
         thing = thing.item()
     try:
-        text = " ".join(repr(thing).split())
+        text = ADDRESS.sub("", " ".join(repr(thing).split()))
     except Exception:
         text = f"an object of type {type(thing).__name__}"
     return text if len(text) <= limit_chars else f"{text[: limit_chars - 1]}…"
@@ -83,6 +96,11 @@ def sequence(answer: Any, what: str = "The answer", length: int | None = None) -
     if length is not None and len(found) != length:
         raise Mistake(f"{what} has {length} entries; yours has {len(found)}.")
     return found
+
+
+def collection(answer: Any, what: str = "The answer") -> list[Any]:
+    """The entries of a sequence or a set, where the order does not matter."""
+    return list(answer) if isinstance(answer, (set, frozenset)) else sequence(answer, what)
 
 
 def numbers(answer: Any, what: str = "The answer", length: int | None = None) -> list[float]:

@@ -16,7 +16,19 @@ import pytest
 import torch
 from torch import nn
 
-from definebyrun_course.grading import Exercise, Mistake, Verdict, expect, judge
+from definebyrun_course.grading import (
+    Exercise,
+    Mistake,
+    Verdict,
+    apart,
+    expect,
+    judge,
+    near,
+    plain,
+    shown,
+    tried,
+)
+from definebyrun_course.grading.forms import collection, said, sequence
 from definebyrun_course.grading.limit import Stopped, limited
 from definebyrun_course.grading.surroundings import STATES, Surroundings
 
@@ -369,6 +381,43 @@ class Odd:
     @property
     def __code__(self) -> Any:
         raise ValueError("never")
+
+
+def test_a_thing_is_told_without_its_address_so_that_a_verdict_is_the_same_in_every_run() -> None:
+    assert said([object(), Exercise]).startswith("[<object object>, <class")
+    assert collection({3}) == sequence((3,)) == [3]
+
+
+def test_numbers_are_near_by_shape_and_value_and_told_apart_by_their_digits() -> None:
+    third = torch.full((2, 3), 1 / 3, dtype=torch.float64)
+    assert near(third.float(), third)
+    assert not near(third.half(), third)
+    assert not near(third.reshape(3, 2), third)
+    assert near([float("nan")], torch.tensor([float("nan")]))
+    assert not near(None, third)
+    assert apart([1.00001, 2.0], [1.00002, 2.0]) == ("[1.00001, 2]", "[1.00002, 2]")
+    assert shown(torch.ones(4, 1)) == "a tensor of shape (4, 1)"
+
+
+def test_an_oracle_tells_what_a_call_returns_leaves_and_raises() -> None:
+    x = torch.ones(2, dtype=torch.float64, requires_grad=True)
+
+    def writes_grad(x: torch.Tensor) -> torch.Tensor:
+        x.sum().backward()
+        torch.set_default_dtype(torch.float16)
+        return x.detach() * 2
+
+    told = tried(writes_grad, x)
+    assert told["returns"] == {"shape": [2], "numbers": [2.0, 2.0]}
+    assert told["left"] == ["the default dtype"]
+    assert told["arguments"][0]["grad"]["numbers"] == [1.0, 1.0]
+    assert tried(lambda x: 1 / x, 0)["raises"] == "ZeroDivisionError"
+    assert plain({"a": (x, nn.Flatten())}, dtypes=True, asks=True) == {
+        "a": [
+            {"shape": [2], "numbers": [1.0, 1.0], "dtype": "torch.float64", "asks": True},
+            {"training": True},
+        ]
+    }
 
 
 def test_a_check_never_raises_whatever_an_answer_is() -> None:
