@@ -2,8 +2,9 @@
 
 from .drawn import Drawn, drawn, seeded
 from .exercise import Exercise, Right, Wrong
+from .guard import untouched
 from .judge import judge
-from .near import apart, near, shown
+from .near import apart, counted, near, shown
 from .plain import plain, tried
 from .stub import is_stub
 from .verdict import CORRECT, NOT_ATTEMPTED, NOT_YET, Mistake, Verdict, expect
@@ -19,6 +20,7 @@ __all__ = [
     "Verdict",
     "Wrong",
     "apart",
+    "counted",
     "drawn",
     "expect",
     "is_stub",
@@ -28,4 +30,5 @@ __all__ = [
     "seeded",
     "shown",
     "tried",
+    "untouched",
 ]

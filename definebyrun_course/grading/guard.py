@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from .arguments import Noted
 from .surroundings import Surroundings
 from .verdict import Mistake
 
-__all__ = ["NOTHING", "Guarded"]
+__all__ = ["NOTHING", "Guarded", "untouched"]
 
 NOTHING = object()
 """What a function has returned that has not been called."""
@@ -21,7 +22,7 @@ class Guarded:
     """A function that is watched: each call must leave its arguments and the notebook as they were.
 
     `may_change` are positions of arguments that the exercise asks it to change; `...` in it stands for all.
-    `returned` is what the last call gave.
+    `returned` is what the last call gave, `raised` the exception that it ended in.
     """
 
     def __init__(self, function: Callable[..., Any], may_change: tuple[Any, ...] = ()) -> None:
@@ -29,6 +30,7 @@ class Guarded:
         functools.update_wrapper(self, function)
         self._names = _names(function)
         self.returned: Any = NOTHING
+        self.raised: BaseException | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._function, name)
@@ -42,6 +44,9 @@ class Guarded:
         around = Surroundings(silent=False)
         try:
             self.returned = result = self._function(*args, **kwargs)
+        except BaseException as error:
+            self.raised = error
+            raise
         finally:
             left = around.put_back()
         if left:
@@ -49,17 +54,46 @@ class Guarded:
                 f"Your function left something changed for the whole notebook: {left[0].name}.",
                 left[0].advice,
             )
-        changed = None if noted is None else noted.changed()
-        if noted is not None and changed is not None:
-            noted.put_back()
-            path, what = changed
-            of = "" if what in ("numbers", "entries") else f", its {what}"
-            raise Mistake(
-                f"Your function changed what it was given: {path}{of} is not what it was before the call.",
-                "Operations whose name ends in _ write into the tensor itself, and so do `x[i] = …`, `+=` and `.data`: "
-                "work on something new.",
-            )
+        if noted is not None:
+            _expect_unchanged(noted, "what it was given")
         return result
+
+
+@contextmanager
+def untouched(**things: Any) -> Iterator[None]:
+    """A region at whose end these things hold what they held before; else a `Mistake` names the one that does not.
+
+    For what a function reaches without being given it: parameters of a model, leaves of a graph.
+    """
+    noted = Noted((), things, [])
+    yield
+    _expect_unchanged(noted, "what it should leave alone")
+
+
+def _expect_unchanged(noted: Noted, role: str) -> None:
+    changed = noted.changed()
+    if changed is None:
+        return
+    noted.put_back()
+    path, what = changed
+    of = "" if what in ("numbers", "entries") else f", its {what},"
+    raise Mistake(
+        f"Your function changed {role}: {path}{of} is not what it was before the call.",
+        _advice(what),
+    )
+
+
+def _advice(what: str) -> str:
+    if what == ".grad":
+        return "backward() adds to the .grad of every leaf that it reaches. What gives gradients back instead?"
+    if what == "requires_grad":
+        return "The flag is the caller's: work on x.detach(), which is another tensor with the same numbers."
+    if what in ("mode", "hooks"):
+        return "Put it back before you return, after an error too: try … finally."
+    return (
+        "Operations whose name ends in _ write into the tensor itself, and so do `x[i] = …`, `+=` and `.data`: "
+        "work on something new."
+    )
 
 
 def _names(function: Callable[..., Any]) -> list[str]:

@@ -122,6 +122,8 @@ def _raised(exercise: Exercise, error: BaseException, given: list[Any]) -> Verdi
         return Verdict(
             number, NOT_YET, f"Your code stopped with {words}, in {line}", _advice(error)
         )
+    if any(isinstance(g, Guarded) and g.raised is error for g in given):
+        return Verdict(number, NOT_YET, f"Your code stopped with {words}.", _advice(error))
     returned = [g.returned for g in given if isinstance(g, Guarded) and g.returned is not NOTHING]
     if returned:
         missing = " Is a `return` missing?" if returned[-1] is None else ""
@@ -131,7 +133,7 @@ def _raised(exercise: Exercise, error: BaseException, given: list[Any]) -> Verdi
             f"The check cannot use what your function returned: {said(returned[-1])}.{missing}",
             f"It stopped with {words}. Compare with what the exercise asks your function to return.",
         )
-    handed = ", ".join(said(answer) for answer in given)
+    handed = ", ".join(said(getattr(answer, "__wrapped__", answer)) for answer in given)
     return Verdict(
         number, NOT_YET, f"The check cannot use this answer: {handed}.", f"It stopped with {words}."
     )

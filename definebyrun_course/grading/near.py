@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ["ATOL", "RTOL", "apart", "near", "shown"]
+__all__ = ["ATOL", "RTOL", "apart", "counted", "near", "shown"]
 
 RTOL, ATOL = 2e-5, 1e-7
 MAX_ROWS, MAX_COLUMNS = 3, 3
@@ -59,6 +59,15 @@ def apart(one: Any, two: Any) -> tuple[str, str]:
         if texts[0] != texts[1]:
             return texts
     return shown(one), shown(two)
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things in words.
+
+    >>> counted(1, "node"), counted(2_000, "node")
+    ('1 node', '2,000 nodes')
+    """
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _written(thing: Any, digits: int) -> str:

@@ -27,6 +27,7 @@ from definebyrun_course.grading import (
     plain,
     shown,
     tried,
+    untouched,
 )
 from definebyrun_course.grading.forms import collection, said, sequence
 from definebyrun_course.grading.limit import Stopped, limited
@@ -317,6 +318,20 @@ def test_an_argument_that_was_changed_is_named(answer: Any, given: Any, named: s
     assert asked(lambda function: function(given), answer, may_change=(0,)).status == "correct"
 
 
+def test_what_an_answer_reaches_without_being_given_it_is_watched_too() -> None:
+    w = torch.ones(2, requires_grad=True)
+
+    def check(answer: Callable[[], Any]) -> None:
+        with untouched(w=w, layer=nn.Linear(1, 1)):
+            answer()
+
+    verdict = asked(check, lambda: (w * 2).sum().backward())
+    assert "should leave alone: w, its .grad, is not what it was" in verdict.message
+    assert "backward() adds" in verdict.hint
+    assert w.grad is None
+    assert asked(check, lambda: torch.autograd.grad(w.sum(), w)).status == "correct"
+
+
 def test_nan_in_an_argument_is_no_change() -> None:
     given = torch.tensor([float("nan"), 1.0])
     assert asked(lambda function: function(given), lambda x: x * 2).status == "correct"
@@ -332,6 +347,26 @@ def test_an_error_of_the_learners_code_is_told_with_its_line() -> None:
     verdict = asked(lambda function: function(3), answer)
     assert "Your code stopped with AttributeError" in verdict.message
     assert "`return x.nothing`" in verdict.message
+
+
+def test_an_error_of_the_learners_code_is_told_without_a_line_where_there_is_none() -> None:
+    verdict = asked(lambda function: function(3), len)
+    assert verdict.message == (
+        "Your code stopped with TypeError: object of type 'int' has no len()."
+    )
+
+
+def test_the_check_stopped_when_it_is_the_check_although_an_answer_stopped_before() -> None:
+    def check(function: Callable[[int], Any]) -> None:
+        for x in (0, 2):
+            try:
+                found = function(x)
+            except ZeroDivisionError:
+                continue
+            expect(found.shape, "no")
+
+    verdict = asked(check, lambda x: 1 / x)
+    assert "cannot use what your function returned: 0.5" in verdict.message
 
 
 def test_a_result_that_a_check_cannot_use_is_not_called_an_error_of_the_code() -> None:
