@@ -1,4 +1,4 @@
-"""Exercises answer back: every wrong answer is caught with its own message, a stub is a stub, nothing is raised."""
+"""Exercises answer back: right answers pass, wrong ones are caught with words of their own, nothing is raised."""
 
 from __future__ import annotations
 
@@ -9,9 +9,19 @@ import torch
 
 import definebyrun as dbr
 from definebyrun_course.exercises import Exercise, Wrong, lessons, of_lesson
-from definebyrun_course.grading import expect, is_stub, judge
+from definebyrun_course.grading import Right, expect, is_stub, judge, seeded
+from tests.course.converted import (
+    ALL,
+    CONVERTED,
+    STRICT,
+    default_dtype,
+    right_answers,
+    takes_functions,
+)
 
-ALL = [exercise for number in lessons() for exercise in of_lesson(number)]
+WAITING = [exercise for exercise in ALL if exercise.id[:2] not in CONVERTED]
+BISECTED = ("too many", "too few", "not enough", "too large", "too small")
+"""Words by which a number is found without understanding."""
 
 
 def ids(value: Any) -> str | None:
@@ -24,15 +34,62 @@ def test_a_listed_wrong_answer_is_caught_with_its_own_message(
 ) -> None:
     verdict = dbr.check(exercise.id, *wrong.given)
     assert verdict.status == "not yet", verdict
-    assert wrong.says in verdict.message, verdict
+    assert wrong.says in repr(verdict), verdict
 
 
-@pytest.mark.parametrize("exercise", ALL, ids=ids)
+@pytest.mark.parametrize("exercise", WAITING, ids=ids)
 def test_an_exercise_lists_at_least_two_wrong_answers_with_different_messages(
     exercise: Exercise,
 ) -> None:
     assert len(exercise.wrong) >= 2
     assert len({wrong.says for wrong in exercise.wrong}) == len(exercise.wrong)
+
+
+@pytest.mark.parametrize("exercise", STRICT, ids=ids)
+def test_five_kinds_of_mistakes_at_least_have_words_that_no_other_verdict_has(
+    exercise: Exercise,
+) -> None:
+    verdicts = {wrong: repr(judge(exercise, wrong.given)) for wrong in exercise.wrong}
+    assert len({wrong.says for wrong in exercise.wrong}) >= 5
+    assert len({wrong.name for wrong in exercise.wrong}) == len(exercise.wrong)
+    for wrong in exercise.wrong:
+        taken = [
+            other.name
+            for other, verdict in verdicts.items()
+            if other.says != wrong.says and wrong.says in verdict
+        ]
+        assert not taken, f"{wrong.says!r} of {wrong.name} stands in the verdicts on {taken}"
+    for words in BISECTED:
+        assert not [wrong.name for wrong, verdict in verdicts.items() if words in verdict]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize(
+    ("exercise", "right"), [(e, r) for e in STRICT for r in e.right or [None]], ids=ids
+)
+def test_a_listed_right_answer_passes_whatever_the_default_dtype_and_the_seed(
+    exercise: Exercise, right: Right | None, dtype: torch.dtype
+) -> None:
+    assert right is not None, "a right answer is listed beside the published one"
+    for seed in (1, 2026):
+        torch.manual_seed(seed)
+        with default_dtype(dtype), seeded(seed):
+            verdict = dbr.check(exercise.id, *right.given)
+        assert verdict.status == "correct", verdict
+
+
+@pytest.mark.parametrize("exercise", STRICT, ids=ids)
+def test_an_oracle_tells_wrong_answers_from_right_ones_and_no_right_one_from_another(
+    exercise: Exercise,
+) -> None:
+    assert (exercise.oracle is not None) == takes_functions(exercise)
+    if exercise.oracle is None:
+        return
+    right = {name: exercise.oracle(*given) for name, given in right_answers(exercise).items()}
+    wanted = right["published"]
+    assert [name for name, told in right.items() if told != wanted] == []
+    wrong = [each for each in exercise.wrong if all(map(callable, each.given))]
+    assert [each.name for each in wrong if exercise.oracle(*each.given) == wanted] == []
 
 
 def test_every_lesson_has_at_least_three_exercises_numbered_in_order() -> None:
