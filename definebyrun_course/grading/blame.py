@@ -13,8 +13,6 @@ from definebyrun.recorder.user_frames import is_library
 __all__ = ["Line", "learners_line", "loop_around"]
 
 _OURS = str(Path(__file__).resolve().parent.parent)
-_FRAME = str(Path(__file__).resolve().parent)
-_GUARD = str(Path(__file__).resolve().with_name("guard.py"))
 MAX_TEXT_CHARS = 60
 
 
@@ -33,22 +31,16 @@ class Line:
 def learners_line(trace: TracebackType | None, check: CodeType | None = None) -> Line | None:
     """The innermost line of a traceback that is the learner's own; None when none of it is.
 
-    `check` is the code of the check that ran: it is not the learner's, wherever it stands. What the guard has called is
-    the learner's, wherever it stands: the listed answers stand in this package.
+    `check` is the code of the check that ran: it is not the learner's, wherever it stands.
     """
-    found = called = None
-    guarded = False
+    found = None
     while trace is not None:
         code = trace.tb_frame.f_code
         file = code.co_filename
-        if code is not check and not is_library(file):
-            if not file.startswith(_OURS):
-                found = _line(file, trace.tb_lineno)
-            elif guarded and called is None and not file.startswith(_FRAME):
-                called = _line(file, trace.tb_lineno)
-        guarded |= file == _GUARD
+        if code is not check and not is_library(file) and not file.startswith(_OURS):
+            found = _line(file, trace.tb_lineno)
         trace = trace.tb_next
-    return found or called
+    return found
 
 
 def loop_around(line: Line) -> Line:

@@ -78,6 +78,20 @@ def _write_folder(folder: str) -> None:
         os.chdir(folder)
 
 
+def _is_general(found: Any) -> bool:
+    """Whether a filter of warnings is for all that Python itself warns of.
+
+    Libraries put others in when they are first imported, and PyTorch imports some at a first call.
+    """
+    _, message, category, module, _ = found
+    return message is None and module is None and category.__module__ == "builtins"
+
+
+def _write_general_filters(before: list[Any]) -> None:
+    special = [found for found in warnings.filters if not _is_general(found)]
+    warnings.filters[:] = special + before  # type: ignore[index]
+
+
 STATES = (
     State(
         "gradients, which are switched on",
@@ -131,8 +145,8 @@ STATES = (
     State("a mode of torch functions", _read_modes, _write_modes, "Use it in a `with`."),
     State(
         "the filters of warnings",
-        lambda: list(warnings.filters),
-        lambda before: warnings.filters.__setitem__(slice(None), before),  # type: ignore[attr-defined]
+        lambda: list(filter(_is_general, warnings.filters)),
+        _write_general_filters,
         "`with warnings.catch_warnings():` holds for its lines only.",
     ),
     State(
@@ -143,6 +157,12 @@ STATES = (
     State("the random state of PyTorch", torch.get_rng_state, torch.set_rng_state, silent=True),
     State("the random state of NumPy", np.random.get_state, np.random.set_state, silent=True),
     State("the random state of Python", random.getstate, random.setstate, silent=True),
+    State(
+        "all filters of warnings",
+        lambda: list(warnings.filters),
+        lambda before: warnings.filters.__setitem__(slice(None), before),  # type: ignore[attr-defined]
+        silent=True,
+    ),
     State(
         "standard output", lambda: sys.stdout, lambda out: setattr(sys, "stdout", out), silent=True
     ),

@@ -250,6 +250,19 @@ def test_what_an_answer_leaves_changed_is_named_and_put_back(named: str) -> None
         assert torch.equal(now, was) if isinstance(now, torch.Tensor) else repr(now) == repr(was)
 
 
+def test_a_filter_of_warnings_that_a_library_puts_in_at_its_first_call_is_no_mistake() -> None:
+    class LibrarysOwnWarning(DeprecationWarning):
+        pass
+
+    def answer(_: Any) -> int:
+        warnings.simplefilter("once", LibrarysOwnWarning)
+        return 1
+
+    before = list(warnings.filters)
+    assert asked(lambda answer: answer(1), answer).status == "correct"
+    assert list(warnings.filters) == before
+
+
 def test_random_states_and_output_are_put_back_without_a_word() -> None:
     def draws(_: Any) -> float:
         sys.stdout = None  # type: ignore[assignment]
