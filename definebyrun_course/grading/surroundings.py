@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.autograd import set_detect_anomaly
+from torch.autograd import forward_ad, set_detect_anomaly
 from torch.nn.modules import module as nn_module
 
 __all__ = ["STATES", "State", "Surroundings"]
@@ -71,6 +71,20 @@ def _read_modes() -> int:
 def _write_modes(before: int) -> None:
     while _read_modes() > before:
         torch._C._pop_torch_function_stack()
+
+
+def _read_dispatch_modes() -> int:
+    return torch._C._len_torch_dispatch_stack()
+
+
+def _write_dispatch_modes(before: int) -> None:
+    while _read_dispatch_modes() > before:
+        torch._C._pop_torch_dispatch_stack(None)
+
+
+def _write_forward_level(before: int) -> None:
+    while forward_ad._current_level > before:
+        forward_ad.exit_dual_level(level=forward_ad._current_level)
 
 
 def _write_folder(folder: str) -> None:
@@ -143,6 +157,25 @@ STATES = (
         "hooks that hold for every module", _read_hooks, _write_hooks, "Keep the handle: remove()."
     ),
     State("a mode of torch functions", _read_modes, _write_modes, "Use it in a `with`."),
+    State("a mode of dispatch", _read_dispatch_modes, _write_dispatch_modes, "Use it in a `with`."),
+    State(
+        # also left behind where an answer is cut inside one, in its own way out
+        "a transform of torch.func, which all later operations go through",
+        torch._C._functorch.get_dynamic_layer_stack_depth,
+        torch._C._functorch.pop_dynamic_layer_stack_and_undo_to_depth,
+    ),
+    State(
+        "a level of forward mode",
+        lambda: forward_ad._current_level,
+        _write_forward_level,
+        "`with torch.autograd.forward_ad.dual_level():` holds for its lines only.",
+    ),
+    State(
+        "autocast",
+        lambda: torch.is_autocast_enabled("cpu"),
+        lambda before: torch.set_autocast_enabled("cpu", before),
+        "`with torch.autocast(...):` holds for its lines only.",
+    ),
     State(
         "the filters of warnings",
         lambda: list(filter(_is_general, warnings.filters)),

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from definebyrun_course.grading import (
     Exercise,
@@ -234,6 +235,11 @@ LEFT: dict[str, Callable[[Any], Any]] = {
     "hooks on saved tensors": leave_hooks,
     "hooks that hold for every module": leave_module_hook,
     "anomaly mode": lambda _: torch.autograd.set_detect_anomaly(True),
+    "a transform of torch.func": lambda _: torch._C._functorch._grad_increment_nesting(),
+    "a level of forward mode": lambda _: torch.autograd.forward_ad.enter_dual_level(),
+    "a mode of torch functions": lambda _: torch.device("meta").__enter__(),
+    "a mode of dispatch": lambda _: TorchDispatchMode().__enter__() and None,
+    "autocast": lambda _: torch.set_autocast_enabled("cpu", True),
     "filters of warnings": lambda _: warnings.simplefilter("ignore"),
 }
 
@@ -261,6 +267,28 @@ def test_a_filter_of_warnings_that_a_library_puts_in_at_its_first_call_is_no_mis
     before = list(warnings.filters)
     assert asked(lambda answer: answer(1), answer).status == "correct"
     assert list(warnings.filters) == before
+
+
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # PyTorch's generators
+def test_what_is_cut_inside_a_transform_leaves_none_of_it_behind() -> None:
+    def transformed(x: torch.Tensor) -> torch.Tensor:
+        return torch.func.jacrev(torch.func.jacfwd(lambda x: torch.vmap(torch.sin)(x)))(x)
+
+    def endless(x: torch.Tensor) -> None:
+        while True:
+            try:  # noqa: SIM105
+                transformed(x)
+            except:  # noqa: E722
+                pass
+
+    transformed(torch.ones(2))  # the first call imports a library, which must not be cut
+    depth = torch._C._functorch.get_dynamic_layer_stack_depth
+    for _ in range(5):
+        verdict = asked(lambda answer: answer(torch.ones(2)), endless)
+        assert "was stopped" in verdict.message
+        assert (depth(), torch.autograd.forward_ad._current_level) == (0, -1)
 
 
 def test_random_states_and_output_are_put_back_without_a_word() -> None:
