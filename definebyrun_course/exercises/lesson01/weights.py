@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...grading import Exercise, Right, Wrong, drawn, expect, forms
+from ...grading import Exercise, Right, Wrong, drawn, expect, forms, shown
 
 __all__ = ["EXERCISE"]
 
-MANY = 10_000
+MANY, CALLS = 10_000, 200
 SPREAD = 0.01
-MAX_DISTANCE = 0.033
-"""From the shares of `MANY` numbers below a bound to the normal distribution's; chance goes beyond it once in 10⁹."""
+RARE = 10.7
+"""Of numbers that are drawn rightly, chance takes the distance beyond the root of this over their count once in 10⁹."""
 
 
 def check_weights(make_weights: Callable[[int], Any]) -> None:
@@ -30,6 +30,12 @@ def check_weights(make_weights: Callable[[int], Any]) -> None:
         "Two calls give the same numbers, so two layers would begin alike.",
         "Leave the seed to the caller.",
     )
+    pairs = torch.cat([_is_leaf_of(make_weights, 2, "").detach() for _ in range(CALLS)])
+    expect(
+        _distance(pairs.double()) < math.sqrt(RARE / len(pairs)),
+        f"The numbers of {CALLS} calls of make_weights(2), together, are not like those of a bell curve.",
+        "Scaling each call's numbers by their own mean and deviation ties them to each other.",
+    )
     draw = drawn()
     _is_leaf_of(make_weights, draw.whole(4, 500), f" ({draw})")
 
@@ -41,6 +47,7 @@ def _is_leaf_of(make_weights: Callable[[int], Any], n: int, source: str) -> Tens
         f"make_weights({n}) has the shape {tuple(w.shape)}, not ({n},){source}.",
         "n is how many numbers there are.",
     )
+    _is_finite(w, n, source)
     expect(
         w.requires_grad,
         "Your weights ask for no gradient, so nothing would be learned.",
@@ -56,6 +63,15 @@ def _is_leaf_of(make_weights: Callable[[int], Any], n: int, source: str) -> Tens
         w.grad is None, "Your weights have a .grad already.", "Nothing was computed from them yet."
     )
     return w
+
+
+def _is_finite(w: Tensor, n: int, source: str) -> None:
+    wrong = w.detach()[~w.detach().isfinite()]
+    expect(
+        not len(wrong),
+        f"make_weights({n}) holds {shown(wrong[:1])}{source}.",
+        "What is the standard deviation of a single number?",
+    )
 
 
 def _is_normal(w: Tensor) -> None:
@@ -82,7 +98,7 @@ def _is_normal(w: Tensor) -> None:
         "Each weight has a number of its own.",
     )
     expect(
-        _distance(numbers) < MAX_DISTANCE,
+        _distance(numbers) < math.sqrt(RARE / MANY),
         "Mean and standard deviation are right, but your numbers are not normally distributed.",
         "Draw a histogram of 10,000 of them: a bell, or something else?",
     )
@@ -92,7 +108,7 @@ def _distance(numbers: Tensor) -> float:
     """Kolmogorov's and Smirnov's: the largest between the shares below a number, in the sample and in the bell."""
     ordered = numbers.sort().values
     below = torch.special.ndtr(ordered / SPREAD)
-    shares = torch.arange(1, MANY + 1, dtype=torch.float64) / MANY
+    shares = torch.arange(1, len(numbers) + 1, dtype=torch.float64) / len(numbers)
     return float((below - shares).abs().max())
 
 
@@ -116,6 +132,12 @@ def _signs(n: int) -> Tensor:
     return (torch.randn(n).sign() * 0.01).requires_grad_()
 
 
+def _standardised(n: int, of_one: float = math.nan) -> Tensor:
+    t = torch.randn(n)
+    t = (t - t.mean()) / t.std() if n > 1 else torch.full((n,), of_one)
+    return (t * 0.01).requires_grad_()
+
+
 def _under_no_grad(n: int) -> Tensor:
     w = torch.randn(n, requires_grad=True)
     with torch.no_grad():
@@ -124,11 +146,14 @@ def _under_no_grad(n: int) -> Tensor:
 
 def _made(make_weights: Callable[[int], Any], n: int) -> Any:
     w = make_weights(n)
-    found = [list(w.shape), w.requires_grad, w.is_leaf, w.grad is None]
+    found = [list(w.shape), w.requires_grad, w.is_leaf, w.grad is None, bool(w.isfinite().all())]
+    if n == 2:
+        pairs = torch.cat([make_weights(2).detach() for _ in range(CALLS)]).double()
+        found.append(_distance(pairs) < math.sqrt(RARE / len(pairs)))
     if n == MANY:
         numbers = w.detach().double()
         found += [round(float(numbers.std()), 3), round(float(numbers.mean()), 2)]
-        found += [_distance(numbers) < MAX_DISTANCE, numbers.unique().numel() > 0.8 * n]
+        found += [_distance(numbers) < math.sqrt(RARE / MANY), numbers.unique().numel() > 0.8 * n]
         found += [torch.equal(w, make_weights(n))]
     return found
 
@@ -170,6 +195,12 @@ EXERCISE = Exercise(
         Wrong("not scaled", lambda n: torch.randn(n, requires_grad=True), "it should be near 0.01"),
         Wrong("variance 0.01", lambda n: (torch.randn(n) * 0.1).requires_grad_(), "their variance"),
         Wrong("uniform, of the same spread", _uniform, "not normally distributed"),
+        Wrong("standardised", _standardised, "make_weights(1) holds [nan]"),
+        Wrong(
+            "standardised, with care",
+            lambda n: _standardised(n, 0.01),
+            "of 200 calls of make_weights(2)",
+        ),
         Wrong("plus or minus 0.01", _signs, "only 2 are different"),
         Wrong(
             "1000, whatever n",
