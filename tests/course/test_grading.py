@@ -23,6 +23,7 @@ from definebyrun_course.grading import (
     Mistake,
     Verdict,
     apart,
+    drawn,
     expect,
     judge,
     near,
@@ -511,6 +512,10 @@ def test_numbers_are_near_by_shape_and_value_and_told_apart_by_their_digits() ->
     assert not near(None, third)
     assert apart([1.00001, 2.0], [1.00002, 2.0]) == ("[1.00001, 2]", "[1.00002, 2]")
     assert shown(torch.ones(4, 1)) == "a tensor of shape (4, 1)"
+
+
+def test_a_single_number_can_be_drawn() -> None:
+    assert drawn().normal().shape == drawn().uniform().shape == ()
 
 
 def test_an_oracle_tells_what_a_call_returns_leaves_and_raises() -> None:
