@@ -1,13 +1,19 @@
-"""Backward graphs as the checks of exercises look at them: the nodes of a tensor's graph, and how many are leaves."""
+"""Backward graphs as the checks of exercises look at them: their nodes, their leaves, a pass through them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
 from torch.autograd.graph import get_gradient_edge
 
-__all__ = ["edges_of", "is_leaf_node", "nodes_of"]
+from ..grading import Mistake
+from ..grading.blame import learners_line
+
+__all__ = ["edges_of", "is_leaf_node", "nodes_of", "passed"]
+
+MAX_WORDS_CHARS = 200
 
 
 def nodes_of(tensor: Tensor) -> list[Any]:
@@ -38,3 +44,16 @@ def edges_of(nodes: list[Any]) -> int:
 def is_leaf_node(node: Any) -> bool:
     """Whether a node is the AccumulateGrad of a leaf."""
     return hasattr(node, "variable") and type(node).__name__ == "AccumulateGrad"
+
+
+def passed(backward: Callable[[], Any], what: str, hint: str) -> Any:
+    """What a backward pass gives; where PyTorch stops in it, and no line of the learner's, that is told of `what`."""
+    try:
+        return backward()
+    except (RuntimeError, TypeError, IndexError) as error:
+        if learners_line(error.__traceback__) is not None:
+            raise
+        words = " ".join(str(error).split())[:MAX_WORDS_CHARS]
+        raise Mistake(
+            f"For {what} the backward pass stops with {type(error).__name__}: {words}", hint
+        ) from error
