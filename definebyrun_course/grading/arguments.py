@@ -1,8 +1,8 @@
 """The arguments of a call are noted before it; after it, the first one that is not as before is named.
 
-Looked at are tensors (numbers, shape, `requires_grad`, `.grad`), arrays, modules (parameters, buffers, mode, hooks),
-optimizers (groups), and lists, dicts and tuples of these, as deep as they go. Tensors keep their identity: a copy would
-be another leaf.
+Looked at are tensors (numbers, shape, `requires_grad`, `.grad`, hooks), arrays, modules (parameters, buffers, mode,
+hooks), optimizers (groups), and lists, dicts and tuples of these, as deep as they go. Tensors keep their identity: a
+copy would be another leaf.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ __all__ = ["Noted"]
 
 MAX_PARTS = 20_000
 """So many parts of arguments are looked at; a graph of a hundred thousand scalars is not."""
+MAX_PATH_CHARS = 60
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -75,13 +76,20 @@ def _parts(name: str, argument: Any, seen: set[int]) -> Iterator[tuple[str, Any]
             yield path, thing
         if isinstance(thing, nn.Module):
             inside = [*thing.named_modules()][1:]
-            waiting += [(f"{path}.{p}", m) for p, m in inside]
+            waiting += [(_within(path, f".{p}"), m) for p, m in inside]
             own = [*thing._parameters.items(), *thing._buffers.items()]
-            waiting += [(f"{path}.{n}", t) for n, t in own if t is not None]
+            waiting += [(_within(path, f".{n}"), t) for n, t in own if t is not None]
         elif isinstance(thing, (list, tuple)):
-            waiting += [(f"{path}[{i}]", part) for i, part in enumerate(thing)][::-1]
+            waiting += [(_within(path, f"[{i}]"), part) for i, part in enumerate(thing)][::-1]
         elif isinstance(thing, dict):
-            waiting += [(f"{path}[{key!r:.30}]", part) for key, part in list(thing.items())][::-1]
+            waiting += [(_within(path, f"[{k!r:.30}]"), part) for k, part in [*thing.items()][::-1]]
+
+
+def _within(path: str, step: str) -> str:
+    """The path of a part; the paths of a deep tree would be as long as the tree is deep."""
+    if len(path) < MAX_PATH_CHARS:
+        return path + step
+    return path if path.endswith("…") else f"{path}…"
 
 
 def _content(thing: Any) -> Any:
@@ -94,6 +102,7 @@ def _content(thing: Any) -> Any:
                 "shape": tuple(thing.shape),
                 "requires_grad": thing.requires_grad,
                 ".grad": None if grad is None else grad.detach().clone(),
+                "hooks": (tuple(thing._backward_hooks or ()),),
             }
     if isinstance(thing, np.ndarray):
         return {"numbers": thing.copy(), "shape": thing.shape}

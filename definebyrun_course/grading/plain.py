@@ -69,12 +69,15 @@ def tried(
     if left:
         found["left"] = [state.name for state in left]
     found["arguments"] = [
-        {"itself": plain(arg, True, True), "grad": plain(arg.grad if arg.is_leaf else None)}
-        if isinstance(arg, torch.Tensor)
-        else plain(arg, True, True)
-        for arg in args
+        _of_tensor(arg) if isinstance(arg, torch.Tensor) else plain(arg, True, True) for arg in args
     ]
     return found
+
+
+def _of_tensor(tensor: torch.Tensor) -> dict[str, Any]:
+    grad = tensor.grad if tensor.is_leaf else None
+    hooks = len(tensor._backward_hooks or ())
+    return {"itself": plain(tensor, True, True), "grad": plain(grad), "hooks": hooks}
 
 
 def _numbers(thing: Any, dtypes: bool, asks: bool) -> dict[str, Any]:

@@ -387,6 +387,7 @@ def fills_grad(x: torch.Tensor) -> torch.Tensor:
         (lambda x: x["w"].zero_(), {"w": torch.ones(2)}, "x['w']"),
         (flag_off, torch.ones(2, requires_grad=True), "its requires_grad"),
         (fills_grad, torch.ones(2, requires_grad=True), "its .grad"),
+        (lambda x: x.register_hook(abs), torch.ones(2, requires_grad=True), "its hooks"),
         (lambda x: x.eval(), nn.Linear(2, 2), "its mode"),
         (lambda x: x.register_forward_hook(print), nn.Linear(2, 2), "its hooks"),
     ],
@@ -410,6 +411,18 @@ def test_what_an_answer_reaches_without_being_given_it_is_watched_too() -> None:
     assert "backward() adds" in verdict.hint
     assert w.grad is None
     assert asked(check, lambda: torch.autograd.grad(w.sum(), w)).status == "correct"
+
+
+def test_a_deep_argument_is_looked_through_in_no_time_and_its_path_is_cut() -> None:
+    leaf = torch.ones(2)
+    tree: Any = leaf
+    for _ in range(20_000):
+        tree = (tree, 1)
+    start = time.process_time()
+    verdict = asked(lambda function: function(tree), lambda tree: leaf.zero_())
+    assert time.process_time() - start < 2
+    assert len(verdict.message) < 200
+    assert "tree[0][0]" in verdict.message
 
 
 def test_nan_in_an_argument_is_no_change() -> None:
