@@ -85,7 +85,10 @@ def _expect_unchanged(noted: Noted, role: str) -> None:
 
 def _advice(what: str) -> str:
     if what == ".grad":
-        return "backward() adds to the .grad of every leaf that it reaches. What gives gradients back instead?"
+        return (
+            "A .grad belongs to the caller. backward() adds to that of every leaf that it reaches: "
+            "what gives gradients back instead?"
+        )
     if what == "requires_grad":
         return "The flag is the caller's: work on x.detach(), which is another tensor with the same numbers."
     if what == "mode" or what.startswith("hooks"):
