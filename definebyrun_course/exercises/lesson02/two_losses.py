@@ -22,6 +22,7 @@ from ...grading import (
     shown,
     untouched,
 )
+from ..models import filled
 
 __all__ = ["EXERCISE"]
 
@@ -61,10 +62,8 @@ def _network(draw: Drawn, code: str) -> Case:
     model = nn.ModuleDict(
         {"trunk": nn.Linear(2, 3), "one": nn.Linear(3, 1), "two": nn.Linear(3, 4)}
     )
-    with torch.no_grad():
-        for number, parameter in enumerate(model.parameters()):
-            parameter.copy_(draw.normal(*parameter.shape))
-            parameter.grad = torch.full_like(parameter, 2.0) if number % 2 else None
+    for number, parameter in enumerate(filled(draw, model).parameters()):
+        parameter.grad = torch.full_like(parameter, 2.0) if number % 2 else None
     h = model["trunk"](draw.normal(5, 2, dtype=torch.get_default_dtype())).tanh()
     losses = model["one"](h).square().mean(), model["two"](h).sin().sum()
     named = {name.replace(".", "_"): parameter for name, parameter in model.named_parameters()}

@@ -13,6 +13,7 @@ from torch import Tensor, autograd, nn
 
 from ...grading import Drawn, Exercise, Right, Wrong, drawn, expect, forms, near, plain, untouched
 from ..graphs import passed
+from ..models import filled
 from .half_answers import (
     BF16,
     F32,
@@ -50,10 +51,7 @@ def _network(draw: Drawn, sizes: tuple[int, ...]) -> tuple[nn.Sequential, Tensor
     """Two layers with tanh, an input, and the bytes of its activations in 16 bits: the input and two results."""
     rows, first, second, third = sizes
     layers = nn.Linear(first, second, dtype=F32), nn.Linear(second, third, dtype=F32)
-    model = nn.Sequential(layers[0], nn.Tanh(), layers[1], nn.Tanh())
-    with torch.no_grad():
-        for p in model.parameters():
-            p.copy_(draw.normal(*p.shape))
+    model = filled(draw, nn.Sequential(layers[0], nn.Tanh(), layers[1], nn.Tanh()))
     return model, draw.normal(rows, first, dtype=F32), 2 * rows * (first + second + third)
 
 

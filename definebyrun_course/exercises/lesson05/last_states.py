@@ -23,6 +23,7 @@ from ...grading import (
 )
 from ..graphs import passed
 from ..mistakes import then
+from ..models import filled
 
 __all__ = ["EXERCISE"]
 
@@ -43,10 +44,8 @@ class Batch:
         sizes: tuple[int, int] = (2, 3),
     ) -> None:
         dtype = torch.get_default_dtype()
-        self.cell = nn.RNNCell(*sizes, dtype=dtype)
+        self.cell = filled(draw, nn.RNNCell(*sizes, dtype=dtype))
         with torch.no_grad():
-            for p in self.cell.parameters():
-                p.copy_(draw.normal(*p.shape))
             self.cell.weight_ih[0] = 1.5 * torch.tensor([1.0, -1.0, 1.0, -1.0])[: sizes[0]]
         self.lengths = torch.tensor(lengths)
         self.x = draw.normal(steps, len(lengths), sizes[0], dtype=dtype)
