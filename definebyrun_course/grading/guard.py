@@ -33,6 +33,9 @@ class Guarded:
         self.raised: BaseException | None = None
         self.left: list[State] = []
 
+    def __repr__(self) -> str:
+        return repr(self._function)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._function, name)
 

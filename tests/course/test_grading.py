@@ -532,6 +532,11 @@ def test_a_thing_is_told_without_its_address_so_that_a_verdict_is_the_same_in_ev
     assert collection({3}) == sequence((3,)) == [3]
 
 
+def test_a_function_that_is_watched_is_told_as_itself() -> None:
+    verdict = asked(lambda answer: expect(answer == 3, f"This is {said(answer)}."), writes)
+    assert verdict.message == "This is <function writes>."
+
+
 def test_numbers_are_near_by_shape_and_value_and_told_apart_by_their_digits() -> None:
     third = torch.full((2, 3), 1 / 3, dtype=torch.float64)
     assert near(third.float(), third)
