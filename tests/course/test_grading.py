@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
 import sys
 import threading
 import time
@@ -190,6 +191,43 @@ def test_a_thousand_honest_answers_near_the_limit_are_never_cut_on_a_loaded_mach
         sys.setswitchinterval(pause)
         for thread in busy:
             thread.join()
+
+
+UNDER_A_TRACER = """
+import sys
+from definebyrun_course.grading.limit import Stopped, limited
+
+def traced():
+    lines = []
+    def trace(frame, event, _):
+        lines.append(event)
+        return trace
+    sys.settrace(trace)
+    try:
+        for _ in range(3):
+            sum(i for i in range(5))
+    finally:
+        sys.settrace(None)
+    return len(lines)
+
+def endless():
+    while True:
+        pass
+
+limited(traced)
+print(limited(traced) > 5)
+try:
+    limited(endless, 0.1)
+except Stopped:
+    print(limited(traced) > 5, traced() > 5)
+"""
+
+
+def test_a_debugger_or_coverage_goes_on_after_a_limit() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", UNDER_A_TRACER], capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout.split() == ["True", "True", "True"], done.stderr
 
 
 def test_an_exception_of_the_answer_passes_through() -> None:
