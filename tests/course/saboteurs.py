@@ -137,9 +137,13 @@ def right_once(self: Sabotage, answer: Answer, args: Any, kwargs: Any) -> Any:
     result = answer(*args, **kwargs)
     if self.calls == 1:
         return result
-    spoiled = mapped(zero, result)
-    self.struck |= spoiled is not result
-    return spoiled
+
+    def spoiled(thing: Any) -> Any:
+        new = zero(thing)
+        self.struck |= new is not thing
+        return new
+
+    return mapped(spoiled, result)
 
 
 def first_argument(self: Sabotage, answer: Answer, args: Any, kwargs: Any) -> Any:
