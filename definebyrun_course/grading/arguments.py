@@ -116,7 +116,11 @@ def _content(thing: Any) -> Any:
 
 def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
     """Which of the contents is not as before; empty when all are."""
-    return next((what for what in before if not _same(before[what], now[what])), "")
+    what = next((what for what in before if not _same(before[what], now[what])), "")
+    if what == "hooks":
+        kept = all(set(had) <= set(has) for had, has in zip(before[what], now[what], strict=True))
+        return "hooks (one is left behind)" if kept else "hooks (one is gone)"
+    return what
 
 
 def _same(one: Any, two: Any) -> bool:

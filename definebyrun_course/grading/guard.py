@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from .arguments import Noted
-from .surroundings import Surroundings
+from .surroundings import State, Surroundings
 from .verdict import Mistake
 
 __all__ = ["NOTHING", "Guarded", "untouched"]
@@ -22,7 +22,7 @@ class Guarded:
     """A function that is watched: each call must leave its arguments and the notebook as they were.
 
     `may_change` are positions of arguments that the exercise asks it to change; `...` in it stands for all.
-    `returned` is what the last call gave, `raised` the exception that it ended in.
+    `returned` is what the last call gave, `raised` the exception that it ended in, `left` what it left changed then.
     """
 
     def __init__(self, function: Callable[..., Any], may_change: tuple[Any, ...] = ()) -> None:
@@ -31,6 +31,7 @@ class Guarded:
         self._names = _names(function)
         self.returned: Any = NOTHING
         self.raised: BaseException | None = None
+        self.left: list[State] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._function, name)
@@ -45,10 +46,9 @@ class Guarded:
         try:
             self.returned = result = self._function(*args, **kwargs)
         except BaseException as error:
-            self.raised = error
+            self.raised, self.left = error, around.put_back()
             raise
-        finally:
-            left = around.put_back()
+        left = around.put_back()
         if left:
             raise Mistake(
                 f"Your function left something changed for the whole notebook: {left[0].name}.",
@@ -88,7 +88,7 @@ def _advice(what: str) -> str:
         return "backward() adds to the .grad of every leaf that it reaches. What gives gradients back instead?"
     if what == "requires_grad":
         return "The flag is the caller's: work on x.detach(), which is another tensor with the same numbers."
-    if what in ("mode", "hooks"):
+    if what == "mode" or what.startswith("hooks"):
         return "Put it back before you return, after an error too: try … finally."
     return (
         "Operations whose name ends in _ write into the tensor itself, and so do `x[i] = …`, `+=` and `.data`: "
