@@ -164,6 +164,12 @@ STATES = (
         silent=True,
     ),
     State(
+        "levels of torch.func, which a call that was stopped inside of one may leave",
+        torch._C._functorch.get_dynamic_layer_stack_depth,
+        torch._C._functorch.pop_dynamic_layer_stack_and_undo_to_depth,
+        silent=True,
+    ),
+    State(
         "standard output", lambda: sys.stdout, lambda out: setattr(sys, "stdout", out), silent=True
     ),
     State(
