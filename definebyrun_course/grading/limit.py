@@ -12,7 +12,9 @@ stops nobody; elsewhere, and for code that waits, it counts seconds, generously.
 from __future__ import annotations
 
 import ctypes
+import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -130,6 +132,7 @@ class _Watch:
         self.late, self.reason = Late, "time"
         self._limit, self._thread = limit_seconds, get_ident()
         self._lock, self._ended, self.raised = Lock(), False, False
+        self._unraisable = sys.unraisablehook
         self._clock = _thread_clock(self._thread)
 
     def start(self) -> None:
@@ -142,6 +145,7 @@ class _Watch:
             self._ended = True
             if self.raised:
                 _clear_in(self._thread, None)
+                sys.unraisablehook = self._unraisable
 
     def _look(self) -> None:
         used, memory = self._clock(), _resident_bytes()
@@ -163,7 +167,9 @@ class _Watch:
             with self._lock:
                 if self._ended:
                     return
-                self.raised = True
+                if not self.raised:
+                    # an exception that strikes in a finalizer is only printed: say nothing, in C, where none strikes
+                    self.raised, sys.unraisablehook = True, deque(maxlen=0).append
                 _raise_in(self._thread, self.late)
             time.sleep(LOOK_SECONDS)
 

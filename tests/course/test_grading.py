@@ -230,6 +230,22 @@ def test_a_debugger_or_coverage_goes_on_after_a_limit() -> None:
     assert done.stdout.split() == ["True", "True", "True"], done.stderr
 
 
+def endless_finalizers() -> None:
+    class Slow:
+        def __del__(self) -> None:
+            sum(range(1000))
+
+    while True:
+        Slow()
+
+
+def test_what_strikes_in_a_finalizer_is_not_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    before = sys.unraisablehook
+    stopped_after(endless_finalizers)
+    assert sys.unraisablehook is before
+    assert "Exception ignored" not in capsys.readouterr().err
+
+
 def test_an_exception_of_the_answer_passes_through() -> None:
     with pytest.raises(ZeroDivisionError):
         limited(lambda: 1 // 0)
