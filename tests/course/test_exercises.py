@@ -49,18 +49,18 @@ def test_an_exercise_lists_at_least_two_wrong_answers_with_different_messages(
 def test_five_kinds_of_mistakes_at_least_have_words_that_no_other_verdict_has(
     exercise: Exercise,
 ) -> None:
-    verdicts = {wrong: repr(judge(exercise, wrong.given)) for wrong in exercise.wrong}
+    verdicts = [(wrong, repr(judge(exercise, wrong.given))) for wrong in exercise.wrong]
     assert len({wrong.says for wrong in exercise.wrong}) >= 5
     assert len({wrong.name for wrong in exercise.wrong}) == len(exercise.wrong)
     for wrong in exercise.wrong:
         taken = [
             other.name
-            for other, verdict in verdicts.items()
+            for other, verdict in verdicts
             if other.says != wrong.says and wrong.says in verdict
         ]
         assert not taken, f"{wrong.says!r} of {wrong.name} stands in the verdicts on {taken}"
     for words in BISECTED:
-        assert not [wrong.name for wrong, verdict in verdicts.items() if words in verdict]
+        assert not [wrong.name for wrong, verdict in verdicts if words in verdict]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)

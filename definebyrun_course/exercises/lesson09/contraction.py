@@ -102,7 +102,7 @@ def _say_which(found: Tensor, right: Tensor, encoder: nn.Module, x: Tensor, wher
         (jacobians.sum(1).square().sum(1).mean(), "what comes from the sum of the outputs, squared", ENTRIES),
         (each.sum(), "the sum over the samples", "The mean over the samples does not grow with the batch."),
         (each.sqrt().mean(), "the mean of the roots", "The entries are squared, and no root is taken of their sum."),
-        (jacobians.square().mean(), "the mean over all entries", "Over the entries the sum, over the samples the mean."),
+        (jacobians.square().mean(), "the mean over all entries", "Over entries the sum, over samples the mean."),
         (jacobians.mean(0).square().sum(), "the squares of the mean Jacobian", "First squares, then the mean."),
         (each[0], "the first sample's alone", "Every sample has a Jacobian of its own."),
         (jacobians.sum((1, 2)).mean(), "the sum of the entries, not of their squares", "A penalty is made of squares."),
