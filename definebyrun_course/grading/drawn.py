@@ -30,13 +30,13 @@ class Drawn:
 
     def normal(self, *shape: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
         """Numbers from a normal distribution."""
-        return torch.randn(*shape, generator=self.generator, dtype=dtype)
+        return torch.randn(shape, generator=self.generator, dtype=dtype)
 
     def uniform(
         self, *shape: int, low: float = 0.0, high: float = 1.0, dtype: torch.dtype = torch.float64
     ) -> torch.Tensor:
         """Numbers between two bounds."""
-        return low + (high - low) * torch.rand(*shape, generator=self.generator, dtype=dtype)
+        return low + (high - low) * torch.rand(shape, generator=self.generator, dtype=dtype)
 
     def whole(self, low: int, high: int) -> int:
         """A whole number from `low` to `high`, both included."""
