@@ -362,6 +362,14 @@ def test_random_states_and_output_are_put_back_without_a_word() -> None:
     assert (torch.rand(3).tolist(), np.random.rand(), random.random()) == expected
 
 
+def test_a_level_of_vmap_that_a_stopped_answer_has_not_left_is_left() -> None:
+    def stays_inside(_: Any) -> None:
+        torch._C._functorch._vmap_increment_nesting(3, "error")
+
+    asked(lambda answer: answer(1), stays_inside)
+    assert torch.rand(2).shape == (2,)
+
+
 def test_an_answer_that_prints_without_end_shows_a_hundred_lines(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
