@@ -10,7 +10,7 @@ from sphinx.application import Sphinx
 
 
 def load_where_needed(app: Sphinx, pagename, templatename, context, doctree) -> None:
-    if 'class="dbr dbr-player"' in context.get("body", ""):
+    if '<div class="dbr dbr-player"' in context.get("body", ""):
         app.add_js_file("steps/step-links.js", loading_method="defer")
 
 

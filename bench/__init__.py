@@ -1,1 +1,1 @@
-"""The drawers side by side: what recording and drawing cost, measured and saved for the book."""
+"""Drawing tools side by side: what recording and drawing cost, measured and saved for the book."""

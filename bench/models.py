@@ -1,7 +1,7 @@
 """The models that the bench measures, small enough for one core: each gives a module, its input and a way to run it.
 
 Nothing is downloaded and nothing trained: a model is what its weights are after `torch.manual_seed`, and ResNet-18 has
-its real sizes. The two chains are plain functions without a module; drawers that only take modules get them wrapped.
+its real sizes. Chains are plain functions without a module; drawing tools that only take modules get them wrapped.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-__all__ = ["MODELS", "STEPS", "Case", "chain"]
+__all__ = ["MODELS", "RECORDED", "Case", "chain"]
 
 
 @dataclass(frozen=True)
 class Case:
-    """One model with one input; `run` is what the learner's code calls, `module` what a drawer of modules gets."""
+    """One model with one input; `run` is what the learner's code calls, `module` what tools get that draw modules."""
 
     run: Callable[[Tensor], Tensor]
     module: nn.Module
@@ -101,7 +101,7 @@ def chain(x: Tensor, length: int) -> Tensor:
 
 
 class Wrapped(nn.Module):
-    """A plain function as a module, for drawers that take nothing else."""
+    """A plain function as a module, for drawing tools that take nothing else."""
 
     def __init__(self, run: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
@@ -111,15 +111,24 @@ class Wrapped(nn.Module):
         return self.run(x)
 
 
+def tanh_loop(w: Tensor, length: int) -> Tensor:
+    """`length` times a multiplication and a tanh, of two numbers each: operations as small as they can be."""
+    h = w
+    for _ in range(length):
+        h = torch.tanh(h * w)
+    return h
+
+
 def _case(module: nn.Module, *shape: int) -> Case:
     return Case(module, module, torch.randn(shape))
 
 
-def _chain(length: int) -> Case:
-    def run(x: Tensor) -> Tensor:
-        return chain(x, length)
+def _plain(run: Callable[[Tensor], Tensor], *shape: int) -> Case:
+    return Case(run, Wrapped(run), torch.randn(shape, requires_grad=True))
 
-    return Case(run, Wrapped(run), torch.randn(4, 32, requires_grad=True))
+
+def _chain(length: int) -> Case:
+    return _plain(lambda x: chain(x, length), 4, 32)
 
 
 MODELS: dict[str, Callable[[], Case]] = {
@@ -134,8 +143,9 @@ MODELS: dict[str, Callable[[], Case]] = {
     "chain of 2,000 operations": lambda: _chain(2000),
     "chain of 20,000 operations": lambda: _chain(20000),
 }
-STEPS: dict[str, Callable[[], Case]] = {
+RECORDED: dict[str, Callable[[], Case]] = {
+    "loop of 1,000 tanh(h * w)": lambda: _plain(lambda w: tanh_loop(w, 1000), 2),
     "ResNet-18, training step, 8 images of 64×64": lambda: _case(resnet18(), 8, 3, 64, 64),
     "ResNet-18, training step, one image of 224×224": lambda: _case(resnet18(), 1, 3, 224, 224),
 }
-"""Measured as a training step, optimizer included, and not drawn."""
+"""Recorded only, and not drawn."""

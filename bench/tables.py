@@ -7,35 +7,26 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-__all__ = ["PLACE", "ROOT", "SHOWN", "Table", "fit", "load", "report", "words"]
+__all__ = ["OURS", "PLACE", "ROOT", "SHOWN", "Table", "load", "report", "span", "words"]
 
 ROOT = Path(__file__).resolve().parent.parent
 PLACE = ROOT / "bench" / "numbers.json"
 OURS = "definebyrun"
+SHORT, LONG = "chain of 2,000 operations", "chain of 20,000 operations"
+PARTS = ("build", "write", "layout")
 Facts = dict[str, Any]
 
 
 def load(place: Path = PLACE) -> Facts:
     """The saved result of one run of the bench."""
     return json.loads(place.read_text(encoding="utf-8"))
-
-
-def fit(sizes: Sequence[float], times: Sequence[float]) -> float:
-    """The exponent `k` of time = c · size^k, by least squares of the logarithms.
-
-    >>> round(fit([10, 100, 1000], [3, 30, 300]), 6)
-    1.0
-    """
-    xs, ys = [math.log(size) for size in sizes], [math.log(taken) for taken in times]
-    x, y = sum(xs) / len(xs), sum(ys) / len(ys)
-    products = sum((a - x) * (b - y) for a, b in zip(xs, ys, strict=True))
-    return products / sum((a - x) ** 2 for a in xs)
 
 
 # ---- words ----
@@ -68,16 +59,15 @@ def words(row: Facts) -> str:
 
 
 def machine(data: Facts) -> str:
-    """In words: what the numbers depend on."""
+    """What the numbers depend on, in words."""
     about = data["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
     text = any("total" in row and row["nodes"] is None for row in data["pictures"])
-    program = f" (the program dot: {about['dot']})" if about.get("dot") else ""
     note = " Where a cell says “as text”, the graph was too large for a picture." if text else ""
     return (
         f"Measured in one run on a machine of {about['cores']} cores ({about['system']}), one thread, "
-        f"with Python {about['python']}, Graphviz {about['graphviz']}{program}, {versions}. "
-        f"Every measurement had processes of its own, and {about['limit']} s at most for each picture.{note}"
+        f"with Python {about['python']}, Graphviz {about['graphviz']}, {versions}. "
+        f"Every figure had processes of its own, and {about['limit']} s at most for each picture.{note}"
     )
 
 
@@ -127,60 +117,56 @@ def rows_of(data: Facts, model: str) -> list[Facts]:
 
 
 def plain_of(data: Facts, model: str) -> float | None:
-    """The plain run, forward and backward, as the bench of the recorder's cost has it."""
-    return next((row.get("plain") for row in data["overhead"] if row["model"] == model), None)
+    """The plain run, forward and backward, as it was measured beside the recorded one."""
+    return next((row.get("plain") for row in data["recording"] if row["model"] == model), None)
 
 
-def own(row: Facts, used: bool = False) -> float | None:
-    """What a drawer adds to the plain run: build, write and layout; None where it did not finish.
-
-    With `used` the layout is the one that its users get: of definebyrun the same, of the others the program's.
-    """
-    if "total" not in row:
-        return None
-    layout = row.get("program") if used and OURS not in row["tool"] else row["parts"]["layout"]
-    return None if layout is None else row["parts"]["build"] + row["parts"]["write"] + layout
+def added(row: Facts, counted: Sequence[str] = PARTS) -> float | None:
+    """What these parts of a pass take in all, the plain run taken off; None where the tool did not finish."""
+    return sum(row["parts"][part] for part in counted) if "parts" in row else None
 
 
-def peer(data: Facts, model: str, used: bool = False) -> tuple[str, float] | None:
-    """The other drawer of the backward graph that adds least, and what it adds."""
-    there = [
-        (row["tool"], added)
-        for row in rows_of(data, model)
-        if data["tools"][row["tool"]]["backward"] and OURS not in row["tool"]
-        if (added := own(row, used)) is not None
-    ]
-    return min(there, key=lambda pair: pair[1], default=None)
-
-
-def ratios(data: Facts, used: bool) -> Table:
-    """What definebyrun's pictures add, beside the fastest peer that shows backward: as used, or all in process."""
-    ours = [tool for tool in data["tools"] if OURS in tool]
-    rows = []
+def ratios(
+    data: Facts, ours: Sequence[str], others: Sequence[str], counted: Sequence[str]
+) -> Iterator[tuple[str, ...]]:
+    """A row for each model: what our tools add, divided by what the fastest of the others adds; then these times."""
     for model in models(data):
-        other = peer(data, model, used)
         by_tool = {row["tool"]: row for row in rows_of(data, model)}
-        set_against, added = [], []
+        there = [(ms, tool) for tool in others if (ms := added(by_tool[tool], counted)) is not None]
+        fastest, name = min(there, default=(None, ""))
+        divided, spans = [], []
         for row in map(by_tool.__getitem__, ours):
-            mine, pictured = own(row), row.get("nodes") is not None
-            added.append(span(mine) if pictured else words(row))
-            # a text is not set against a picture
-            set_against.append(times(mine / other[1]) if pictured and mine and other else "–")
-        finished = "–" if peer(data, model) else "none finished"
-        rows.append(
-            (model, *set_against, f"{other[0]}, {span(other[1])}" if other else finished, *added)
-        )
-    head = (*(f"{tool}, × the other" for tool in ours), "Fastest other", *ours)
-    way = "the layout that its users get" if used else "the same library for all"
+            ms, is_picture = added(row, counted), row.get("nodes") is not None
+            # a text is not divided by a picture
+            divided.append(times(ms / fastest) if is_picture and ms and fastest else "–")
+            spans.append(span(ms) if is_picture else words(row))
+        yield (model, *divided, f"{name}, {span(fastest)}" if there else "none finished", *spans)
+
+
+def recorded(data: Facts) -> Table:
+    """Recorded runs, beside the fastest other tool that shows the backward graph."""
+    others = [
+        tool for tool, about in data["tools"].items() if about["backward"] and OURS not in tool
+    ]
     return Table(
-        f"What definebyrun adds to the plain run, beside the fastest other drawer of the backward graph, with {way}",
-        ("Model", *head),
-        tuple(rows),
+        "What a recorded and drawn run adds to the plain one, beside the fastest other tool for the backward graph",
+        ("Model", "As shown", "All of it", "Fastest other", "definebyrun", "all of it"),
+        tuple(ratios(data, (OURS, f"{OURS}, all of it"), others, PARTS)),
+    )
+
+
+def drawn(data: Facts) -> Table:
+    """`dbr.draw` of a tensor, beside torchviz."""
+    ours = (f"{OURS} draw", f"{OURS} draw, all of it")
+    return Table(
+        "The graph of a tensor, from dbr.draw and from torchviz: write and layout",
+        ("Model", "As shown", "All of it", "make_dot", "dbr.draw", "all of it"),
+        tuple(ratios(data, ours, ("torchviz",), PARTS[1:])),
     )
 
 
 def totals(data: Facts) -> Table:
-    """Every drawer on every model: the whole time."""
+    """Every tool on every model: the whole time."""
     tools = list(data["tools"])
     rows = []
     for model in models(data):
@@ -190,82 +176,77 @@ def totals(data: Facts) -> Table:
 
 
 def parts(data: Facts, model: str) -> Table:
-    """One model: where the time of each drawer goes, and what comes out."""
-    rows = []
+    """One model: where the time of each tool goes, and what comes out."""
+    rows, plain = [], plain_of(data, model)
     for row in rows_of(data, model):
-        found, plain = row.get("parts", {}), plain_of(data, model)
+        found = row.get("parts", {})
         rows.append(
             (
                 row["tool"],
                 words(row),
                 times(row["total"] / plain) if "total" in row and plain else "–",
-                *(span(found.get(part)) for part in ("build", "write", "layout")),
-                span(row.get("program")),
-                row["engine"] if row.get("nodes") is not None else "–",
+                *(span(found.get(part)) for part in PARTS),
                 f"{row['nodes']:,}" if row.get("nodes") is not None else "–",
                 weight(row.get("dot_bytes")),
                 weight(row.get("svg_bytes")),
-                str(row["passes"]) if "passes" in row else "–",
+                str(row.get("passes", "–")),
             )
         )
-    head = ("Drawer", "Total", "× plain run", "Build", "Write", "Layout", "by the program")
-    more = ("by", "Nodes", "DOT", "SVG", "Passes")
-    return Table(model, (*head, *more), tuple(rows))
+    head = ("Drawing tool", "Total", "× plain run", "Build", "Write", "Layout")
+    return Table(model, (*head, "Nodes", "DOT", "SVG", "Passes"), tuple(rows))
 
 
-def overhead(data: Facts) -> Table:
-    """What recording adds to a run."""
+def each(row: Facts) -> float:
+    """The milliseconds that recording adds to one operation; what an empty recording takes is taken off."""
+    return (row["added"] - row["nothing"]) / row["operations"]
+
+
+def recording(data: Facts) -> Table:
+    """What recording adds to a run, in all and for each operation; that divided by what the floor adds."""
     rows = []
-    for row in data["overhead"]:
+    for row in data["recording"]:
         if "recorded" not in row:
-            rows.append((row["model"], *["–"] * 4, row["state"]))
+            rows.append((row["model"], *["–"] * 6, row["state"]))
             continue
-        added = row["recorded"] - row["plain"]
         rows.append(
             (
                 row["model"],
-                f"{row['ops']:,}",
+                f"{row['operations']:,}",
                 span(row["plain"]),
                 span(row["recorded"]),
                 times(row["recorded"] / row["plain"]),
-                f"{1000 * added / row['ops']:.0f} µs",
+                f"{1000 * each(row):.0f} µs",
+                f"{1000 * row['floor_added'] / row['operations']:.0f} µs",
+                times(each(row) * row["operations"] / row["floor_added"]),
             )
         )
-    head = ("Model", "Operations", "Plain run", "Recorded", "Ratio", "Added for each operation")
-    return Table("What recording adds, without any drawing", head, tuple(rows))
+    head = ("Model", "Operations", "Plain run", "Recorded", "Ratio")
+    more = ("Added for each operation", "by the floor", "× the floor")
+    return Table("What recording adds, without any drawing", (*head, *more), tuple(rows))
 
 
-def growth(data: Facts) -> Table:
-    """What recording adds to chains of growing length."""
-    found = data["growth"]
-    pairs = zip(found.get("sizes", ()), found.get("added", ()), strict=True)
-    rows = tuple((f"{n:,}", span(ms), f"{1000 * ms / n:.1f} µs") for n, ms in pairs)
-    head = ("Operations in the chain", "Recording adds", "for each operation")
-    return Table("What recording adds as a chain grows", head, rows)
+def empty(data: Facts) -> str:
+    """One sentence: what a recording takes in which nothing runs."""
+    found = [row["nothing"] for row in data["recording"] if "nothing" in row]
+    took = f"takes {span(median(found))}" if found else "was not measured"
+    return f"A recording in which nothing runs {took}; that is not counted to the operations."
 
 
-def grown(data: Facts) -> str:
-    """One sentence: the exponent."""
-    found = data["growth"]
-    if "added" not in found:
-        return f"The growth was not measured: {found['state']}."
-    power = fit(found["sizes"], found["added"])
-    return (
-        f"Least squares on the logarithms give an exponent of {power:.2f} "
-        f"over {len(found['sizes'])} lengths (1 is linear)."
-    )
+def growth(data: Facts) -> str:
+    """One sentence: whether an operation costs more in a longer run."""
+    costs = {row["model"]: each(row) for row in data["recording"] if "recorded" in row}
+    if not {SHORT, LONG} <= costs.keys():
+        return "The growth was not measured."
+    ratio = times(costs[LONG] / costs[SHORT])
+    return f"An operation in the {LONG} adds {ratio} what one in the {SHORT} adds."
 
 
 def report(data: Facts) -> str:
     """All of it for a terminal."""
-    tables = [
-        *(parts(data, model) for model in models(data)),
-        ratios(data, used=True),
-        ratios(data, used=False),
-        overhead(data),
-    ]
-    blocks = [*(table.text() for table in tables), growth(data).text(), grown(data), machine(data)]
-    return "\n\n".join(["", *blocks])
+    tables = [parts(data, model) for model in models(data)]
+    tables += [recorded(data), drawn(data), recording(data)]
+    words = (empty(data), growth(data), machine(data))
+    return "\n\n".join(["", *(table.text() for table in tables), *words])
 
 
 # ---- plots ----
@@ -281,7 +262,7 @@ def _x(ms: float) -> float:
 
 
 def plot(data: Facts, model: str) -> str:
-    """One model as an SVG: a line for each drawer, a mark at its whole time on a logarithmic scale."""
+    """One model as an SVG: a line for each drawing tool, a mark at its whole time on a logarithmic scale."""
     lines = [("plain run", plain_of(data, model), span(plain_of(data, model)))]
     lines += [(row["tool"], row.get("total"), words(row)) for row in rows_of(data, model)]
     height = 10 + LINE * len(lines)
@@ -336,11 +317,11 @@ def _parts(data: Facts) -> str:
 SHOWN = {
     "machine": lambda data: f"<p>{escape(machine(data))}</p>",
     "plots": _plots,
-    "used": lambda data: ratios(data, used=True).html(),
-    "inside": lambda data: ratios(data, used=False).html(),
     "totals": lambda data: totals(data).html(),
+    "recorded": lambda data: recorded(data).html(),
+    "drawn": lambda data: drawn(data).html(),
     "parts": _parts,
-    "overhead": lambda data: overhead(data).html(),
-    "growth": lambda data: growth(data).html() + f"<p>{escape(grown(data))}</p>",
+    "recording": lambda data: recording(data).html() + f"<p>{escape(empty(data))}</p>",
+    "growth": lambda data: f"<p>{escape(growth(data))}</p>",
 }
 """What the page's `measured` directive can be asked for: a name, and how its HTML is made."""

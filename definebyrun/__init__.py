@@ -10,7 +10,7 @@ from .drawing.layout import LayoutError
 from .memory_plot import MemoryCurve
 from .tape import Player, Tape, compare, draw, load, record
 from .text.table import Table
-from .trace.model import (
+from .trace import (
     Block,
     Edge,
     Grad,
@@ -54,6 +54,11 @@ __all__ = [
 RENAMED = {"Call": "ModuleCall", "Tensor": "TensorVersion"}
 """What was called otherwise in version 0.1. These names go with version 0.3."""
 
+NO_COURSE = (
+    "the exercises are a package of their own: run `pip install "
+    '"git+https://github.com/definebyrun/definebyrun#subdirectory=definebyrun_course"`'
+)
+
 
 def check(exercise: str, *answers: Any) -> Any:
     """Judge an answer to an exercise of the course, such as `"01.2"`: a `Verdict` that says what is wrong.
@@ -69,9 +74,7 @@ def check(exercise: str, *answers: Any) -> Any:
     except ModuleNotFoundError as error:
         if error.name != "definebyrun_course":
             raise
-        raise ModuleNotFoundError(
-            "the exercises are a package of their own: run `pip install definebyrun-course`"
-        ) from None
+        raise ModuleNotFoundError(NO_COURSE) from None
     return judged(exercise, *answers)
 
 
@@ -89,4 +92,9 @@ def __getattr__(name: str) -> Any:
         return globals()[new]
     from importlib import import_module
 
-    return import_module(f"definebyrun_course.{name}")
+    try:
+        return import_module(f"definebyrun_course.{name}")
+    except ModuleNotFoundError as error:
+        if error.name != "definebyrun_course":
+            raise
+        raise ModuleNotFoundError(NO_COURSE) from None

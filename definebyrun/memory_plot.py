@@ -14,6 +14,8 @@ from html import escape
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Self
 
+from .assets import render_html
+from .drawing.palette import PLOT_AXIS, PLOT_BACKWARD, PLOT_FORWARD, PLOT_GRID, PLOT_INK
 from .text.format import format_bytes
 
 if TYPE_CHECKING:
@@ -22,8 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["MemoryCurve", "figure_svg", "memory_svg"]
 
 MAX_TREADS = 200
-"""A stair has at most this many treads; with more steps each tread shows the most of several."""
-FORWARD, BACKWARD, OUTLINE = "#0072B2", "#D55E00", "#1f2937"
+"""Steps of the stair that are drawn at most; with more steps of the run each shows the most of several."""
 STYLE = {
     "figure.constrained_layout.use": True,
     "font.size": 10,
@@ -32,16 +33,16 @@ STYLE = {
     "legend.frameon": False,
     "xtick.labelsize": 9,
     "ytick.labelsize": 9,
-    "axes.edgecolor": "#4b5563",
-    "axes.labelcolor": OUTLINE,
-    "text.color": OUTLINE,
-    "xtick.color": "#4b5563",
-    "ytick.color": "#4b5563",
+    "axes.edgecolor": PLOT_AXIS,
+    "axes.labelcolor": PLOT_INK,
+    "text.color": PLOT_INK,
+    "xtick.color": PLOT_AXIS,
+    "ytick.color": PLOT_AXIS,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "grid.color": "#e5e7eb",
+    "grid.color": PLOT_GRID,
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "definebyrun",  # the same ids in every run
 }
@@ -90,7 +91,7 @@ class MemoryCurve(tuple[int, ...]):
             return None  # the numbers are shown
         words = self.description()
         address = b64encode(memory_svg(self, self.backward, words).encode()).decode()
-        return f'<img alt="{escape(words)}" src="data:image/svg+xml;base64,{address}">'
+        return render_html("image.html", label=words, image=f"data:image/svg+xml;base64,{address}")
 
 
 def memory_svg(kept: Sequence[int], backward: Sequence[bool], description: str) -> str:
@@ -110,22 +111,25 @@ def memory_svg(kept: Sequence[int], backward: Sequence[bool], description: str) 
         raise ValueError(
             f"memory_svg needs bytes and phase of each step; got {len(kept)} and {len(backward)}."
         )
-    each = -(-len(kept) // MAX_TREADS)
-    steps, places = len(kept), range(0, len(kept), each)
-    kept = [max(kept[place : place + each]) for place in places]
-    backward = [backward[place] for place in places]
+    each = -(-len(kept) // MAX_TREADS)  # steps of the run in one tread, rounded up
+    steps, starts = len(kept), range(0, len(kept), each)
+    treads = [max(kept[start : start + each]) for start in starts]
+    phases = [backward[start] for start in starts]
     with plt.style.context(STYLE, after_reset=True):
         fig, ax = plt.subplots(figsize=(5.2, 2.4))
-        edges = [place + 0.5 for place in (*places, steps)]
-        for way, name, colour in ((False, "forward", FORWARD), (True, "backward", BACKWARD)):
-            if way in backward:
-                shown = [part if b == way else 0 for part, b in zip(kept, backward, strict=True)]
-                look = {"hatch": "////", "alpha": 0.35} if way else {"alpha": 0.3}
+        edges = [start + 0.5 for start in (*starts, steps)]
+        for phase, name, colour in (
+            (False, "forward", PLOT_FORWARD),
+            (True, "backward", PLOT_BACKWARD),
+        ):
+            if phase in phases:
+                shown = [n if own == phase else 0 for n, own in zip(treads, phases, strict=True)]
+                look = {"hatch": "////", "alpha": 0.35} if phase else {"alpha": 0.3}
                 ax.stairs(shown, edges, fill=True, color=colour, label=name, **look)
-        ax.stairs(kept, edges, color=OUTLINE, linewidth=1.4)
+        ax.stairs(treads, edges, color=PLOT_INK, linewidth=1.4)
         ax.set(ylabel="bytes kept alive", xlim=(edges[0], edges[-1]))
         ax.set_xlabel("step" if each == 1 else f"step (shown is the most of every {each})")
-        ax.set_ylim(0, max(kept) * 1.15 or 1)
+        ax.set_ylim(0, max(treads) * 1.15 or 1)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))
         ax.yaxis.set_major_formatter(EngFormatter(sep=" "))

@@ -7,70 +7,35 @@ stand any number of times on a page, and shows the end of the run when scripts a
 from __future__ import annotations
 
 import hashlib
-import json
-from functools import cache
-from html import escape
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from jinja2 import Environment, FunctionLoader
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
-from .assets import asset
+from .assets import asset, render_html
 from .cards.model import Card, Link
+from .drawing import palette
 from .drawing.standalone import data_uri
 from .drawing.svg import Picture
 from .text.compared import bytes_in_words, bytes_kept, canonical_text, legend, sentences
 from .text.format import format_bytes
-from .trace.model import Step, Trace
+from .trace import Step, Trace
+from .trace.steps import shown_from
 
-__all__ = ["page", "player_html", "still_html"]
+__all__ = ["instead_html", "page", "player_html", "still_html"]
 
-
-@cache
-def _environment() -> Environment:
-    """The templates, compiled once a process."""
-    return Environment(autoescape=True, loader=FunctionLoader(asset), keep_trailing_newline=True)
-
-
-def style(trace: Trace, picture: Picture) -> str:
-    """The style of a drawing; that of clusters, folded cards and comparisons only where there are any."""
-    clustered = 'class="dbr-f' in picture.svg or 'class="dbr-stack' in picture.svg
-    made = asset("generations.css") if 'class="dbr-f dbr-gen' in picture.svg else ""
-    marked = made + (asset("sides.css") if trace.sides else "")
-    return asset("drawing.css") + (asset("frames.css") if clustered else "") + marked
-
-
-def _shown(picture: Picture, label: str) -> str:
-    """The picture twice, of which one is seen: live where the style is alive, else as an image.
-
-    Viewers that strip styles, scripts and inline SVG (JupyterLab before it trusts a notebook, GitHub) keep the image.
-    They leave the words of the SVG behind, which `hidden` hides, and a style that is alive shows again.
-    """
-    least = round(picture.width * 0.6)
-    svg = picture.svg.replace("<svg ", f'<svg style="min-width:{least}px" ', 1)
-    image = f'<img class="dbr-bare" alt="{escape(label)}" src="{data_uri(picture)}">'
-    return f'{image}<div class="dbr-in" hidden="1">{svg}</div>'
+MIN_SCALE = 0.6
+"""A picture is shown at no less than this part of its size; a wider one scrolls within its box."""
 
 
 def still_html(trace: Trace, picture: Picture, label: str, folding: str = "") -> str:
     """The picture as it is at the end, with the canonical text folded below it: HTML without scripts."""
-    text = str(Markup.escape(canonical_text(trace)))
-    words = _said(trace, folding)
-    said = f'<p class="dbr-said">{words}</p>' if words else ""
-    return (
-        f'<div class="dbr"><style>{style(trace, picture)}</style>'
-        f'<div class="dbr-graph" tabindex="0" role="region" aria-label="Graph">{_shown(picture, label)}</div>{said}'
-        f'<details class="dbr-text"><summary>The same as text</summary><pre tabindex="0">{text}</pre></details></div>'
-    )
+    return render_html("still.html", **_parts(trace, picture, label, folding, "drawing.css"))
 
 
-def _said(trace: Trace, folding: str) -> Markup:
-    """The legend of a comparison, its marks in their colours; the sentence under a picture that was folded unasked."""
-    words = Markup.escape(" ".join(part for part in (legend(trace), folding) if part))
-    for side in "AB":
-        mark = Markup(f': <b class="dbr-only{side}">only {side}</b> did')
-        words = words.replace(f": only {side} did", mark)
-    return words
+def instead_html(reason: str, text: str) -> str:
+    """Why there is no picture, and the text in its place."""
+    return render_html("instead.html", reason=reason, text=text)
 
 
 def player_html(
@@ -82,77 +47,118 @@ def player_html(
     folding: str = "",
 ) -> str:
     """The player's HTML."""
-    steps, memory = _steps(trace, cards, links), [max(parts) for parts in bytes_kept(trace)]
+    memory = [max(parts) for parts in bytes_kept(trace)]
     most = max(memory, default=0) or 1
-    identity = hashlib.sha256(canonical_text(trace).encode()).hexdigest()[:10]
-    return (
-        _environment()
-        .get_template("player.html")
-        .render(
-            id=identity,
-            label=label,
-            css=Markup(style(trace, picture) + asset("player.css")),
-            js=Markup(asset("player.js").replace("{{ id }}", identity)),
-            picture=Markup(_shown(picture, label)),
-            code=_code(trace),
-            steps=steps,
-            memory=["0", *(f"{part / most:.2f}" for part in memory)],
-            text=canonical_text(trace),
-            said=_said(trace, folding),
-            data=Markup(
-                json.dumps(steps, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
-            ),
-        )
+    parts = _parts(trace, picture, label, folding, "drawing.css", "player.css")
+    return render_html(
+        "player.html",
+        **parts,
+        id=hashlib.sha256(parts["text"].encode()).hexdigest()[:10],
+        js=Markup(asset("player.js")),
+        code=_code(trace),
+        steps=_steps(trace, cards, links),
+        memory=["0", *(f"{part / most:.2f}" for part in memory)],
     )
 
 
-def _steps(trace: Trace, cards: list[Card], links: list[Link]) -> list[dict[str, Any]]:
-    """For each position of the slider: sentence, cards and links to light, lines of code, memory."""
-    by_op: dict[int | None, list[str]] = {}
-    by_node: dict[int | None, list[str]] = {}
-    for card in cards:
-        by_node.setdefault(card.node, []).append(card.id)
-        if card.op is not None:
-            by_op.setdefault(card.op, []).append(card.id)
-    by_edge = {link.edge: link.id for link in links if link.edge is not None}
-    made = {
-        tensor.op: tensor.index
-        for tensor in trace.tensors
-        if tensor.op is not None and tensor.kind != "result"
+def _parts(
+    trace: Trace, picture: Picture, label: str, folding: str, *styles: str
+) -> dict[str, Any]:
+    """What a drawing in a page consists of, still or played: its style, the live picture, the image, the words."""
+    style = "".join(map(asset, styles))
+    least = round(picture.width * MIN_SCALE)
+    return {
+        "label": label,
+        "css": Markup(palette.css(style, picture.svg) + style),
+        "svg": Markup(picture.svg.replace("<svg ", f'<svg style="min-width:{least}px" ', 1)),
+        "image": data_uri(picture),
+        "caption": _caption(trace, folding),
+        "text": canonical_text(trace),
     }
-    ids = {card.id for card in cards}
-    count = f"{len(trace.steps)} steps are ahead" if len(trace.steps) > 1 else "One step is ahead"
-    begin = f"Start. {count}; nothing has run yet. Step with the buttons, or click here and use the arrow keys."
-    steps = [{"t": begin, "c": [], "e": [], "l": [], "m": format_bytes(0), "b": 0}]
-    for step, said, each in zip(trace.steps, sentences(trace), bytes_kept(trace), strict=True):
-        if step.phase == "forward":
-            lit = by_op.get(step.op, []) or _hanging(trace, step, by_node)
-            tensor = made.get(step.op)
-            if not lit and tensor is not None:
-                node = trace.tensors[tensor].node
-                lit = by_node.get(node, []) if node is not None else [f"t{tensor}"]
-        else:
-            lit = by_node.get(step.node, [])
-        lit = lit + [card for node in trace.nodes_made_in(step.index) for card in by_node[node]]
-        lit = list(dict.fromkeys(lit))
+
+
+def _caption(trace: Trace, folding: str) -> Markup:
+    """The legend of a comparison, its marks in their colours; the sentence under a picture that was folded unasked."""
+    words = escape(" ".join(part for part in (legend(trace), folding) if part))
+    for side in "AB":
+        mark = Markup('<b class="dbr-only{0}">only {0}</b>').format(side)
+        words = words.replace(f": only {side} did", Markup(": {} did").format(mark))
+    return words
+
+
+# ---- what the script reads ----
+
+
+def _steps(trace: Trace, cards: list[Card], links: list[Link]) -> list[dict[str, Any]]:
+    """An entry for each position of the slider; `player.js` says what its keys mean."""
+    lit = _Lit(trace, cards)
+    by_edge = {link.edge: link.id for link in links if link.edge is not None}
+    steps = [_entry(_begin(trace), memory=format_bytes(0))]
+    for step, text, nbytes in zip(trace.steps, sentences(trace), bytes_kept(trace), strict=True):
+        edges = [by_edge[edge] for edge in _flowing(step) if edge in by_edge]
+        lines = _lines_behind(trace, step)
+        backward = step.phase == "backward"
         steps.append(
-            {
-                "t": said,
-                "c": [card for card in lit if card in ids],
-                "e": [by_edge[edge] for edge in _flowing(step) if edge in by_edge],
-                "l": _places(trace, step),
-                "m": bytes_in_words(each),
-                "b": int(step.phase == "backward"),
-            }
+            _entry(text, lit.in_step(step), edges, lines, bytes_in_words(nbytes), backward)
         )
     return steps
 
 
-def _hanging(trace: Trace, step: Step, by_node: dict[int | None, list[str]]) -> list[str]:
-    """The cards of nodes from which the results of a call of `grad` hang, where others have made these nodes."""
-    op = trace.ops[step.op or 0]
-    nodes = (trace.tensors[i].node for i in op.outputs if op.name == "grad")
-    return [card for node in nodes if node is not None for card in by_node.get(node, [])]
+def _entry(
+    text: str,
+    cards: Sequence[str] = (),
+    edges: Sequence[str] = (),
+    lines: Sequence[str] = (),
+    memory: str = "",
+    backward: bool = False,
+) -> dict[str, Any]:
+    return {"t": text, "c": cards, "e": edges, "l": lines, "m": memory, "b": int(backward)}
+
+
+def _begin(trace: Trace) -> str:
+    number_of = len(trace.steps)
+    ahead = f"{number_of} steps are ahead" if number_of > 1 else "One step is ahead"
+    return f"Start. {ahead}; nothing has run yet. Step with the buttons, or click here and use the arrow keys."
+
+
+class _Lit:
+    """The cards that a step lights: those of what ran, and of the nodes that it made."""
+
+    def __init__(self, trace: Trace, cards: list[Card]) -> None:
+        self._trace = trace
+        self._ids = {card.id for card in cards}
+        self._by_op: dict[int, list[str]] = {}
+        self._by_node: dict[int, list[str]] = {}
+        for card in cards:
+            if card.op is not None:
+                self._by_op.setdefault(card.op, []).append(card.id)
+            if card.node is not None:
+                self._by_node.setdefault(card.node, []).append(card.id)
+        self._made_leaf = {
+            tensor.op: tensor
+            for tensor in trace.tensors
+            if tensor.op is not None and tensor.kind != "result"
+        }
+
+    def in_step(self, step: Step) -> list[str]:
+        """The ids of the cards, each once."""
+        found = self._of_nodes([step.node]) if step.op is None else self._of_op(step.op)
+        found = [*found, *self._of_nodes(self._trace.nodes_made_in(step.index))]
+        return [card for card in dict.fromkeys(found) if card in self._ids]
+
+    def _of_op(self, index: int) -> list[str]:
+        """Of an operation that has no card: of the nodes from which the results of `grad` hang, where others have
+        made these; of the leaf that it made."""
+        op, leaf = self._trace.ops[index], self._made_leaf.get(index)
+        found = self._by_op.get(index, [])
+        if not found and op.name == "grad":
+            found = self._of_nodes([self._trace.tensors[i].node for i in op.outputs])
+        if found or leaf is None:
+            return found
+        return [f"t{leaf.index}"] if leaf.node is None else self._of_nodes([leaf.node])
+
+    def _of_nodes(self, nodes: Iterable[int | None]) -> list[str]:
+        return [card for node in nodes if node is not None for card in self._by_node.get(node, [])]
 
 
 def _flowing(step: Step) -> dict[int, None]:
@@ -162,19 +168,17 @@ def _flowing(step: Step) -> dict[int, None]:
 
 
 def _stack(step: Step) -> tuple[tuple[int, int], ...]:
-    """The places that led to a step, in either run of a comparison."""
+    """The lines that led to a step, in either run of a comparison."""
     return step.stack if step.other is None else (*step.stack, *step.other.stack)
 
 
-def _places(trace: Trace, step: Step) -> list[str]:
+def _lines_behind(trace: Trace, step: Step) -> list[str]:
     """The lines that led to a step, innermost first; a backward step also lights the line of its operation."""
-    places = [f"{source}.{line}" for source, line in _stack(step)]
+    lines = list(_stack(step))
     if step.node is not None:
         op = trace.nodes[step.node].op
-        places += [
-            f"{source}.{line}" for source, line in (trace.ops[op].stack if op is not None else ())
-        ]
-    return list(dict.fromkeys(places))
+        lines += trace.ops[op].stack if op is not None else ()
+    return [f"{source}.{line}" for source, line in dict.fromkeys(lines)]
 
 
 def _code(trace: Trace) -> list[dict[str, Any]]:
@@ -182,13 +186,13 @@ def _code(trace: Trace) -> list[dict[str, Any]]:
     first: dict[str, int] = {}
     for step in trace.steps:
         for source, line in _stack(step):
-            first.setdefault(f"{source}.{line}", step.index + 1)
+            first.setdefault(f"{source}.{line}", shown_from(step.index))
     return [
         {
             "title": source.title,
             "lines": [
-                {"id": f"{i}.{n}", "number": k + 1, "text": text, "step": first.get(f"{i}.{n}")}
-                for k, (n, text) in enumerate(enumerate(source.lines, source.first))
+                {"id": f"{i}.{n}", "text": text, "step": first.get(f"{i}.{n}")}
+                for n, text in enumerate(source.lines, source.first)
             ],
         }
         for i, source in enumerate(trace.sources)
@@ -198,4 +202,4 @@ def _code(trace: Trace) -> list[dict[str, Any]]:
 
 def page(title: str, body: str) -> str:
     """A fragment as a page of its own: dark where the reader's system is."""
-    return _environment().get_template("page.html").render(title=title, body=Markup(body))
+    return render_html("page.html", title=title, body=Markup(body))

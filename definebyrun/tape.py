@@ -7,12 +7,12 @@ one sentence says what to install and the text stands in.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, ExitStack
 from errno import ENAMETOOLONG, ENOENT
-from html import escape
 from os import PathLike
 from pathlib import Path
+from typing import Any, Never
 
 import torch
 
@@ -23,14 +23,14 @@ from .drawing.png import png
 from .drawing.standalone import standalone_svg
 from .fold.folding import fold
 from .memory_plot import MemoryCurve
-from .player import page, player_html, still_html
+from .player import instead_html, page, player_html, still_html
 from .recorder.gc_pause import no_full_collections
 from .recorder.recorder import Recorder
 from .recorder.walk import walk
 from .text.compared import canonical_text, tabulate
+from .text.printable import printable
 from .text.table import Table
-from .trace.memory import kept_after_steps
-from .trace.model import (
+from .trace import (
     Block,
     Edge,
     Grad,
@@ -42,6 +42,7 @@ from .trace.model import (
     TensorVersion,
     Trace,
 )
+from .trace.memory import kept_after_steps
 from .view import View
 
 __all__ = ["Player", "Tape", "compare", "draw", "load", "record"]
@@ -54,7 +55,7 @@ class Player:
         self._tape = tape
 
     def __repr__(self) -> str:
-        return f"player: {self._tape.view.text}"
+        return printable(f"player: {self._tape.view.text}")
 
     def _repr_html_(self) -> str:
         return self._tape.html()
@@ -243,9 +244,10 @@ class Tape:
         return to_dot(cards, links, clusters, large=self.view.is_large)
 
     def svg(self) -> str:
-        """The picture as SVG with all its states, for a page that has the style; `save` writes one that stands alone.
+        """The picture as SVG: it shows the end of the run, and holds all states before that for a page to switch on.
 
-        Lengths are in CSS pixels. Raises `LayoutError` where no layout engine is there.
+        `save` writes one without these states, on white paper. Lengths are in CSS pixels. Raises `LayoutError` where
+        no layout engine is there.
 
         >>> draw(torch.ones(2, requires_grad=True) * 2).svg()[:22]
         '<svg class="dbr-svg" x'
@@ -311,14 +313,20 @@ class Tape:
         cards, links, _ = view.drawn
         return player_html(view.trace, cards, links, picture, view.label, view.note)
 
-    def play(self) -> Player:
+    def play(self, *nothing: Never) -> Player:
         """The step player: forward, then backward, by slider, buttons or arrow keys.
+
+        Raises `TypeError` for arguments.
 
         >>> with record() as tape:
         ...     y = torch.ones(2) * 3
         >>> print(str(tape.play()).splitlines()[0])
         player: 2 operations, 0 nodes, 0 edges, 2 steps
         """
+        if nothing:
+            raise TypeError(
+                "play takes no step to begin at: the player shows the first, its slider leads to any"
+            )
         return Player(self)
 
     def table(self) -> Table:
@@ -354,7 +362,7 @@ class Tape:
         if isinstance(self._given, Recorder) and not self._given.done:
             return "tape: the recording is still going on"
         kind = "comparison" if self.sides else "tape" if self.root is None else "graph"
-        return f"{kind}: {self.view.text}"
+        return printable(f"{kind}: {self.view.text}")
 
     def _repr_html_(self) -> str:
         view = self.view
@@ -364,15 +372,35 @@ class Tape:
             return self._instead(error)
 
     def _instead(self, error: LayoutError) -> str:
-        said, text = escape(str(error)), escape(self.view.text)
-        return f'<div class="dbr"><p>{said}</p><pre>{text}</pre></div>'
+        return instead_html(str(error), self.view.text)
 
 
-@contextmanager
-def record() -> Iterator[Tape]:
+class _Recording(AbstractContextManager[Tape]):
+    """What `record()` gives: it records while it is entered."""
+
+    def __enter__(self) -> Tape:
+        recorder = Recorder()
+        with ExitStack() as stack:
+            stack.enter_context(no_full_collections())
+            stack.enter_context(recorder)
+            self._stack = stack.pop_all()
+        return Tape(recorder)
+
+    def __exit__(self, *error: Any) -> bool | None:
+        return self._stack.__exit__(*error)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in vars(Tape):
+            raise AttributeError(
+                f"record() has no {name}: the tape that has it is what a `with` gives, `with record() as tape: …`"
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+
+def record(*nothing: Never) -> AbstractContextManager[Tape]:
     """Record what runs in the `with` block, forward and backward; gives the `Tape`, to be read when it has ended.
 
-    An exception in the block passes through; the tape then holds the run up to there.
+    An exception in the block passes through; the tape then holds the run up to there. Raises `TypeError` for arguments.
 
     >>> import torch
     >>> w = torch.tensor([1.0, 2.0], requires_grad=True)
@@ -384,21 +412,29 @@ def record() -> Iterator[Tape]:
     >>> tape.leaves[0].name, len(tape.edges), len(tape.steps)
     ('w', 3, 5)
     """
-    recorder = Recorder()
-    with no_full_collections(), recorder:
-        yield Tape(recorder)
+    if nothing:
+        raise TypeError(
+            "record takes nothing: run the code in its block, `with record() as tape: model(x)`"
+        )
+    return _Recording()
 
 
-def draw(tensor: torch.Tensor) -> Tape:
+def draw(tensor: torch.Tensor, *more: Never) -> Tape:
     """The backward graph that hangs from a tensor right now, without any recording.
 
-    Raises `TypeError` for anything but a tensor, `ValueError` for a tensor without a graph.
+    Raises `TypeError` for anything but one tensor, `ValueError` for a tensor without a graph.
 
     >>> import torch
     >>> a = torch.tensor(3.0, requires_grad=True)
     >>> len(draw(a * a).edges)
     2
     """
+    if more or not isinstance(tensor, torch.Tensor):
+        given = ", ".join(type(each).__name__ for each in (tensor, *more))
+        raise TypeError(
+            f"draw takes a torch.Tensor, not {given}: draw one result, as in draw(model(x)), or see several "
+            "by `with record() as tape: …`, which shows all that runs"
+        )
     return Tape(walk(tensor))
 
 
@@ -411,8 +447,8 @@ def compare(a: Tape, b: Tape, names: tuple[str, str] = ("A", "B")) -> Tape:
     the legend. Two graphs of `draw` are compared node by node, from the root and the leaves. A large comparison of runs
     is shown with the modules of both folded; where that is not enough, with repetitions rolled up.
 
-    Raises `TypeError` for anything but two tapes, `ValueError` for a comparison, for a run and a drawn graph, and for
-    names that do not tell apart, `RuntimeError` for a tape that is still recording.
+    Raises `TypeError` for anything but two tapes and for names that are no tuple, `ValueError` for a comparison, for a
+    run and a drawn graph, and for names that do not tell apart, `RuntimeError` for a tape that is still recording.
 
     >>> import torch
     >>> def run(x):
@@ -432,11 +468,15 @@ def compare(a: Tape, b: Tape, names: tuple[str, str] = ("A", "B")) -> Tape:
         raise ValueError(
             "one is a recorded run, the other a graph of draw: compare two runs, or two graphs"
         )
+    if not isinstance(names, (tuple, list)):
+        raise TypeError(
+            f"names takes two words, such as ('train', 'eval'), not one {type(names).__name__}"
+        )
     called = [name for name in names if isinstance(name, str) and name.strip()]
     if len(names) != 2 or len({*called}) != 2:
         raise ValueError("names takes two different words, one for each run")
     runs = a.trace, b.trace
-    return Tape(join(*runs, tuple(names)), runs=runs)
+    return Tape(join(*runs, (names[0], names[1])), runs=runs)
 
 
 def load(path_or_text: str | PathLike[str]) -> Tape:

@@ -19,7 +19,7 @@ from .drawing.svg import Picture, render
 from .fold.folding import fit, fit_both
 from .recorder.gc_pause import no_collections
 from .text.compared import canonical_text, summary
-from .trace.model import Trace
+from .trace import Trace
 
 __all__ = ["MAX_CARDS_LAID_OUT", "MAX_CARDS_SHOWN", "Drawn", "View"]
 
@@ -63,8 +63,9 @@ class View:
             return given
         if self._runs is None:
             return fit(given, count_cards, MAX_CARDS_SHOWN)
-        again = partial(join, names=given.sides)
-        return fit_both(given, *self._runs, again, count_cards, MAX_CARDS_SHOWN)
+        a, b = given.sides
+        joined = partial(join, names=(a, b))
+        return fit_both(given, *self._runs, joined, count_cards, MAX_CARDS_SHOWN)
 
     @cached_property
     def drawn(self) -> Drawn:

@@ -16,6 +16,8 @@ import nbformat
 import yaml
 from nbformat import NotebookNode
 
+from tools import ROOT
+
 __all__ = [
     "ChapterError",
     "Exercise",
@@ -28,7 +30,6 @@ __all__ = [
     "repository",
 ]
 
-ROOT = Path(__file__).resolve().parent.parent
 FENCE = re.compile(r"^(`{3,}|~{3,})\{code-cell\}", re.MULTILINE)
 FRONT = re.compile(r"\A---\n(.*?\n)---[ \t]*(?:\n|\Z)", re.DOTALL)
 SOLUTION = re.compile(
@@ -38,6 +39,10 @@ CHECK = re.compile(r"""^(?:\w+\s*=\s*)?(?:dbr\.)?check\(\s*["'](\d\d\.\d+)["']""
 BADGE = re.compile(r"\n*^\[!\[Open in Colab\]\([^)]*\)\]\([^)]*\)[ \t]*$", re.MULTILINE)
 OPENING = r"^```\{code-cell\}[^\n]*\n((?:^:\w+: .*\n)*)\n?"
 SETUP = "setup"
+SETUP_TITLE = "Install the packages of this course where they are missing"
+NOT_INSTALLED = "Not installed: this needs git and a network."
+CLOSED = {"tags": ["remove-cell"], "jupyter": {"source_hidden": True}, "cellView": "form"}
+"""Left out of the book, closed in JupyterLab and Notebook 7, closed in Colab."""
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python", "file_extension": ".py", "mimetype": "text/x-python"},
@@ -109,16 +114,20 @@ def badge(lesson: Lesson) -> str:
 
 
 def setup_source(lesson: Lesson) -> str:
-    """Lines that install the course's packages where they are missing and do nothing where they are there.
+    """Lines that install the course's packages where one is missing and do nothing where both are there.
 
-    A folder that is named like a package but is none, such as a clone of the repository, has no `origin`.
+    A folder that is named like a package but is none, such as a clone of the repository, has no `origin`. pip is
+    silent and one sentence stands for what it would say.
     """
     url, branch = repository(lesson.root)
     return (
+        f"# @title {SETUP_TITLE}\n"
         "import importlib.util\n"
-        'found = importlib.util.find_spec("definebyrun_course")\n'
-        'if getattr(found, "origin", None) is None:\n'
-        f'    %pip install -q "git+{url}@{branch}" "git+{url}@{branch}#subdirectory=definebyrun_course"'
+        f'url = "git+{url}@{branch}"\n'
+        'found = map(importlib.util.find_spec, ("definebyrun", "definebyrun_course"))\n'
+        'if not all(getattr(package, "origin", None) for package in found):\n'
+        "    %pip install -qqq {url} {url}#subdirectory=definebyrun_course "
+        f'|| echo "{NOT_INSTALLED}"'
     )
 
 
@@ -184,8 +193,7 @@ def notebook(lesson: Lesson) -> NotebookNode:
         if names.count(name) > 1 or name == SETUP:
             raise ChapterError(f"{where} has more than one cell named {name!r}.")
     cells = [plain_cell(cell, name) for cell, name in zip(book.cells, names, strict=True)]
-    marks = {"tags": ["remove-cell"]}
-    cells.insert(1, nbformat.v4.new_code_cell(setup_source(lesson), id=SETUP, metadata=marks))
+    cells.insert(1, nbformat.v4.new_code_cell(setup_source(lesson), id=SETUP, metadata=CLOSED))
     return nbformat.v4.new_notebook(cells=cells, metadata=METADATA, nbformat_minor=5)
 
 

@@ -10,9 +10,10 @@ import os
 import platform
 from pathlib import Path
 
+from tools import ROOT
+
 __all__ = ["settle"]
 
-ROOT = Path(__file__).resolve().parent.parent
 FIXED = {
     "PYTHONHASHSEED": "0",  # sets print in the same order
     "PYTHONIOENCODING": "utf-8",  # Windows would print in its own code page
@@ -20,6 +21,8 @@ FIXED = {
     "OMP_NUM_THREADS": "1",  # sums in the same order whatever the number of cores
     "MKL_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
+    "CC": "no-compiler",  # no lesson may need one: most readers have none
+    "CXX": "no-compiler",
 }
 SAME_SUMS = {  # one set of instructions on every x86 processor: else the last digit of a sum depends on its kind
     "ATEN_CPU_CAPABILITY": "avx2",

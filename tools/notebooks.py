@@ -13,25 +13,34 @@ code up to it changes, so that running everything again changes no byte. --measu
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import re
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
+from typing import Literal
 
 import nbformat
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
-from tools import kernels
-from tools.chapters import METADATA, ROOT, ChapterError, Lesson, find, lessons, notebook
+from tools import ROOT, kernels
+from tools.chapters import METADATA, ChapterError, Lesson, find, lessons, notebook
 
 __all__ = ["execute", "keep_measured", "make", "normalise", "plan", "write"]
 
-CELL_TIMEOUT = 300
+CELL_TIMEOUT_S = 300
 MEASURED = "nbval-ignore-output"
+APART = getattr(os, "setpgrp", None)  # a process group of its own, where there are such
 CELL_FILE = re.compile(r"(?:[A-Za-z]:)?[^\s\"'<>]*ipykernel_\d+[/\\]\d+\.py")
+
+Need = Literal["nothing", "text", "run"]
+"""What a lesson's notebook needs: nothing, the chapter's new text with the outputs kept, or to be executed."""
+
+Did = Literal["up to date", "text taken over, outputs kept", "executed"]
+"""What was done about it."""
 
 
 class CellError(Exception):
@@ -43,7 +52,7 @@ def execute(book: NotebookNode, folder: Path, label: str = "notebook") -> Notebo
     current: list[tuple[NotebookNode, int]] = []
     client = NotebookClient(
         book,
-        timeout=CELL_TIMEOUT,
+        timeout=CELL_TIMEOUT_S,
         kernel_name="python3",
         record_timing=False,
         coalesce_streams=True,
@@ -74,7 +83,7 @@ def _what(cell: NotebookNode, error: Exception) -> str:
         if output.output_type == "error":
             return f"{output.ename}: {' '.join(output.evalue.split())}"
     if "Timeout" in type(error).__name__:
-        return f"it ran longer than {CELL_TIMEOUT} seconds"
+        return f"it ran longer than {CELL_TIMEOUT_S} seconds"
     if "DeadKernel" in type(error).__name__:
         return "the kernel died (out of memory, or a crash in compiled code)"
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
@@ -97,8 +106,8 @@ def code(book: NotebookNode) -> list[tuple]:
     return [(c.source, dict(c.metadata)) for c in book.cells if c.cell_type == "code"]
 
 
-def plan(lesson: Lesson) -> tuple[str, NotebookNode]:
-    """What a lesson needs, and its notebook so far: "nothing", "text" (outputs kept) or "run"."""
+def plan(lesson: Lesson) -> tuple[Need, NotebookNode]:
+    """What a lesson needs, and its notebook so far, with the outputs that are still right."""
     fresh = notebook(lesson)
     try:
         stored = nbformat.read(lesson.notebook, as_version=4)
@@ -142,14 +151,14 @@ def write(book: NotebookNode, path: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def make(lesson: Lesson, everything: bool = False, measure: bool = False) -> str:
-    """Bring one lesson's notebook up to date; says what was done. Runs in a process of its own."""
+def make(lesson: Lesson, everything: bool = False, measure: bool = False) -> tuple[Did, float]:
+    """Bring one lesson's notebook up to date; what was done, and in how many seconds."""
     need, book = plan(lesson)
     if need == "nothing" and not everything:
-        return "up to date"
+        return "up to date", 0.0
     if need == "text" and not everything:
         write(book, lesson.notebook)
-        return "text taken over, outputs kept"
+        return "text taken over, outputs kept", 0.0
     start = time.perf_counter()
     kernels.settle()
     lesson.notebook.parent.mkdir(exist_ok=True)
@@ -158,7 +167,36 @@ def make(lesson: Lesson, everything: bool = False, measure: bool = False) -> str
             cell.outputs, cell.execution_count = [], None
     ran = execute(book, lesson.notebook.parent, f"chapters/{lesson.chapter.name}")
     write(ran if measure else keep_measured(ran, lesson.notebook), lesson.notebook)
-    return f"executed in {time.perf_counter() - start:.0f} s"
+    return "executed", time.perf_counter() - start
+
+
+def make_all(chosen: list[Lesson], jobs: int, everything: bool, measure: bool) -> int:
+    """Make these notebooks, several at a time, and report each; how many failed.
+
+    Ctrl-C reaches this process alone, which then ends the others: nbclient would take it for a cell's error.
+    """
+    failed = 0
+    with ProcessPoolExecutor(max(1, min(jobs, len(chosen))), initializer=APART) as pool:
+        running = {pool.submit(make, x, everything, measure): x for x in chosen}
+        try:
+            for done in as_completed(running):
+                lesson = running[done]
+                try:
+                    did, seconds = done.result()
+                    took = f" in {seconds:.0f} s" if seconds else ""
+                    print(f"  {lesson.name}: {did}{took}", flush=True)
+                except (CellError, ChapterError) as error:
+                    failed += 1
+                    state = "is left as it was" if lesson.notebook.exists() else "is not written"
+                    print(
+                        f"✗ {error}\n  notebooks/{lesson.notebook.name} {state}.", file=sys.stderr
+                    )
+        except KeyboardInterrupt:
+            for worker in multiprocessing.active_children():
+                worker.kill()  # its kernel notices and ends
+            pool.shutdown(cancel_futures=True)
+            raise
+    return failed
 
 
 def main() -> int:
@@ -180,39 +218,20 @@ def main() -> int:
     except (ChapterError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
-    failed = 0
-    everything = options.all or bool(options.only)
     kernels.settle()
-    with ProcessPoolExecutor(max(1, min(options.jobs, len(chosen) or 1))) as pool:
-        running = {
-            pool.submit(make, lesson, everything, options.measure): lesson for lesson in chosen
-        }
-        for done in as_completed(running):
-            lesson = running[done]
-            try:
-                print(f"  {lesson.name}: {done.result()}", flush=True)
-            except (CellError, ChapterError) as error:
-                failed += 1
-                state = "is left as it was" if lesson.notebook.exists() else "is not written"
-                print(
-                    f"✗ {error}\n  notebooks/{lesson.notebook.name} {state}.",
-                    file=sys.stderr,
-                    flush=True,
-                )
-    for orphan in sorted(
-        set((options.root / "notebooks").glob("*.ipynb"))
-        - {x.notebook for x in lessons(options.root)}
-    ):
-        print(
-            f"  notebooks/{orphan.name} has no chapter: remove it, or write chapters/{orphan.stem}.md."
-        )
+    everything = options.all or bool(options.only)
+    failed = make_all(chosen, options.jobs, everything, options.measure)
+    known = {lesson.notebook for lesson in lessons(options.root)}
+    for orphan in sorted({*(options.root / "notebooks").glob("*.ipynb")} - known):
+        name = orphan.stem
+        print(f"  notebooks/{name}.ipynb has no chapter: remove it, or write chapters/{name}.md.")
     counted = "1 notebook" if len(chosen) == 1 else f"{len(chosen)} notebooks"
-    print(
-        f"{failed} of {counted} failed." if failed else f"{counted} in step with the chapters.",
-        flush=True,
-    )
+    print(f"{failed} of {counted} failed." if failed else f"{counted} in step with the chapters.")
     return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("\nStopped; notebooks that were not finished are as they were.")

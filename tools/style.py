@@ -13,7 +13,8 @@ import sys
 import nbformat
 from nbformat import NotebookNode
 
-from tools.chapters import ROOT, SETUP, ChapterError, Lesson, back, lessons, notebook
+from tools import ROOT
+from tools.chapters import SETUP, ChapterError, Lesson, back, lessons, notebook
 
 __all__ = ["complaints", "tidy"]
 

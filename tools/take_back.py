@@ -13,7 +13,8 @@ from pathlib import Path
 
 import nbformat
 
-from tools.chapters import ROOT, ChapterError, back, find, notebook
+from tools import ROOT
+from tools.chapters import ChapterError, back, find, notebook
 
 
 def main() -> int:

@@ -1,7 +1,7 @@
-"""Runs the package's own tests with another PyTorch than the pinned one: `python -m tools.versions 2.14.1`.
+"""Runs the package's own tests with another PyTorch: `python -m tools.versions 2.14.1`, or `nightly`.
 
 The lessons and their outputs are those of the pin. The package runs with the PyTorch that is there, in Colab say, so
-the range in `pyproject.toml` has to be true: this is how that is seen. It takes several GB, in `_build`.
+the range in `pyproject.toml` has to be true: this is how that is seen. It takes up to several GB, in `_build`.
 """
 
 from __future__ import annotations
@@ -9,39 +9,53 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tomllib
 import venv
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-PINS = ("requirements-book.txt", "requirements.txt")
-NEEDS = {"beautifulsoup4", "graphviz", "hypothesis", "jinja2", "matplotlib", "nbval", "numpy"}
-NEEDS |= {"playwright", "pygraphviz", "pytest", "pytest-xdist", "scikit-learn"}
-TESTS = ("chains", "clumps", "compare", "drawing", "fold", "forms", "generations", "golden")
-TESTS += ("memory", "recorder", "saved", "truth")
+from tools import ROOT
+
+NIGHTLY = (
+    "https://download.pytorch.org/whl/nightly/cpu"  # the address in PyTorch's installation guide
+)
 
 
-def needed(version: str) -> list[str]:
-    """What goes into the environment: this PyTorch, and what its tests need as it is pinned; the rest is PyTorch's."""
-    lines = [line for name in PINS for line in (ROOT / name).read_text("utf-8").splitlines()]
-    return [f"torch=={version}", *(line for line in lines if line.partition("==")[0] in NEEDS)]
+def torch(version: str) -> list[str]:
+    """What pip is asked for to get this PyTorch."""
+    return (
+        ["--pre", "--index-url", NIGHTLY, "torch"]
+        if version == "nightly"
+        else [f"torch=={version}"]
+    )
+
+
+def others() -> list[str]:
+    """What the tests need besides, as it is pinned; what PyTorch itself asks for is PyTorch's choice."""
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["dependency-groups"]
+    asked = {
+        line.split(";")[0].split("=")[0].strip() for line in groups["lessons"] + groups["test"]
+    }
+    pins = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
+    return [pin.split("#")[0] for pin in pins if pin.partition("==")[0] in asked - {"torch"}]
 
 
 def main() -> int:
     if len(sys.argv) != 2:
-        sys.exit("name one version: make torch VERSION=2.14.1")
+        sys.exit("name one version: make torch VERSION=2.14.1, or VERSION=nightly")
     version = sys.argv[1]
     folder = ROOT / "_build" / f"torch-{version}"
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     print(f"Installing PyTorch {version} into {folder.relative_to(ROOT)}", flush=True)
     venv.create(folder, with_pip=True)
-    quiet = ("-q", "--disable-pip-version-check")
-    if subprocess.run([python, "-m", "pip", "install", *quiet, *needed(version)]).returncode:
-        sys.exit(f"pip did not install PyTorch {version}: it says above why")
-    tests = [f"tests/test_{name}.py" for name in TESTS]
+    for wanted in (torch(version), others()):
+        quiet = ("-q", "--disable-pip-version-check")
+        if subprocess.run([str(python), "-m", "pip", "install", *quiet, *wanted]).returncode:
+            sys.exit(
+                f"pip did not install PyTorch {version}, or what its tests need: it says above why"
+            )
     # its own deprecations are not ours to mend: the pinned one's are errors in `make test`
     how = ("-q", "-n", "logical", "-p", "no:cacheprovider", "-o", "filterwarnings=ignore")
+    command = [str(python), "-m", "pytest", *how, "tests/package", "definebyrun"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [python, "-m", "pytest", *how, "definebyrun", *tests]
     return subprocess.run(command, cwd=ROOT, env=environment).returncode
 
 

@@ -1,6 +1,7 @@
-"""A file's name goes in, its text comes out: style, script and frame that lie beside this module.
+"""A file's name goes in, its text comes out: the styles, the script and the HTML templates that lie beside this module.
 
-White space, comments and spellings that only people need are left out, because every drawing carries these texts.
+Every drawing carries these texts, so comments and white space, which only people need, are left out. HTML is made by
+one jinja2 environment alone, which escapes everything but `Markup`.
 """
 
 from __future__ import annotations
@@ -8,29 +9,53 @@ from __future__ import annotations
 import re
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
-__all__ = ["asset"]
+from jinja2 import Environment, FunctionLoader
 
-_QUOTED = re.compile(r"""("[^"]*"|'[^']*'|/[A-Z][^/]*/|calc\([^;]*;)""")
-_SHORTER = {
-    ".js": (
-        (r"\s*([=*<>?:&|{},;!()+/-])\s*", r"\1"),
-        (";}", "}"),
-        (r"\((\w+)\)=>", r"\1=>"),
-        (r"\bconst ", "let "),
-    ),
-    ".css": ((r"\s*([{},;])\s*", r"\1"), (";}", "}")),
-    ".html": (),
-}
+__all__ = ["asset", "render_html"]
+
+_CSS_QUOTED = re.compile(r"""("[^"]*"|'[^']*')""")
+_CSS_SPACE = (
+    (re.compile(r"/\*.*?\*/", re.DOTALL), ""),
+    (re.compile(r"\s+"), " "),
+    (re.compile(r" ?([{},;]) ?"), r"\1"),  # not before a colon: `a :hover` is not `a:hover`
+    (re.compile(r": "), ":"),
+    (re.compile(r";}"), "}"),
+)
 
 
 @cache
 def asset(name: str) -> str:
-    """The text of a file that lies beside this module. In a script every statement ends in `;` or `}`."""
-    lines = files(__package__).joinpath(name).read_text("utf8").splitlines()
-    lines = [line.strip() for line in lines if not line.strip().startswith(("//", "/*"))]
-    # Every second part is a string or a selector in quotes: that stays as it is.
-    parts = _QUOTED.split("\n".join(lines))
-    for pattern, shorter in _SHORTER[name[name.rindex(".") :]]:
-        parts[::2] = [re.sub(pattern, shorter, part) for part in parts[::2]]
-    return "".join(parts)
+    """The text of a file that lies beside this module, small: of a script only indentation and comment lines go.
+
+    >>> asset("table.css")[:44]
+    '.dbr-rows{overflow-x:auto;margin:.6rem 0}.db'
+    """
+    text = files(__package__).joinpath(name).read_text("utf8")
+    if name.endswith(".css"):
+        parts = _CSS_QUOTED.split(text)  # every second part is a string, and stays as it is
+        for pattern, shorter in _CSS_SPACE:
+            parts[::2] = [pattern.sub(shorter, part) for part in parts[::2]]
+        return "".join(parts).strip()
+    lines = [line.strip() for line in text.splitlines()]
+    return "\n".join(line for line in lines if line and not line.startswith("//"))
+
+
+@cache
+def _environment() -> Environment:
+    """The templates, compiled once a process; `tojson` writes characters as they are, but for those of HTML."""
+    made = Environment(
+        autoescape=True, loader=FunctionLoader(asset), trim_blocks=True, lstrip_blocks=True
+    )
+    made.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
+    return made
+
+
+def render_html(name: str, **values: Any) -> str:
+    """A template filled with values, which are escaped.
+
+    >>> render_html("image.html", label="a < b", image="data:")
+    '<img alt="a &lt; b" src="data:">'
+    """
+    return _environment().get_template(name).render(values)

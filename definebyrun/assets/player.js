@@ -1,114 +1,155 @@
-(function (id, tries) {
+// The step player of a drawing: it only switches what is shown, the layout never changes. The page holds for it
+//   .dbr-json    an entry for each position of the slider, the first before anything ran: t the sentence, c the cards
+//                that are marked (the first comes into view), e the links that gradients go along, l the lines of code
+//                that led there, innermost first, m the bytes kept alive, in words, b 1 in a backward step
+//   data-f, -u   a text holds from step f on until step u begins; without u to the end
+//   data-b       a card, link or cluster is there from step b on
+//   data-c, -e, -l   the id of a card, a link (an edge), a line of code
+//   data-s       on a line of code: the first step that it runs in
+// The same run may stand on a page several times, and scripts may run before the page holds it: the players without
+// data-ready are looked for, `tries` times.
+(function find(id, tries) {
   const still = matchMedia("(prefers-reduced-motion)");
+  const STEP_MS = 1800, FLIGHT_MS = 600, LAYS_CODE_BESIDE_PX = 620;
+
   function start(root) {
     root.dataset.ready = "1";
-    const all = (q) => [...root.querySelectorAll(q)], one = (q) => root.querySelector(q);
+    const all = (query) => [...root.querySelectorAll(query)], one = (query) => root.querySelector(query);
+    const byId = (key) => Object.fromEntries(all(`[data-${key}]`).map((part) => [part.dataset[key], part]));
+    const mark = (part, name, on) => part.classList.toggle("dbr-" + name, on);
+    const set = (part, values) => { for (const name in values) part.setAttribute(name, values[name]); };
+
     const steps = JSON.parse(one(".dbr-json").textContent), last = steps.length - 1;
-    const range = one("input"), now = one(".dbr-now"), box = one(".dbr-graph"), play = one("[data-act=play]");
-    const timed = all("[data-f]"), born = all("[data-b]"), marks = all(".dbr-ticks i,.dbr-mem i");
-    const by = (key) => Object.fromEntries(all("[data-" + key + "]").map((e) => [e.dataset[key], e]));
-    const cards = by("c"), links = by("e"), lines = by("l");
-    const mark = (e, name, on) => e.classList.toggle("dbr-" + name, on);
-    const set = (e, values) => { for (const name in values) e.setAttribute(name, values[name]); };
+    const slider = one("input"), sentence = one(".dbr-now"), graph = one(".dbr-graph");
+    const [previous, next, play] = ["prev", "next", "play"].map((act) => one(`[data-act=${act}]`));
+    const texts = all("[data-f]"), born = all("[data-b]"), marks = all(".dbr-ticks i,.dbr-mem i");
+    const cards = byId("c"), links = byId("e"), lines = byId("l");
     let at = 0, timer = 0, flight = 0;
-    function dots(edges) {
+
+    // A dot for each gradient, from the head of its arrow to the tail.
+    function fly(edges) {
       cancelAnimationFrame(flight);
-      all(".dbr-dot").forEach((d) => d.remove());
+      all(".dbr-dot").forEach((dot) => dot.remove());
       if (still.matches || !edges.length) return;
-      const run = edges.map((e) => {
-        const path = links[e].querySelector("path");
-        links[e].insertAdjacentHTML("beforeend", "<circle r=5 class=dbr-dot />");
-        return [path, links[e].lastChild, path.getTotalLength()];
+      const dots = edges.map((edge) => {
+        const path = links[edge].querySelector("path");
+        links[edge].insertAdjacentHTML("beforeend", "<circle r=5 class=dbr-dot />");
+        return [path, links[edge].lastChild, path.getTotalLength()];
       });
-      let t0;
-      (function fly(t) {
-        t0 = t0 || t;
-        const part = Math.min(1, (t - t0) / 600);
-        for (const [path, dot, length] of run) {
-          const p = path.getPointAtLength(length * (1 - part));
-          set(dot, { cx: p.x, cy: p.y });
+      const began = performance.now();
+      (function move(now) {
+        const part = Math.min(1, Math.max(0, now - began) / FLIGHT_MS);
+        for (const [path, dot, length] of dots) {
+          const place = path.getPointAtLength(length * (1 - part));
+          set(dot, { cx: place.x, cy: place.y });
           if (part === 1) dot.remove();
         }
-        if (part < 1) flight = requestAnimationFrame(fly);
-      })(performance.now());
+        if (part < 1) flight = requestAnimationFrame(move);
+      })(began);
     }
-    function follow(card) {
-      const [a, b] = [card, box].map((e) => e.getBoundingClientRect());
+
+    function bringIntoView(card) {
+      const [a, b] = [card, graph].map((part) => part.getBoundingClientRect());
       if (a.top >= b.top && a.bottom <= b.bottom && a.left >= b.left && a.right <= b.right) return;
       const left = (a.left + a.right - b.left - b.right) / 2, top = (a.top + a.bottom - b.top - b.bottom) / 2;
-      box.scrollBy({ left, top, behavior: still.matches ? "auto" : "smooth" });
+      graph.scrollBy({ left, top, behavior: still.matches ? "auto" : "smooth" });
     }
-    function go(to, quiet) {
+
+    // Show a step; `quietly`, nothing moves.
+    function go(to, quietly) {
       at = Math.max(0, Math.min(last, to));
-      const s = steps[at];
+      const step = steps[at];
       root.dataset.step = at;
-      mark(root, "back", s.b > 0);
-      for (const t of timed) mark(t, "off", at < +t.dataset.f || at >= +(t.dataset.u || 1e9));
-      for (const t of born) mark(t, "todo", at < +t.dataset.b);
-      for (const c in cards) mark(cards[c], "at", s.c.includes(c));
-      for (const e in links) mark(links[e], "flow", s.e.includes(e));
-      for (const l in lines) {
-        mark(lines[l], "here", s.l[0] === l);
-        mark(lines[l], "via", s.l.indexOf(l) > 0);
+      mark(root, "back", step.b > 0);
+      for (const text of texts) {
+        const { f, u } = text.dataset;
+        set(text, { display: at >= +f && at < +(u || 1e9) ? "inline" : "none" });
       }
-      marks.forEach((t, i) => mark(t, "on", i % steps.length === at));
-      range.value = at;
-      set(range, { "aria-valuetext": "step " + at + " of " + last });
-      const [head, ...rest] = s.t.split(". ");
-      now.replaceChildren(Object.assign(document.createElement("b"), { textContent: head + ". " }), rest.join(". "));
-      one("[data-act=prev]").disabled = at === 0;
-      one("[data-act=next]").disabled = at === last;
-      one(".dbr-kept").textContent = s.m;
-      dots(quiet ? [] : s.e);
-      if (!quiet && s.c.length) follow(cards[s.c[0]]);
+      for (const part of born) mark(part, "todo", at < +part.dataset.b);
+      for (const id in cards) mark(cards[id], "at", step.c.includes(id));
+      for (const id in links) mark(links[id], "flow", step.e.includes(id));
+      for (const id in lines) {
+        mark(lines[id], "here", step.l[0] === id);
+        mark(lines[id], "via", step.l.indexOf(id) > 0);
+      }
+      marks.forEach((tick, place) => mark(tick, "on", place % steps.length === at));
+      slider.value = at;
+      set(slider, { "aria-valuetext": `step ${at} of ${last}` });
+      const [head, ...rest] = step.t.split(". ");
+      const bold = Object.assign(document.createElement("b"), { textContent: head + ". " });
+      sentence.replaceChildren(bold, rest.join(". "));
+      set(previous, { "aria-disabled": at === 0 });
+      set(next, { "aria-disabled": at === last });
+      one(".dbr-kept").textContent = step.m;
+      fly(quietly ? [] : step.e);
+      if (!quietly && step.c.length) bringIntoView(cards[step.c[0]]);
     }
-    function show(d, name, live) {
+
+    function showPlaying(d, name, live) {
       set(play.querySelector("path"), { d });
       set(play, { "aria-label": name });
-      set(now, { "aria-live": live });
+      set(sentence, { "aria-live": live });
     }
-    function stop() {
+    function pause() {
       clearInterval(timer);
       timer = 0;
-      show("M3 2l5 6-5 6zm6 0l5 6-5 6z", "Play", "polite");
+      showPlaying("M3 2l5 6-5 6zm6 0l5 6-5 6z", "Play", "polite");
     }
     function run() {
-      if (timer) return stop();
+      if (timer) return pause();
       if (at === last) go(0);
-      show("M3 2h4v12H3zm6 0h4v12H9z", "Pause", "off");
-      timer = setInterval(() => (at < last && root.isConnected ? go(at + 1) : stop()), 1800);
+      showPlaying("M3 2h4v12H3zm6 0h4v12H9z", "Pause", "off");
+      timer = setInterval(() => (at < last && root.isConnected ? go(at + 1) : pause()), STEP_MS);
     }
+    function jump(to) {
+      pause();
+      go(to);
+    }
+
     const acts = {
-      prev: () => go(at - 1),
-      next: () => go(at + 1),
+      prev: () => jump(at - 1),
+      next: () => jump(at + 1),
       play: run,
       full: () => (document.fullscreenElement ? document.exitFullscreen() : root.requestFullscreen?.()),
     };
     root.addEventListener("click", ({ target }) => {
-      const [act, card, line] = ["[data-act]", "[data-c]", "li[data-s]"].map((q) => target.closest(q));
-      if (act) { if (act !== play) stop(); acts[act.dataset.act](); }
-      else if (line) { stop(); go(+line.dataset.s); }
-      else if (card) {
-        const its = steps.flatMap((s, i) => (s.c.includes(card.dataset.c) ? i : []));
-        stop(); go(its.find((i) => i > at) ?? its[0] ?? +card.dataset.b);
+      const [act, card, line] = ["[data-act]", "[data-c]", "li[data-s]"].map((query) => target.closest(query));
+      if (act) { if (act.getAttribute("aria-disabled") !== "true") acts[act.dataset.act](); }
+      else if (line) jump(+line.dataset.s);
+      else if (card) { // its next step after this one, else its first
+        const its = steps.flatMap(({ c }, place) => (c.includes(card.dataset.c) ? place : []));
+        jump(its.find((place) => place > at) ?? its[0] ?? +card.dataset.b);
       }
     });
-    range.addEventListener("input", () => { stop(); go(+range.value); });
-    root.addEventListener("keydown", (e) => {
-      const keys = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: 1, ArrowUp: -1, Home: -1e9, End: 1e9 };
-      const inside = e.target.closest("pre,.dbr-graph") && e.key.match(/Up|Down/);
-      if (!(e.key in keys) || e.altKey || e.ctrlKey || e.metaKey || inside) return;
-      e.preventDefault(); e.stopPropagation(); stop(); go(at + keys[e.key]);
+    slider.addEventListener("input", () => jump(+slider.value));
+
+    const tenth = Math.max(1, Math.round(last / 10));
+    const ways = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1, Home: -1e9, End: 1e9 };
+    const sliderWays = { ...ways, PageDown: tenth, PageUp: -tenth };
+    root.addEventListener("keydown", (event) => {
+      const { key, target } = event, way = (target === slider ? sliderWays : ways)[key];
+      if (!way || event.altKey || event.ctrlKey || event.metaKey) return;
+      event.stopPropagation(); // a notebook would move to its next cell
+      const pane = key.match(/Up|Down/) && target.closest("pre,.dbr-graph");
+      if (pane && pane.scrollHeight > pane.clientHeight) return; // it scrolls by these keys
+      event.preventDefault();
+      jump(at + way);
     });
-    if (root.clientWidth && root.clientWidth < 620) one(".dbr-code")?.removeAttribute("open");
+
+    if (root.clientWidth && root.clientWidth < LAYS_CODE_BESIDE_PX) one(".dbr-code")?.removeAttribute("open");
     one(".dbr-bar").hidden = false;
     go(0, true);
-    if (root.closest(".dbr-autoplay") && !still.matches && !location.hash)
-      new IntersectionObserver(([e], o) => { if (e.isIntersecting) { o.disconnect(); setTimeout(() => at || timer || run(), 900); } }, { threshold: 0.6 }).observe(root);
+    if (root.closest(".dbr-autoplay") && !still.matches && !location.hash) {
+      const onceSeen = ([entry], observer) => {
+        if (!entry.isIntersecting) return;
+        observer.disconnect();
+        setTimeout(() => at || timer || run(), 900);
+      };
+      new IntersectionObserver(onceSeen, { threshold: 0.6 }).observe(root);
+    }
   }
-  (function find() {
-    const found = document.querySelectorAll('.dbr-player[data-dbr="' + id + '"]:not([data-ready])');
-    found.forEach(start);
-    if (!found.length && tries--) setTimeout(find, 100);
-  })();
-})("{{ id }}", 50);
+
+  const found = document.querySelectorAll(`.dbr-player[data-dbr="${id}"]:not([data-ready])`);
+  found.forEach(start);
+  if (!found.length && tries) setTimeout(find, 100, id, tries - 1);
+})

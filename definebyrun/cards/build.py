@@ -9,9 +9,10 @@ from collections import Counter
 
 from ..text.format import format_bytes, format_value
 from ..text.labels import is_gradient_sum, node_label, op_step, short_node_name, tensor_label
-from ..trace.model import Node, Op, TensorVersion, Trace, cached
+from ..trace import Node, Op, TensorVersion, Trace, cached
+from ..trace.steps import shown_from
 from .gradient_rows import BackwardHistory, clip, leaf_grads, node_grads, values_row
-from .links import data_links, edge_links
+from .links import Chips, data_links, edge_links
 from .model import (
     MAX_ROW_CHARS,
     MAX_SMALL_PRINT_CHARS,
@@ -29,28 +30,29 @@ MIN_NAME_CHARS = 6
 
 
 def build_cards(
-    trace: Trace, shared: float = MAX_USES_WITHOUT_CHIPS
+    trace: Trace, max_uses: float = MAX_USES_WITHOUT_CHIPS
 ) -> tuple[list[Card], list[Link]]:
-    """All cards and links of a trace, in a fixed order; a leaf with more uses than `shared` gets chips."""
-    back = BackwardHistory.of(trace)
-    cards = _leaf_cards(trace, back) + _op_cards(trace, back) + _older_cards(trace, back)
-    cards += _made_cards(trace, back)
+    """All cards and links of a trace, in a fixed order; a leaf with more uses than `max_uses` gets chips."""
+    history = BackwardHistory.of(trace)
+    cards = _leaf_cards(trace, history) + _op_cards(trace, history)
+    cards += _older_cards(trace, history) + _made_cards(trace, history)
     by_node = {card.node: card for card in cards if card.node is not None}
-    links, chips = edge_links(trace, by_node, back, shared)
-    uses: dict[str, list[Link]] = {}
+    links, chip_cards = edge_links(trace, by_node, history, max_uses)
+    chips: Chips = {}
     for link in links:
         if "u" in link.tail:
-            uses.setdefault(link.tail.split("u")[0], []).append(link)
-    links += data_links(trace, {card.id: card for card in cards}, uses)
+            chips.setdefault(link.tail.split("u")[0], []).append(link)
+    links += data_links(trace, {card.id: card for card in cards}, chips)
     used = {link.tail for link in links if not link.back}
     for card in cards:
         card.output = card.kind in OUTPUT_KINDS and card.id not in used
-    return [card for card in cards if card.id not in uses] + chips, links
+    return [card for card in cards if card.id not in chips] + chip_cards, links
 
 
 def count_cards(trace: Trace) -> int:
     """How many cards `build_cards` gives, without making them."""
-    return cached(trace, _count)
+    number_of: int = cached(trace, _count)
+    return number_of
 
 
 def _count(trace: Trace) -> int:
@@ -62,121 +64,95 @@ def _count(trace: Trace) -> int:
     )
     known = {t.index if t.origin is None else t.origin for t in trace.tensors if t.node is not None}
     leaves = sum([leaf.index not in known for leaf in trace.leaves])
-    plain = sum([not op.factory and _without_node(trace, op) for op in trace.ops])
+    plain = sum([not op.factory and _has_plain_card(trace, op) for op in trace.ops])
     return len(trace.nodes) + chips + leaves + plain
 
 
-def _leaf_cards(trace: Trace, back: BackwardHistory) -> list[Card]:
+# ---- leaves ----
+
+
+def _leaf_cards(trace: Trace, history: BackwardHistory) -> list[Card]:
     """A card for each leaf; more than one where PyTorch has given the leaf a new `AccumulateGrad` on the way."""
     cards = []
     for tensor in trace.leaves:
-        family = trace.leaf_versions(tensor.index)
+        versions = trace.leaf_versions(tensor.index)
         born = op_step(trace, tensor.op) if tensor.op is not None else tensor.since
         values = [State(0, format_value(tensor.value, MAX_ROW_CHARS))]
-        for version in family[1:]:
+        for version in versions[1:]:
             if version.op is not None:
-                values.append(
-                    State(op_step(trace, version.op), format_value(version.value, MAX_ROW_CHARS))
-                )
-        nodes = list(dict.fromkeys(t.node for t in family if t.node is not None))
-        for node in nodes or [None]:
-            name = f"t{tensor.index}" if node is None else f"n{node}"
-            kind = next(t.kind for t in family if t.node == node)
-            card = Card(name, kind, tensor_label(trace, tensor.index), born, node)
-            card.values = values
-            if node is not None:
-                card.function = "AccumulateGrad"
-                card.runs = [step.index + 1 for step in back.runs.get(node, [])]
-                card.grads = leaf_grads(trace, tensor.index, back.runs.get(node, []))
+                text = format_value(version.value, MAX_ROW_CHARS)
+                values.append(State(op_step(trace, version.op), text))
+        nodes = list(dict.fromkeys(t.node for t in versions if t.node is not None))
+        title = tensor_label(trace, tensor.index)
+        if not nodes:
+            cards.append(Card(f"t{tensor.index}", tensor.kind, title, born, values=values))
+        for node in nodes:
+            kind = next(t.kind for t in versions if t.node == node)
+            ran = history.steps.get(node, [])
+            card = Card(f"n{node}", kind, title, born, node, values=values)
+            card.function = "AccumulateGrad"
+            card.runs = [shown_from(step.index) for step in ran]
+            card.grads = leaf_grads(trace, tensor.index, ran)
             cards.append(card)
     return cards
 
 
-def _op_cards(trace: Trace, back: BackwardHistory) -> list[Card]:
+# ---- operations ----
+
+
+def _op_cards(trace: Trace, history: BackwardHistory) -> list[Card]:
+    """A card for each operation and for each further node that it made."""
     cards = []
     for op in trace.ops:
         if op.factory:
             continue
-        born = op_step(trace, op.index)
-        outputs = [trace.tensors[i] for i in op.outputs]
-        names = ", ".join(dict.fromkeys(t.name for t in outputs if t.name))
-        title = _title(names, op.name, born, bool(op.module))
-        title += {"backward": ", in backward", "recompute": ", recomputed"}.get(op.during, "")
-        values = values_row([t.value for t in outputs])
         main = trace.main_node(op.index)
-        if main is not None and trace.nodes[main].made is not None:
-            if not _without_node(trace, op):
-                continue  # the nodes of its pass have cards of their own
-            main, values = None, values_row([t.value for t in outputs if t.node is None])
-        elif main is None and not _without_node(trace, op):
-            continue  # code in the pass has made them
-        card = Card(f"o{op.index}", "plain", clip(title), born, None, op.index, [State(0, values)])
-        card.badge, card.folded = op.module[:MAX_ROW_CHARS], bool(op.module)
-        if main is None:
-            card.function = "no grad_fn"
-        else:
-            card.id, card.kind, card.node = f"n{main}", "op", main
-            _fill(trace, card, back)
-            _mark(card, trace.nodes[main])
-            if op.parameters:
-                card.function += f", {op.parameters} parameter{'s' if op.parameters > 1 else ''}"
+        card = _op_card(trace, op, main, history)
+        if card is None:
+            continue
         cards.append(card)
         for index in trace.nodes_of(op.index):
             if index != main and trace.nodes[index].made is None:
-                inner = Card(f"n{index}", "inner", f"in {op.name}", born, index, op.index)
-                _fill(trace, inner, back)
-                _mark(inner, trace.nodes[index])
+                inner = Card(f"n{index}", "inner", f"in {op.name}", card.born, index, op.index)
+                _fill_node(trace, inner, index, history)
                 cards.append(inner)
     return cards
 
 
-def _without_node(trace: Trace, op: Op) -> bool:
-    """Whether an operation has a card that stands for no node: it has none, or not for all that it gives."""
+def _op_card(trace: Trace, op: Op, main: int | None, history: BackwardHistory) -> Card | None:
+    """The card of an operation: of its `main` node, else a plain one; None where a backward pass made all its nodes,
+    which have cards of their own."""
+    outputs = [trace.tensors[i] for i in op.outputs]
+    names = ", ".join(dict.fromkeys(t.name for t in outputs if t.name))
+    if main is None or trace.nodes[main].made is not None:
+        if not _has_plain_card(trace, op):
+            return None
+        if main is not None:
+            main, outputs = None, [t for t in outputs if t.node is None]
+    born = op_step(trace, op.index)
+    title = _title(names, op.name, born, bool(op.module))
+    title += {"backward": ", in backward", "recompute": ", recomputed"}.get(op.during, "")
+    values = [State(0, values_row([t.value for t in outputs]))]
+    card = Card(f"o{op.index}", "plain", clip(title), born, None, op.index, values)
+    card.badge, card.folded = op.module[:MAX_ROW_CHARS], bool(op.module)
+    if main is None:
+        card.function = "no grad_fn"
+        return card
+    card.id, card.kind, card.node = f"n{main}", "op", main
+    _fill_node(trace, card, main, history)
+    if op.parameters:
+        card.function += f", {op.parameters} parameter{'s' if op.parameters > 1 else ''}"
+    return card
+
+
+def _has_plain_card(trace: Trace, op: Op) -> bool:
+    """Whether an operation has a card that stands for no node: it made none, or not for all of its results."""
     nodes = [trace.nodes[i] for i in trace.nodes_of(op.index)]
     if nodes and not any(node.made is not None for node in nodes):
         return False
     if not nodes and op.name != "grad":
         return True
     return any(trace.tensors[i].node is None for i in op.outputs)
-
-
-def _mark(card: Card, node: Node) -> None:
-    """What says on a card that its node is of a later generation."""
-    card.generation, card.run = node.generation, node.run
-    if node.generation > 1 and not card.badge:
-        card.badge = f"gen {node.generation}"
-
-
-def _made_cards(trace: Trace, back: BackwardHistory) -> list[Card]:
-    """A card for each node that no call made, but a backward pass that was recorded itself."""
-    made = [node for node in trace.nodes if node.made is not None]
-    hanging: dict[int | None, list[TensorVersion]] = {}
-    for tensor in trace.tensors if made else ():
-        hanging.setdefault(tensor.node, []).append(tensor)
-    cards = []
-    for node in made:
-        op = None if node.op is None else trace.ops[node.op]
-        given = [t for t in hanging.get(node.index, ()) if t.op == node.op]
-        title = label = node_label(trace, node.index)
-        names = ", ".join(dict.fromkeys(t.name for t in given if t.name))
-        if op is not None and given:
-            title = _title(names, op.name, op_step(trace, op.index), False)
-        elif names:  # the `.grad` of a leaf
-            title = names
-        card = Card(f"n{node.index}", "made", clip(title), (node.made or 0) + 1, node.index)
-        card.op = node.op if given else None
-        values = [t.value for t in given] or ([] if node.value is None else [node.value])
-        if values:
-            card.values = [State(0, values_row(values))]
-        _fill(trace, card, back)
-        by = None if node.within is None else node_label(trace, node.within)
-        alone = "where gradients meet" if is_gradient_sum(node) else "maker not seen"
-        card.origin = clip(alone if by is None else f"by {by}", MAX_SMALL_PRINT_CHARS)
-        if title == label:  # which says what the node is
-            card.function, card.origin = card.origin, ""
-        _mark(card, node)
-        cards.append(card)
-    return cards
 
 
 def _title(names: str, name: str, step: int, module: bool) -> str:
@@ -196,7 +172,47 @@ def _title(names: str, name: str, step: int, module: bool) -> str:
     return f"…{path[1 - MAX_ROW_CHARS :]}"
 
 
-def _older_cards(trace: Trace, back: BackwardHistory) -> list[Card]:
+# ---- nodes that no operation made ----
+
+
+def _made_cards(trace: Trace, history: BackwardHistory) -> list[Card]:
+    """A card for each node that no call made, but a backward pass that was recorded itself."""
+    made = [node for node in trace.nodes if node.made is not None]
+    hanging: dict[int | None, list[TensorVersion]] = {}
+    for tensor in trace.tensors if made else ():
+        hanging.setdefault(tensor.node, []).append(tensor)
+    return [_made_card(trace, node, hanging.get(node.index, []), history) for node in made]
+
+
+def _made_card(
+    trace: Trace, node: Node, hanging: list[TensorVersion], history: BackwardHistory
+) -> Card:
+    """The card of such a node; `hanging` are the tensors whose `grad_fn` it is."""
+    label = node_label(trace, node.index)
+    results = [t for t in hanging if t.op == node.op]  # of the call of `grad` that ran the pass
+    names = ", ".join(dict.fromkeys(t.name for t in results if t.name))
+    title = names or label  # names without a call: the `.grad` of a leaf
+    if node.op is not None and results:
+        title = _title(names, trace.ops[node.op].name, op_step(trace, node.op), False)
+    born = shown_from(node.made or 0)
+    card = Card(f"n{node.index}", "made", clip(title), born, node.index)
+    card.op = node.op if results else None
+    values = [t.value for t in results] or ([] if node.value is None else [node.value])
+    if values:
+        card.values = [State(0, values_row(values))]
+    _fill_node(trace, card, node.index, history)
+    if node.within is not None:
+        origin = f"by {node_label(trace, node.within)}"
+    else:
+        origin = "where gradients meet" if is_gradient_sum(node) else "maker not seen"
+    card.origin = clip(origin, MAX_SMALL_PRINT_CHARS)
+    if title == label:  # which says what the node is
+        card.function, card.origin = card.origin, ""
+    return card
+
+
+def _older_cards(trace: Trace, history: BackwardHistory) -> list[Card]:
+    """A card for each node that was there before the recording, with the tensor that hangs from it."""
     cards = []
     held: dict[int, TensorVersion] = {}
     for tensor in trace.tensors:
@@ -204,29 +220,30 @@ def _older_cards(trace: Trace, back: BackwardHistory) -> list[Card]:
             held.setdefault(tensor.node, tensor)
     for node in trace.nodes:
         if node.op is None and node.leaf is None and node.made is None:
-            card = Card(f"n{node.index}", "older", "", 0, node.index)
-            card.title = short_node_name(node.name)
-            tensor = held.get(node.index)
-            if tensor is not None:
-                card.title = tensor.name or card.title
-                card.values = [State(0, format_value(tensor.value, MAX_ROW_CHARS))]
-            _fill(trace, card, back)
+            card = Card(f"n{node.index}", "older", short_node_name(node.name), 0, node.index)
+            tensor_here = held.get(node.index)
+            if tensor_here is not None:
+                card.title = tensor_here.name or card.title
+                card.values = [State(0, format_value(tensor_here.value, MAX_ROW_CHARS))]
+            _fill_node(trace, card, node.index, history)
             if card.title == card.function:
                 card.function = ""
             cards.append(card)
     return cards
 
 
-def _fill(trace: Trace, card: Card, back: BackwardHistory) -> None:
-    """The lower half of a card: its node, what that keeps, what arrives at it."""
-    node = trace.nodes[card.node or 0]
+def _fill_node(trace: Trace, card: Card, index: int, history: BackwardHistory) -> None:
+    """The lower half of a card: its node, what that keeps, what arrives at it; and the badge of a later generation."""
+    node = trace.nodes[index]
     card.function = short_node_name(node.name)
     kept = sum({s.storage: s.nbytes for s in node.saved}.values())
     if kept:
-        card.keeps = [
-            State(card.born, f"{'all keep' if node.times > 1 else 'keeps'} {format_bytes(kept)}")
-        ]
-        freed = back.freed.get(node.index)
+        verb = "all keep" if node.times > 1 else "keeps"
+        card.keeps = [State(card.born, f"{verb} {format_bytes(kept)}")]
+        freed = history.freed.get(index)
         if freed is not None:
             card.keeps.append(State(freed, "freed"))
-    card.grads, card.runs = node_grads(trace, node.index, back)
+    card.grads, card.runs = node_grads(trace, index, history)
+    card.generation, card.run = node.generation, node.pass_nr
+    if node.generation > 1 and not card.badge:
+        card.badge = f"gen {node.generation}"

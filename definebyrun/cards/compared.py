@@ -10,8 +10,9 @@ from dataclasses import replace
 from ..comparison.sequences import side_by_side
 from ..comparison.split import Half, halves
 from ..comparison.word_diff import NOTHING, word_diff
-from ..trace.model import Trace
+from ..trace import Trace
 from . import build
+from .links import chip_of
 from .model import MAX_USES_WITHOUT_CHIPS, OUTPUT_KINDS, Card, Link, State
 
 __all__ = ["build_cards"]
@@ -24,13 +25,13 @@ def build_cards(trace: Trace) -> tuple[list[Card], list[Link]]:
     """All cards and links of a trace, also of a comparison; see `build.build_cards`."""
     if not trace.sides:
         return build.build_cards(trace)
-    (cards_a, links_a), (cards_b, links_b) = map(_renamed, halves(trace))
+    (cards_a, links_a), (cards_b, links_b) = map(_renumbered, halves(trace))
     cards = [_one_card(*pair) for pair in side_by_side(cards_a, cards_b, lambda card: card.id)]
-    links = [_one_link(*pair) for pair in side_by_side(links_a, links_b, _way)]
+    links = [_one_link(*pair) for pair in side_by_side(links_a, links_b, _link_key)]
     data = 0
-    for place, link in enumerate(links):
+    for position, link in enumerate(links):
         if link.edge is None:
-            links[place] = replace(link, id=f"d{data}")
+            links[position] = replace(link, id=f"d{data}")
             data += 1
     used = {link.tail for link in links}
     for card in cards:
@@ -38,20 +39,20 @@ def build_cards(trace: Trace) -> tuple[list[Card], list[Link]]:
     return _with_chips(trace, cards, links)
 
 
-def _renamed(run: Half) -> tuple[list[Card], list[Link]]:
+def _renumbered(half: Half) -> tuple[list[Card], list[Link]]:
     """The cards and links of one run, with the numbers of the comparison."""
-    cards, links = build.build_cards(run.trace, shared=math.inf)
-    numbers = {"n": run.nodes, "o": run.ops, "t": run.tensors}
+    cards, links = build.build_cards(half.trace, max_uses=math.inf)
+    numbers = {"n": half.nodes, "o": half.ops, "t": half.tensors}
     names = {card.id: f"{card.id[0]}{numbers[card.id[0]][int(card.id[1:])]}" for card in cards}
     for card in cards:
         card.id = names[card.id]
-        card.node = None if card.node is None else run.nodes[card.node]
-        card.op = None if card.op is None else run.ops[card.op]
+        card.node = None if card.node is None else half.nodes[card.node]
+        card.op = None if card.op is None else half.ops[card.op]
     links = [
         replace(
             link,
-            id=link.id if link.edge is None else f"e{run.edges[link.edge]}",
-            edge=None if link.edge is None else run.edges[link.edge],
+            id=link.id if link.edge is None else f"e{half.edges[link.edge]}",
+            edge=None if link.edge is None else half.edges[link.edge],
             tail=names[link.tail],
             head=names[link.head],
         )
@@ -60,16 +61,20 @@ def _renamed(run: Half) -> tuple[list[Card], list[Link]]:
     return cards, links
 
 
-def _way(link: Link) -> tuple[int | None, str, str]:
+def _link_key(link: Link) -> tuple[int | None, str, str]:
+    """What makes links of two runs the same one."""
     return link.edge, link.tail, link.head
 
 
 def _one_card(a: Card | None, b: Card | None) -> Card:
     """A card of one run, marked, or of both, with the words of both."""
-    if a is None or b is None:
-        return replace(a or b, side="B" if a is None else "A")
-    values, more_values = _rows(a.values, b.values)
-    grads, more_grads = _rows(a.grads, b.grads)
+    if b is None:
+        assert a is not None
+        return replace(a, side="A")
+    if a is None:
+        return replace(b, side="B")
+    values, more_values = _joined_rows(a.values, b.values)
+    grads, more_grads = _joined_rows(a.grads, b.grads)
     return replace(
         a,
         title=word_diff(a.title, b.title),
@@ -77,21 +82,21 @@ def _one_card(a: Card | None, b: Card | None) -> Card:
         more_values=more_values,
         function=word_diff(a.function, b.function),
         origin=word_diff(a.origin, b.origin),
-        keeps=_over_time(a.keeps, b.keeps, _keeps),
+        keeps=_joined_states(a.keeps, b.keeps, _keeps),
         grads=grads,
         more_grads=more_grads,
         runs=sorted({*a.runs, *b.runs}),
     )
 
 
-def _rows(a: list[State], b: list[State]) -> tuple[list[State], list[State]]:
+def _joined_rows(a: list[State], b: list[State]) -> tuple[list[State], list[State]]:
     """One row of both runs' states where each fits, else a row for each run."""
-    row = _over_time(a, b, word_diff)
+    row = _joined_states(a, b, word_diff)
     if all(len(state.text) <= MAX_JOINT_CHARS for state in row):
         return row, []
     return (
-        _over_time(a, b, lambda one, _: f"A {one}"),
-        _over_time(a, b, lambda _, other: f"B {other}"),
+        _joined_states(a, b, lambda one, _: f"A {one}"),
+        _joined_states(a, b, lambda _, other: f"B {other}"),
     )
 
 
@@ -100,32 +105,36 @@ def _keeps(a: str, b: str) -> str:
     return a if a == b else f"{a} · {b.removeprefix('keeps ').removeprefix('all keep ')}"
 
 
-def _over_time(a: list[State], b: list[State], words_of: Callable[[str, str], str]) -> list[State]:
-    """Two rows of states as one: at each time the words of what both show then."""
+def _joined_states(a: list[State], b: list[State], join: Callable[[str, str], str]) -> list[State]:
+    """Two rows of states as one: whenever one of them changes, what both show then, joined to one text."""
     found: list[State] = []
     for since in sorted({state.since for state in (*a, *b)}):
         one, other = (
             next((s.text for s in reversed(row) if s.since <= since), NOTHING) for row in (a, b)
         )
-        said = words_of(one, other)
-        if not found or found[-1].text != said:
-            found.append(State(since, said))
+        text = join(one, other)
+        if not found or found[-1].text != text:
+            found.append(State(since, text))
     return found
 
 
 def _one_link(a: Link | None, b: Link | None) -> Link:
-    if a is None or b is None:
-        return replace(a or b, side="B" if a is None else "A")
-    of_a, of_b = ({flow.since: flow.text for flow in link.flows} for link in (a, b))
+    """A link of one run, marked, or of both, with the gradients of both."""
+    if b is None:
+        assert a is not None
+        return replace(a, side="A")
+    if a is None:
+        return replace(b, side="B")
+    flows_a, flows_b = ({flow.since: flow.text for flow in link.flows} for link in (a, b))
     flows = []
-    for since in sorted({*of_a, *of_b}):
-        one, other = of_a.get(since), of_b.get(since)
+    for since in sorted({*flows_a, *flows_b}):
+        one, other = flows_a.get(since), flows_b.get(since)
         if one is None or other is None:
-            said = f"A {one}" if other is None else f"B {other}"
+            text = f"A {one}" if other is None else f"B {other}"
         else:
-            said = word_diff(one, other)
-            said = said if len(said) <= MAX_JOINT_CHARS else f"A {one}\nB {other}"
-        flows.append(State(since, said))
+            text = word_diff(one, other)
+            text = text if len(text) <= MAX_JOINT_CHARS else f"A {one}\nB {other}"
+        flows.append(State(since, text))
     return replace(a, flows=tuple(flows))
 
 
@@ -136,13 +145,12 @@ def _with_chips(
     leaves = {c.id: c for c in cards if c.node is not None and trace.nodes[c.node].leaf is not None}
     uses = Counter(link.tail for link in links if link.edge is not None and link.tail in leaves)
     chips, seen = [], Counter[str]()
-    for place, link in enumerate(links):
+    for position, link in enumerate(links):
         if link.edge is None or uses[link.tail] <= MAX_USES_WITHOUT_CHIPS:
             continue
         card, number = leaves[link.tail], uses[link.tail]
         seen[card.id] += 1
-        use = seen[card.id] if trace.steps else number + 1 - seen[card.id]
-        name, title = f"{card.id}u{seen[card.id]}", f"{card.title} (use {use} of {number})"
-        chips.append(replace(card, id=name, title=title, side=link.side or card.side))
-        links[place] = replace(link, tail=name)
+        chip = chip_of(trace, card, seen[card.id], number)
+        chips.append(replace(chip, side=link.side or card.side))
+        links[position] = replace(link, tail=chip.id)
     return [card for card in cards if uses[card.id] <= MAX_USES_WITHOUT_CHIPS] + chips, links

@@ -6,54 +6,70 @@ from collections import Counter
 from dataclasses import replace
 
 from ..text.labels import op_step
-from ..trace.model import TensorVersion, Trace
+from ..trace import Edge, TensorVersion, Trace
 from .gradient_rows import BackwardHistory, clip
 from .model import Card, Link
 
-__all__ = ["data_links", "edge_links"]
+__all__ = ["Chips", "chip_of", "data_links", "edge_links"]
+
+Chips = dict[str, list[Link]]
+"""By card of a leaf that is drawn once for each use: the links of these uses, each from a chip of its own."""
 
 
 def edge_links(
-    trace: Trace, by_node: dict[int | None, Card], back: BackwardHistory, shared: float
+    trace: Trace, by_node: dict[int, Card], history: BackwardHistory, max_uses: float
 ) -> tuple[list[Link], list[Card]]:
-    """One link for each edge; a leaf with many uses is copied into a chip for each."""
+    """A solid link for each edge, and the chips: a leaf with more than `max_uses` is copied into one for each use."""
     uses = Counter(edge.target for edge in trace.edges)
-    links, chips, seen = [], [], Counter[int]()
+    links: list[Link] = []
+    chips: list[Card] = []
+    seen = Counter[int]()
     for edge in trace.edges:
         head, tail = by_node[edge.source], by_node[edge.target]
-        if trace.nodes[edge.target].leaf is not None and uses[edge.target] > shared:
+        if trace.nodes[edge.target].leaf is not None and uses[edge.target] > max_uses:
             seen[edge.target] += 1
-            use = seen[edge.target]
-            name = f"{tail.id}u{use}"
-            if not trace.steps:  # found from the end, so the first found is the last use
-                use = uses[edge.target] + 1 - use
-            title = clip(f"{tail.title} (use {use} of {uses[edge.target]})")
-            tail = replace(tail, id=name, title=title)
+            tail = chip_of(trace, tail, seen[edge.target], uses[edge.target])
             chips.append(tail)
-        flows = tuple(back.flows.get(edge.index, ()))
-        reader, maker = trace.nodes[edge.source].op, trace.nodes[edge.target].op
-        again = edge.source == edge.target or (
-            edge.again if reader == maker else _again(trace, reader, maker)
-        )
-        born = max(tail.born, head.born) if again else head.born
-        links.append(Link(f"e{edge.index}", tail.id, head.id, born, edge.index, flows, again))
+        flows = tuple(history.flows.get(edge.index, ()))
+        back = _leads_back(trace, edge)
+        born = max(tail.born, head.born) if back else head.born
+        links.append(Link(f"e{edge.index}", tail.id, head.id, born, edge.index, flows, back))
     return links, chips
 
 
-def _again(trace: Trace, reader: int | None, maker: int | None) -> bool:
-    """Whether an operation reads what comes after it: what an earlier repetition of a block has made."""
+def chip_of(trace: Trace, card: Card, number: int, uses: int) -> Card:
+    """The card of a leaf once more, for one of its uses; `number` counts their edges from 1.
+
+    The edges of a graph without steps are found from its end, so there the first edge is the last use.
+    """
+    use = number if trace.steps else uses + 1 - number
+    title = clip(f"{card.title} (use {use} of {uses})")
+    return replace(card, id=f"{card.id}u{number}", title=title)
+
+
+def _leads_back(trace: Trace, edge: Edge) -> bool:
+    """Whether the data of an edge goes from one repetition of a block to the next."""
+    reader, maker = trace.nodes[edge.source].op, trace.nodes[edge.target].op
+    if edge.source == edge.target:
+        return True
+    return edge.again if reader == maker else _reads_earlier_repetition(trace, reader, maker)
+
+
+def _reads_earlier_repetition(trace: Trace, reader: int | None, maker: int | None) -> bool:
+    """Whether an operation of a repeated block stands before the one that made what it reads: it reads what that made
+    in the repetition before."""
     if reader is None or maker is None or reader > maker:
         return False
     return trace.ops[reader].block is not None
 
 
-def data_links(trace: Trace, cards: dict[str, Card], uses: dict[str, list[Link]]) -> list[Link]:
-    """Inputs that an operation read but that no edge leads back to: constants, detached and non-differentiable ones."""
+def data_links(trace: Trace, cards: dict[str, Card], chips: Chips) -> list[Link]:
+    """A dashed link for each input that an operation read but that no edge leads back to: constants, detached and
+    non-differentiable results; and one to each leaf that an operation made."""
     links: list[Link] = []
     seen: set[tuple[str, str]] = set()
     for op in trace.ops:
-        nodes = trace.nodes_of(op.index)
-        main = trace.main_node(op.index)
+        nodes, main = trace.nodes_of(op.index), trace.main_node(op.index)
         head = f"o{op.index}" if main is None else f"n{main}"
         targets = {edge.target for edge in trace.edges_of(nodes)}
         for index in dict.fromkeys(op.inputs):
@@ -61,46 +77,41 @@ def data_links(trace: Trace, cards: dict[str, Card], uses: dict[str, list[Link]]
             if tensor.node is not None and (tensor.node in targets or tensor.node in nodes):
                 continue
             tail = _card_of(trace, tensor)
-            again = tensor.kind == "result" and _again(trace, op.index, tensor.op)
+            back = tensor.kind == "result" and _reads_earlier_repetition(trace, op.index, tensor.op)
             if (tail, head) in seen:
                 continue  # two versions of one leaf
-            if tail in cards and head in cards and (tail != head or again):
+            if tail in cards and head in cards and (tail != head or back):
                 seen.add((tail, head))
-                born = max(cards[tail].born, cards[head].born) if again else cards[head].born
-                tail = tail if again else _chip(tail, uses, born)
-                links.append(Link(f"d{len(links)}", tail, head, born, back=again))
+                born = max(cards[tail].born, cards[head].born) if back else cards[head].born
+                tail = tail if back else _last_chip(tail, chips, born)
+                links.append(Link(f"d{len(links)}", tail, head, born, back=back))
     for tensor in trace.leaves:
-        made = tensor.op is not None and not trace.ops[tensor.op].factory
-        if made and f"o{tensor.op}" in cards:
-            links.append(
-                Link(
-                    f"d{len(links)}",
-                    f"o{tensor.op}",
-                    _chip(_leaf_id(trace, tensor), uses, 0),
-                    op_step(trace, tensor.op or 0),
-                )
-            )
+        if tensor.op is None or trace.ops[tensor.op].factory or f"o{tensor.op}" not in cards:
+            continue
+        head, born = _last_chip(_leaf_card(trace, tensor), chips, 0), op_step(trace, tensor.op)
+        links.append(Link(f"d{len(links)}", f"o{tensor.op}", head, born))
     return links
 
 
-def _chip(card: str, uses: dict[str, list[Link]], step: int) -> str:
-    """The card, or where it is drawn once for each use, the chip of the last use before a step."""
-    links = uses.get(card)
+def _last_chip(card: str, chips: Chips, step: int) -> str:
+    """The card, or where it is drawn once for each use, the chip of the last use before a step, else of the first."""
+    links = chips.get(card)
     if not links:
         return card
     return next((link.tail for link in reversed(links) if link.born <= step), links[0].tail)
 
 
 def _card_of(trace: Trace, tensor: TensorVersion) -> str:
+    """The id of the card on which a tensor stands."""
     if tensor.node is not None:
         return f"n{tensor.node}"
     if tensor.kind != "result":
-        return _leaf_id(trace, tensor)
+        return _leaf_card(trace, tensor)
     return f"o{tensor.op}"
 
 
-def _leaf_id(trace: Trace, tensor: TensorVersion) -> str:
-    """The card of a leaf: the one of its own node, or of the node that it had or will have."""
+def _leaf_card(trace: Trace, tensor: TensorVersion) -> str:
+    """The id of a leaf's card: of its own node, else of the node that another version of the leaf had."""
     if tensor.node is not None:
         return f"n{tensor.node}"
     first = trace.first_version(tensor.index)

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from ..trace.frozen import frozen
 
 __all__ = [
+    "AGAIN",
+    "LEAF_KINDS",
     "MAX_ROW_CHARS",
     "MAX_SMALL_PRINT_CHARS",
     "MAX_USES_WITHOUT_CHIPS",
@@ -25,6 +27,10 @@ MAX_ROW_CHARS = 24
 """The most characters a row of a card holds."""
 MAX_SMALL_PRINT_CHARS = 30
 """The most that say where a node comes from: small print."""
+AGAIN = "next time"
+"""The word on an arrow that leads from one repetition to the next."""
+LEAF_KINDS = ("leaf", "parameter", "constant")
+"""Kinds of cards that stand for leaves; a card names them in its upper right corner."""
 OUTPUT_KINDS = ("op", "plain", "older", "made")
 """Kinds of cards that are an output when nothing else uses them."""
 MAX_USES_WITHOUT_CHIPS = 4
@@ -71,6 +77,11 @@ class Card:
     side: str = ""
     more_values: list[State] = field(default_factory=list)
     more_grads: list[State] = field(default_factory=list)
+
+    @property
+    def corner(self) -> str:
+        """The word in the upper right corner: the kind of a leaf, the class of a folded module, a generation."""
+        return self.kind if self.kind in LEAF_KINDS else self.badge
 
     def rows(self) -> list[list[State]]:
         """The rows below the title, each with its states over time."""

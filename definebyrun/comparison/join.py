@@ -1,4 +1,4 @@
-"""Two traces go in, one comes out whose parts say which run they belong to; `split.apart` gives either run back.
+"""Two traces go in, one comes out whose records say which run they belong to; `split.half` gives either run back.
 
 What both runs did is there once. A comparison's steps go like a difference of two texts: as long as the runs agree, one
 step for both; where they part, first what only A did, then what only B did; then on together.
@@ -6,61 +6,90 @@ step for both; where they part, first what only A did, then what only B did; the
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
-from ..trace.frozen import altered
-from ..trace.model import Grad, Source, Trace
+from ..trace import Grad, Op, Source, Step, Trace
+from ..trace.frozen import Record, altered
+from ..trace.references import Renumbering, renumbered
 from .alignment import Alignment, align
-from .code_places import same_pieces
-from .renumber import Numbers, Renumbering, renumbered
-from .sequences import Order, Pairs, weave
+from .code_locations import same_pieces
+from .sequences import Matching, Order, merge_order
 
 __all__ = ["join"]
 
+R = TypeVar("R", bound=Record)
 
-def join(a: Trace, b: Trace, names: tuple[str, str] = ("A", "B")) -> Trace:
-    """One trace of two runs, `names` being what they are called; see `trace.Trace.sides`."""
+
+def join(a: Trace, b: Trace, names: tuple[str, ...] = ("A", "B")) -> Trace:
+    """One trace of two runs, called by two `names`; see `trace/records.py` for `side` and `other`."""
     same = align(a, b)
-    kinds = ("tensors", "nodes", "edges", "steps")
     orders = {
-        kind: weave(len(getattr(a, kind)), len(getattr(b, kind)), getattr(same, kind))
-        for kind in kinds
+        name: merge_order(len(getattr(a, name)), len(getattr(b, name)), getattr(same, name))
+        for name in ("tensors", "nodes", "edges", "steps")
     }
-    orders["blocks"] = weave(len(a.blocks), len(b.blocks), _same_blocks(a, b, same))
+    orders["blocks"] = merge_order(len(a.blocks), len(b.blocks), _same_blocks(a, b, same))
     orders["ops"] = _order_of_ops(a, b, orders["steps"])
     orders["edges"] = _order_of_edges(a, b, orders["edges"], orders["nodes"])
-    sources, pieces = _sources(a, b)
-    to = [{kind: _numbers(order, side) for kind, order in orders.items()} for side in (0, 1)]
-    move_a = Renumbering(**to[0])
-    move_b = Renumbering(**to[1], pieces=pieces, storages=_storages(a, b, same))
+    sources, numbers_of_b, shifts = _sources(a, b)
+    to_a = _numbers(a, orders, 0)
+    to_b = _numbers(b, orders, 1) | {"sources": numbers_of_b, "storages": _storages(a, b, same)}
 
-    def merge(kind: str, name: str) -> tuple[Any, ...]:
-        merged = []
-        for i, j in orders[kind]:
-            one = None if i is None else getattr(move_a, name)(getattr(a, kind)[i])
-            other = None if j is None else getattr(move_b, name)(getattr(b, kind)[j])
-            merged.append(_together(one, other))
-        return tuple(merged)
+    def merged(name: str) -> tuple[Any, ...]:
+        parts_a, parts_b = getattr(a, name), getattr(b, name)
+        found = []
+        for i, j in orders[name]:
+            one = None if i is None else renumbered(parts_a[i], to_a)
+            other = None if j is None else renumbered(_shifted(parts_b[j], shifts), to_b)
+            found.append(_of_both(one, other))
+        return tuple(found)
 
-    root, lead = (a.root, move_a) if a.root is not None else (b.root, move_b)
+    root, to = (a.root, to_a) if a.root is not None else (b.root, to_b)
     return Trace(
-        tensors=merge("tensors", "tensor"),
-        ops=merge("ops", "op"),
-        nodes=merge("nodes", "node"),
-        edges=merge("edges", "edge"),
-        steps=merge("steps", "step"),
-        blocks=merge("blocks", "block"),
+        tensors=merged("tensors"),
+        ops=merged("ops"),
+        nodes=merged("nodes"),
+        edges=merged("edges"),
+        steps=merged("steps"),
+        blocks=merged("blocks"),
         sources=sources,
-        root=renumbered(lead.tensors, root),
+        root=None if root is None else to["tensors"][root],
         error=_errors(a.error, b.error),
         sides=names,
-        grads=_grads(list(map(move_a.grad, a.grads)), list(map(move_b.grad, b.grads))),
+        grads=_grads(
+            [renumbered(change, to_a) for change in a.grads],
+            [renumbered(change, to_b) for change in b.grads],
+        ),
     )
 
 
-def _same_blocks(a: Trace, b: Trace, same: Alignment) -> Pairs:
-    """The repeated blocks in which the same operations stand, the innermost with the innermost."""
-    found = Pairs()
+def _numbers(trace: Trace, orders: Mapping[str, Order], run: int) -> dict[str, Renumbering]:
+    """By list: the comparison's numbers for the parts of its run 0 or 1. A comparison holds no module calls."""
+    numbers: dict[str, Renumbering] = {
+        name: _positions(order, run) for name, order in orders.items()
+    }
+    return numbers | {"calls": dict.fromkeys(range(len(trace.calls)))}
+
+
+def _positions(order: Order, run: int) -> dict[int, int]:
+    """By the number of a part in run 0 or 1: its position in the order of both."""
+    pairs = ((pair[run], position) for position, pair in enumerate(order))
+    return {number: position for number, position in pairs if number is not None}
+
+
+def _shifted(record: R, shifts: Mapping[int, int]) -> R:
+    """A record of B with the line numbers that A has for the same code."""
+    if not isinstance(record, (Op, Step)) or not record.stack:
+        return record
+    stack = tuple([(piece, line + shifts[piece]) for piece, line in record.stack])
+    if isinstance(record, Op):
+        return altered(record, stack=stack, line=stack[0][1])
+    return altered(record, stack=stack)
+
+
+def _same_blocks(a: Trace, b: Trace, same: Alignment) -> Matching:
+    """The repeated blocks that hold the same operations, the innermost paired with the innermost."""
+    found = Matching()
     for i, j in same.ops.to_b.items():
         one, other = a.ops[i].block, b.ops[j].block
         while one is not None and other is not None:
@@ -73,12 +102,16 @@ def _grads(a: list[Grad], b: list[Grad]) -> tuple[Grad, ...]:
     """What both did to a leaf's `.grad` between steps once, then what one of them did."""
     both = [change for change in a if change in b]
     alone = [
-        altered(c, side=side) for side, run in (("A", a), ("B", b)) for c in run if c not in both
+        altered(change, side=side)
+        for side, changes in (("A", a), ("B", b))
+        for change in changes
+        if change not in both
     ]
     return (*both, *alone)
 
 
-def _together(one: Any, other: Any) -> Any:
+def _of_both(one: Any, other: Any) -> Any:
+    """One record for what both runs have, or what one of them has; None where a run has nothing."""
     if other is None:
         return altered(one, side="A")
     if one is None:
@@ -100,45 +133,42 @@ def _order_of_ops(a: Trace, b: Trace, steps: Order) -> Order:
 
 def _order_of_edges(a: Trace, b: Trace, edges: Order, nodes: Order) -> Order:
     """Edges in the order of the nodes that they leave, and there by slot, as a recording lists them."""
-    numbers = [_numbers(nodes, side) for side in (0, 1)]
+    numbers = [_positions(nodes, run) for run in (0, 1)]
 
-    def place(pair: tuple[int | None, int | None]) -> tuple[int, int, bool]:
+    def position(pair: tuple[int | None, int | None]) -> tuple[int, int, bool]:
         i, j = pair
         edge = a.edges[i] if i is not None else b.edges[j or 0]
         return numbers[int(i is None)][edge.source], edge.slot, i is None
 
-    return sorted(edges, key=place)
+    return sorted(edges, key=position)
 
 
-def _numbers(order: Order, side: int) -> Numbers:
-    return {pair[side]: new for new, pair in enumerate(order) if pair[side] is not None}
-
-
-def _sources(a: Trace, b: Trace) -> tuple[tuple[Source, ...], dict[int, tuple[int, int]]]:
-    """The code of both runs, a piece of one text only once; and where B's pieces are in it, with a shift of lines."""
+def _sources(a: Trace, b: Trace) -> tuple[tuple[Source, ...], dict[int, int], dict[int, int]]:
+    """The code of both runs, a piece of one text only once; by piece of B: its number, and how far its lines shift."""
     pieces = list(a.sources)
     titles = {piece.title for piece in pieces}
-    moved: dict[int, tuple[int, int]] = {}
+    numbers: dict[int, int] = {}
+    shifts: dict[int, int] = {}
     same = {j: i for i, j in same_pieces(a.sources, b.sources)}
     for j, piece in enumerate(b.sources):
         i = same.get(j)
         if i is not None and a.sources[i].lines == piece.lines:
-            moved[j] = (i, a.sources[i].first - piece.first)
+            numbers[j], shifts[j] = i, a.sources[i].first - piece.first
             continue
-        moved[j] = (len(pieces), 0)
+        numbers[j], shifts[j] = len(pieces), 0
         title = f"{piece.title} (B)" if piece.title in titles else piece.title
         pieces.append(altered(piece, title=title))
-    return tuple(pieces), moved
+    return tuple(pieces), numbers, shifts
 
 
-def _storages(a: Trace, b: Trace, same: Alignment) -> Numbers:
+def _storages(a: Trace, b: Trace, same: Alignment) -> dict[int, int]:
     """B's storages: with the number of A's where paired nodes keep them under one name, else with a new one."""
-    found = Pairs()
+    found = Matching()
     for i, j in same.nodes.to_b.items():
         kept = {saved.name: saved.storage for saved in a.nodes[i].saved}
         for saved in b.nodes[j].saved:
             found.add(kept.get(saved.name), saved.storage)
-    new = 1 + max((s.storage for node in a.nodes for s in node.saved), default=-1)
+    new = 1 + max((saved.storage for node in a.nodes for saved in node.saved), default=-1)
     numbers = dict(found.to_a)
     for node in b.nodes:
         for saved in node.saved:

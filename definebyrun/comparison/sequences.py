@@ -11,14 +11,21 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
-__all__ = ["Order", "Pairs", "longest_common_subsequence", "pair_by_key", "side_by_side", "weave"]
+__all__ = [
+    "Matching",
+    "Order",
+    "longest_common_subsequence",
+    "merge_order",
+    "pair_by_key",
+    "side_by_side",
+]
 
 Part = TypeVar("Part")
 MAX_LCS_ITEMS = 20_000
-"""Of longer unlike sequences the longest common one is sought span by span: memory is SPAN²/8 bytes at most."""
+"""Of longer sequences the longest common one is sought piece by piece: a row of bits an item, so 50 MB at most."""
 
 
-class Pairs:
+class Matching:
     """A map from numbers in A to numbers in B, one to one; `to_a` is the way back."""
 
     def __init__(self) -> None:
@@ -43,7 +50,7 @@ class Pairs:
 def longest_common_subsequence(
     a: Sequence[Hashable], b: Sequence[Hashable]
 ) -> list[tuple[int, int]]:
-    """The longest common sequence of two, as pairs of places; where there is a choice, the earliest places.
+    """The longest common subsequence of two, as pairs of positions; where there is a choice, the earliest ones.
 
     >>> longest_common_subsequence("abcd", "xbcbcd")
     [(1, 1), (2, 2), (3, 5)]
@@ -59,7 +66,10 @@ def longest_common_subsequence(
 
 
 def _common(a: Sequence[Hashable], b: Sequence[Hashable]) -> Iterator[tuple[int, int]]:
-    """Bit j of a row is 0 where the common sequence of the ends of `a` and `b` grows by taking in b[-1 - j]."""
+    """The pairs, found from one row of bits for each item of `a`.
+
+    Bit j of a row is 0 where the common subsequence of the ends of `a` and `b` grows by taking in b[-1 - j].
+    """
     where: dict[Hashable, int] = {}
     for bit, item in enumerate(reversed(b)):
         where[item] = where.get(item, 0) | 1 << bit
@@ -102,29 +112,37 @@ def pair_by_key(
 
 
 Order = list[tuple[int | None, int | None]]
+"""Numbers in A and in B, side by side; None where one of them has nothing."""
 
 
-def weave(size_a: int, size_b: int, same: Pairs) -> Order:
-    """All numbers of A in A's order, those of B alone after what came before them in B."""
+def merge_order(size_a: int, size_b: int, same: Matching) -> Order:
+    """The numbers of both: all of A in A's order, those that only B has after what came before them in B.
+
+    >>> same = Matching()
+    >>> same.add(0, 0), same.add(1, 2)
+    (True, True)
+    >>> merge_order(2, 3, same)
+    [(0, 0), (None, 1), (1, 2)]
+    """
     order: Order = []
     done: set[int] = set()
-    at = 0
+    next_b = 0
 
-    def alone() -> None:
-        """Take what B has alone, up to the next number that waits for its pair."""
-        nonlocal at
-        while at < size_b and (at not in same.to_a or at in done):
-            if at not in same.to_a:
-                order.append((None, at))
-            at += 1
+    def take_unpaired() -> None:
+        """Take what only B has, up to the next number whose pair is still to come."""
+        nonlocal next_b
+        while next_b < size_b and (next_b not in same.to_a or next_b in done):
+            if next_b not in same.to_a:
+                order.append((None, next_b))
+            next_b += 1
 
     for i in range(size_a):
         j = same.to_b.get(i)
         if j is not None:
-            alone()
+            take_unpaired()
             done.add(j)
         order.append((i, j))
-    alone()
+    take_unpaired()
     return order
 
 
@@ -132,12 +150,12 @@ def side_by_side(
     a: list[Part], b: list[Part], key: Callable[[Part], Hashable]
 ) -> list[tuple[Part | None, Part | None]]:
     """Parts with equal keys in pairs, in A's order; what only B has comes after what it follows in B."""
-    same = Pairs()
+    same = Matching()
     for pair in pair_by_key(
         ((key(p), i) for i, p in enumerate(a)), ((key(p), j) for j, p in enumerate(b))
     ):
         same.add(*pair)
     return [
         (None if i is None else a[i], None if j is None else b[j])
-        for i, j in weave(len(a), len(b), same)
+        for i, j in merge_order(len(a), len(b), same)
     ]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ..trace import Trace, cached
 from ..trace.frozen import altered
-from ..trace.model import Trace, cached
-from .renumber import Renumbering, renumbered
+from ..trace.references import Renumbering, renumbered
 
-__all__ = ["Half", "apart", "halves"]
+__all__ = ["Half", "half", "halves"]
 
 
 @dataclass(frozen=True)
@@ -26,43 +26,44 @@ class Half:
     edges: tuple[int, ...]
 
 
-def apart(trace: Trace, side: str) -> Half:
+def half(trace: Trace, side: str) -> Half:
     """One run of a comparison, `side` being "A" or "B".
 
     >>> from definebyrun.comparison.join import join
-    >>> from definebyrun.trace.model import TensorVersion
+    >>> from definebyrun.trace import TensorVersion
     >>> from definebyrun.trace.value import Value
     >>> runs = [Trace(tensors=(TensorVersion(0, "x", "constant", Value((), "int64", (n,))),)) for n in (1, 2)]
-    >>> apart(join(*runs), "B").trace.tensors == runs[1].tensors
+    >>> half(join(*runs), "B").trace.tensors == runs[1].tensors
     True
     """
 
-    def seen(parts: tuple[Any, ...]) -> list[Any]:
+    def of_side(parts: tuple[Any, ...]) -> list[Any]:
         mine = [part for part in parts if part.side in ("", side)]
         if side == "B":
             mine = [part if part.other is None else part.other for part in mine]
         return [altered(part, side="", other=None) for part in mine]
 
-    kinds = ("tensors", "ops", "nodes", "edges", "blocks")
-    parts = {kind: seen(getattr(trace, kind)) for kind in kinds}
-    old = {kind: tuple(part.index for part in parts[kind]) for kind in kinds}
-    move = Renumbering(**{kind: {n: i for i, n in enumerate(old[kind])} for kind in kinds})
-    root = trace.root if trace.root in move.tensors else None
+    names = ("tensors", "ops", "nodes", "edges", "blocks")
+    parts = {name: of_side(getattr(trace, name)) for name in names}
+    old = {name: tuple(part.index for part in parts[name]) for name in names}
+    numbers: dict[str, Renumbering] = {
+        name: {number: i for i, number in enumerate(old[name])} for name in names
+    }
+
+    def moved(parts: list[Any]) -> tuple[Any, ...]:
+        return tuple(renumbered(part, numbers) for part in parts)
+
     return Half(
         Trace(
-            tensors=tuple(map(move.tensor, parts["tensors"])),
-            ops=tuple(map(move.op, parts["ops"])),
-            nodes=tuple(map(move.node, parts["nodes"])),
-            edges=tuple(map(move.edge, parts["edges"])),
-            steps=tuple(map(move.step, seen(trace.steps))),
+            tensors=moved(parts["tensors"]),
+            ops=moved(parts["ops"]),
+            nodes=moved(parts["nodes"]),
+            edges=moved(parts["edges"]),
+            steps=moved(of_side(trace.steps)),
             sources=trace.sources,
-            blocks=tuple(map(move.block, parts["blocks"])),
-            root=renumbered(move.tensors, root),
-            grads=tuple(
-                altered(move.grad(change), side="")
-                for change in trace.grads
-                if change.side in ("", side)
-            ),
+            blocks=moved(parts["blocks"]),
+            root=None if trace.root is None else numbers["tensors"].get(trace.root),
+            grads=moved([altered(g, side="") for g in trace.grads if g.side in ("", side)]),
         ),
         tensors=old["tensors"],
         ops=old["ops"],
@@ -73,8 +74,8 @@ def apart(trace: Trace, side: str) -> Half:
 
 def halves(trace: Trace) -> tuple[Half, Half]:
     """Both runs of a comparison, taken apart once."""
-    return cached(trace, _both_halves)
+    return cached(trace, _halves)
 
 
-def _both_halves(trace: Trace) -> tuple[Half, Half]:
-    return apart(trace, "A"), apart(trace, "B")
+def _halves(trace: Trace) -> tuple[Half, Half]:
+    return half(trace, "A"), half(trace, "B")

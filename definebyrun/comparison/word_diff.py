@@ -8,9 +8,11 @@ from itertools import groupby
 __all__ = ["NOTHING", "split_words", "word_diff"]
 
 NOTHING = "–"
+"""What stands for a run that says nothing here."""
 UNIT = re.compile(r" (?:B|[KMG]iB)\b")
 """A number of bytes and its unit stay one word."""
 CALL = re.compile(r"([\w.]+)\(([^()]+)\)")
+"""The name of a function and its arguments."""
 
 
 def word_diff(a: str, b: str) -> str:
@@ -31,7 +33,7 @@ def word_diff(a: str, b: str) -> str:
         end = _equal(one[start:][::-1], other[start:][::-1])
         middle = [part[start : len(part) - end] for part in (one, other)]
         return " ".join([*one[:start], _pair(*middle), *one[len(one) - end :]])
-    found = []
+    found: list[str] = []
     for same, pairs in groupby(zip(one, other, strict=True), key=lambda pair: pair[0] == pair[1]):
         left, right = zip(*pairs, strict=True)
         found += left if same else [_pair(list(left), list(right))]
@@ -39,6 +41,7 @@ def word_diff(a: str, b: str) -> str:
 
 
 def _pair(a: list[str], b: list[str]) -> str:
+    """Words of both runs: `A 3 · B 5`, or inside the brackets of a call that both make; punctuation stays outside."""
     left, right = " ".join(a), " ".join(b)
     mark = left[-1:] if left[-1:] == right[-1:] and left[-1:] in (",", ".", ";", ":") else ""
     left, right = (part.removesuffix(mark) or NOTHING for part in (left, right))
@@ -62,9 +65,9 @@ def _equal(a: list[str], b: list[str]) -> int:
 def split_words(line: str, cut: str = " ") -> list[str]:
     """A text cut at the blanks, or commas, that lie in no bracket and before no unit."""
     found, depth, start = [], 0, 0
-    for place, sign in enumerate(line):
+    for position, sign in enumerate(line):
         depth += (sign in "([{") - (sign in ")]}")
-        if sign == cut and depth <= 0 and not UNIT.match(line, place):
-            found.append(line[start:place].lstrip())
-            start = place + 1
+        if sign == cut and depth <= 0 and not UNIT.match(line, position):
+            found.append(line[start:position].lstrip())
+            start = position + 1
     return [*found, line[start:].lstrip()]

@@ -1,45 +1,130 @@
-"""DOT goes in, Graphviz's SVG comes out: from pygraphviz, whose wheels carry Graphviz, else from a `dot` on the PATH.
+"""Cards, links and clusters go in, what Graphviz makes of them comes out: as DOT without texts, and laid out.
 
-Nothing is drawn here. Where neither engine is there, `LayoutError` says in one sentence what to install.
+The engine is pygraphviz, whose wheels carry Graphviz, else a `dot` on the PATH. Nothing is drawn here. Where neither
+is there, `LayoutError` says in one sentence what to install.
 """
 
 from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Collection, Sequence
 
 import graphviz
 
-__all__ = ["LayoutError", "to_svg"]
+from ..cards.clusters import Cluster
+from ..cards.model import AGAIN, Card, Link
+from .leaf_groups import LeafGroup, Sizes, spaced_links, without_clusters
+from .metrics import small_print_width
+
+__all__ = ["CLUSTER", "EDGE", "GRAPH", "NODE", "LayoutError", "layout_dot", "run_dot"]
 
 MISSING = "No layout engine was found, so there is no picture: run `pip install pygraphviz`, or install Graphviz."
+POINTS_PER_INCH = 72
+
+# What decides where things come to stand; `dot.py` says the same, and how they look.
+GRAPH = {"nodesep": "0.3", "rankdir": "TB", "ranksep": "0.45"}
+NODE = {"fixedsize": "true", "shape": "box"}
+EDGE = {"arrowsize": "0.7", "penwidth": "1.2"}
+CLUSTER = "labeljust=l margin=9"
 
 
 class LayoutError(RuntimeError):
     """No engine is there, or it failed; the message says what to do."""
 
 
-def to_svg(dot: str) -> str:
-    """Lay out a graph; raises `LayoutError` when no engine is there."""
+def layout_dot(
+    cards: Sequence[Card],
+    links: Sequence[Link],
+    clusters: Sequence[Cluster],
+    sizes: Sizes,
+    groups: dict[str, LeafGroup],
+    large: bool,
+) -> str:
+    """What a layout needs, as DOT: no text, and one node for each group. If `large`, modules stand below each other.
+
+    Without text no font is looked up: the empty label of all nodes stands in the first lines, as a default, because
+    Graphviz forgets one that is given to each.
+    """
+    apart = spaced_links(cards, links, clusters, groups) if large else set()
+    within = [link for group in groups.values() for link in group.links]
+    hidden_links, hidden = {link.id for link in within}, {link.tail for link in within}
+    hidden.update(other.card for group in groups.values() for other in group.beside)
+    lines = [
+        "digraph {\n",
+        f"graph [{_attributes(GRAPH)}]\n",
+        f'node [{_attributes(NODE)} label=""]\n',
+        f"edge [{_attributes(EDGE)}]\n",
+    ]
+    for name in (card.id for card in cards if card.id not in hidden):
+        width, height = groups[name].size if name in groups else sizes[name]
+        height, width = height / POINTS_PER_INCH, width / POINTS_PER_INCH
+        lines.append(f"{name} [height={height:.3f} width={width:.3f}]\n")
+    lines += _nested(without_clusters(clusters, groups), hidden)
+    for link in links:
+        if link.id not in hidden_links:
+            lines.append(_edge(link, groups, link.id in apart))
+    return "".join(lines) + "}\n"
+
+
+def _attributes(values: dict[str, str]) -> str:
+    return " ".join(f"{name}={value}" for name, value in values.items())
+
+
+def _edge(link: Link, groups: dict[str, LeafGroup], apart: bool) -> str:
+    look = f"label={_empty_label(len(AGAIN))} constraint=false " if link.back else ""
+    look += "arrowhead=none headport=n " if link.head in groups else ""
+    look += "tailport=s " if link.tail in groups else ""
+    look += "minlen=2 " if apart else ""
+    return f"{link.tail} -> {link.head} [{look}id={link.id}]\n"
+
+
+def _nested(clusters: Sequence[Cluster], hidden: Collection[str]) -> list[str]:
+    """Subgraphs within each other, each with an empty label."""
+    lines: dict[str | None, list[str]] = {None: []}
+    for cluster in clusters:
+        lines[cluster.id] = [
+            f"subgraph cluster_{cluster.id} {{\n",
+            f"{CLUSTER} label={_empty_label(len(cluster.label))}\n",
+            *(f"{card}\n" for card in cluster.cards if card not in hidden),
+        ]
+    for cluster in reversed(clusters):  # inner ones come last
+        lines[cluster.outer] += [*lines[cluster.id], "}\n"]
+    return lines[None]
+
+
+def _empty_label(characters: int) -> str:
+    """A label that takes the room of our own small print, 12 points high."""
+    return (
+        '<<TABLE BORDER="0" CELLPADDING="0" CELLSPACING="0" FIXEDSIZE="TRUE" '
+        f'WIDTH="{small_print_width(characters)}" HEIGHT="12"><TR><TD></TD></TR></TABLE>>'
+    )
+
+
+def run_dot(dot: str, form: str) -> str:
+    """What `dot -T<form>` prints for a graph; raises `LayoutError` when no engine is there, or it fails."""
     try:
         import pygraphviz
     except ImportError:
-        return _by_executable(dot)
+        return _run_program(dot, form)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         graph = pygraphviz.AGraph(string=dot)
         graph.number_of_nodes = lambda: 0  # it counts only to write a warning, past `warnings`
         try:
-            return graph.draw(format="svg", prog="dot").decode()
+            laid_out: bytes = graph.draw(format=form, prog="dot")
         except (ValueError, OSError) as error:
             raise LayoutError(f"Graphviz could not lay out this graph: {error}") from None
+    return laid_out.decode()
 
 
-def _by_executable(dot: str) -> str:
+def _run_program(dot: str, form: str) -> str:
+    """The same by the program `dot` of the PATH."""
     try:
-        return graphviz.pipe("dot", "svg", dot.encode(), quiet=True).decode()
+        laid_out: bytes = graphviz.pipe("dot", form, dot.encode(), quiet=True)
     except graphviz.ExecutableNotFound:
         raise LayoutError(MISSING) from None
     except graphviz.CalledProcessError as error:
         words = os.fsdecode(error.stderr or b"").strip() or f"exit status {error.returncode}"
         raise LayoutError(f"Graphviz could not lay out this graph: {words}") from None
+    return laid_out.decode()

@@ -1,7 +1,7 @@
-"""A trace and a plan of what stands for what go in, the nodes and edges that become one come out.
+"""A trace and a plan go in, the groups of nodes and of edges that become one come out.
 
-Edges of a repeated block that do the same become one; edges within a folded module are only counted. Where gradients
-enter a module at different places, these are numbered as its outputs.
+Edges of a rolled-up block that do the same become one; edges within a folded module are only counted. Where gradients
+enter a folded module at different nodes, these entries are numbered as the outputs of the one node that it becomes.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from ..trace.model import Edge, Trace
+from ..trace import Edge, Trace
 from .plan import Plan
 
-__all__ = ["EdgeGroup", "EdgeGroups"]
+__all__ = ["EdgeGroup", "EdgeGroups", "group_edges"]
 
 
 @dataclass
@@ -31,97 +31,115 @@ class EdgeGroup:
 
 @dataclass
 class EdgeGroups:
-    """Nodes by what stands for them, edges by what they become."""
+    """Nodes by their representative, and edges by the group that they belong to.
 
-    trace: Trace
-    plan: Plan
-    members: dict[int, list[int]] = field(default_factory=dict)  # nodes by representative
-    shown: dict[int, int] = field(default_factory=dict)  # the node whose gradient is shown
-    inner: Counter[int] = field(default_factory=Counter)  # edges folded away, by node
+    Representatives are old indices. `shown` is the node whose gradient is shown, `mixed` holds those that stand for
+    different nodes, as that of a folded module does; `entries` numbers the (node, output) at which gradients enter
+    these. `inner` counts the edges that are folded away.
+    """
+
+    members: dict[int, list[int]] = field(default_factory=dict)
+    shown: dict[int, int] = field(default_factory=dict)
+    mixed: set[int] = field(default_factory=set)
     entries: dict[int, dict[tuple[int, int], int]] = field(default_factory=dict)
-    bundles: list[EdgeGroup] = field(default_factory=list)
-    bundle_of: dict[int, EdgeGroup] = field(default_factory=dict)
+    inner: Counter[int] = field(default_factory=Counter)
+    groups: list[EdgeGroup] = field(default_factory=list)
+    group_of: dict[int, EdgeGroup] = field(default_factory=dict)
 
-    def bundle(self) -> None:
-        """Find what belongs together."""
-        trace, plan = self.trace, self.plan
-        for old, new in enumerate(plan.node):
-            if new is not None:
-                self.members.setdefault(new, []).append(old)
-        for new, olds in self.members.items():
-            reached = [i for i in olds if trace.nodes[i].order is not None]
-            rolled = plan.place.get(new) is not None
-            self.shown[new] = (reached or [new])[-1] if rolled else new
-        self._find_entries()
-        self._bundle_edges()
+    def entry(self, node: int, at: tuple[int, int]) -> int:
+        """The output of a representative at which a gradient enters that goes to an output of one of its nodes."""
+        numbers = self.entries.setdefault(node, {})
+        return numbers.setdefault(at, len(numbers))
 
-    def grouped(self, node: int) -> bool:
-        """Whether a node stands for different nodes: then each place where gradients enter is an output of its own."""
-        return len(self.members[node]) > 1 and node not in self.plan.place
 
-    def _find_entries(self) -> None:
-        for op in self.plan.ops.values():
-            for index in op.outputs:
-                tensor = self.trace.tensors[index]
-                new = None if tensor.node is None else self.plan.node[tensor.node]
-                if new is not None and self.grouped(new):
-                    places = self.entries.setdefault(new, {})
-                    places.setdefault((tensor.node or 0, tensor.output_nr), len(places))
+def group_edges(trace: Trace, plan: Plan) -> EdgeGroups:
+    """Find what becomes one, by a plan."""
+    found = EdgeGroups()
+    for old, new in enumerate(plan.node):
+        if new is not None:
+            found.members.setdefault(new, []).append(old)
+    for new, olds in found.members.items():
+        reached = [i for i in olds if trace.nodes[i].order is not None]
+        rolled = new in plan.repetition
+        found.shown[new] = (reached or [new])[-1] if rolled else new
+        if len(olds) > 1 and not rolled:
+            found.mixed.add(new)
+    _number_outputs(trace, plan, found)
+    _group_edges(trace, plan, found)
+    return found
 
-    def _bundle_edges(self) -> None:
-        trace, plan = self.trace, self.plan
-        found: dict[tuple[int, ...], EdgeGroup] = {}
-        parallel: Counter[tuple[int, ...]] = Counter()
-        for edge in trace.edges:
-            source, target = plan.node[edge.source], plan.node[edge.target]
-            if source is None:
-                source = plan.home[edge.source]
-            if target is None or (source == target and self._swallowed(edge, source)):
-                self.inner[source] += edge.times
-                continue
-            here, there = plan.place.get(edge.source), plan.place.get(edge.target)
-            key: tuple[int, ...] = (0, edge.index)
-            if here is not None and there is not None and here[0] == there[0]:
-                key = (1, source, edge.slot, target, here[1] - there[1], edge.again)
-            elif here is not None:
-                key = (2, source, edge.slot, target, edge.input_nr, edge.again)
-            elif there is not None:
-                which = (edge.source, edge.target, edge.input_nr, edge.again)
-                key = (3, source, target, edge.input_nr, edge.again, parallel[which])
-                parallel[which] += 1
-            bundle = found.get(key)
-            if bundle is None:
-                bundle = found[key] = EdgeGroup(source, target, edge)
-                self.bundles.append(bundle)
-            elif not (there and bundle.shown.target == self.shown[target] != edge.target):
-                bundle.shown = edge
-            bundle.times += edge.times
-            bundle.summed = there is None and bundle.times > edge.times
-            self.bundle_of[edge.index] = bundle
-            inside = there is not None and bundle.shown.target != self.shown[target]
-            bundle.again = inside or (edge.again and self._lives_on(edge.target))
-        self.bundles.sort(key=lambda b: (b.source, b.shown.slot, b.again, b.target))
-        for index, bundle in enumerate(self.bundles):
-            bundle.index = index
-            bundle.input_nr = bundle.shown.input_nr
-            if self.grouped(bundle.target):
-                places = self.entries.setdefault(bundle.target, {})
-                entry = (bundle.shown.target, bundle.shown.input_nr)
-                bundle.input_nr = places.setdefault(entry, len(places))
 
-    def _swallowed(self, edge: Edge, node: int) -> bool:
-        """Whether an edge from a node to itself lies within it: not when it leads to another repetition."""
-        if self.plan.place.get(node) is not None:
-            return False
-        return not edge.again or not self._lives_on(edge.target)
+def _number_outputs(trace: Trace, plan: Plan, found: EdgeGroups) -> None:
+    """The results of a folded module come first among the outputs of its node."""
+    for op in plan.changed_ops.values():
+        for index in op.outputs:
+            tensor = trace.tensors[index]
+            new = None if tensor.node is None else plan.node[tensor.node]
+            if new in found.mixed:
+                found.entry(new, (tensor.node or 0, tensor.output_nr))
 
-    def _lives_on(self, node: int) -> bool:
-        """Whether the repeated block of a node is still there, around what the node has become part of."""
-        old = self.trace.nodes[node].op
-        if old is None:
-            return True
-        new = self.plan.op[old]
-        block = self.plan.ops.get(new, self.trace.ops[new]).block
-        while block is not None and block != self.trace.ops[old].block:
-            block = self.plan.blocks[block].outer
-        return block is not None
+
+def _group_edges(trace: Trace, plan: Plan, found: EdgeGroups) -> None:
+    groups: dict[tuple[int, ...], EdgeGroup] = {}
+    parallel: Counter[tuple[int, ...]] = Counter()
+    for edge in trace.edges:
+        source, target = plan.node[edge.source], plan.node[edge.target]
+        if source is None:
+            source = plan.absorbed_by[edge.source]
+        if target is None or (source == target and _is_inner(trace, plan, edge, source)):
+            found.inner[source] += edge.times
+            continue
+        key = _key(plan, edge, source, target, parallel)
+        leads_in = edge.target in plan.repetition
+        group = groups.get(key)
+        if group is None:
+            group = groups[key] = EdgeGroup(source, target, edge)
+        elif not (leads_in and group.shown.target == found.shown[target] != edge.target):
+            group.shown = edge
+        group.times += edge.times
+        group.summed = not leads_in and group.times > edge.times
+        found.group_of[edge.index] = group
+        elsewhere = leads_in and group.shown.target != found.shown[target]
+        group.again = elsewhere or (edge.again and _is_block_left(trace, plan, edge.target))
+    found.groups = sorted(
+        groups.values(),
+        key=lambda group: (group.source, group.shown.slot, group.again, group.target),
+    )
+    for index, group in enumerate(found.groups):
+        group.index, group.input_nr = index, group.shown.input_nr
+        if group.target in found.mixed:
+            group.input_nr = found.entry(group.target, (group.shown.target, group.shown.input_nr))
+
+
+def _key(
+    plan: Plan, edge: Edge, source: int, target: int, parallel: Counter[tuple[int, ...]]
+) -> tuple[int, ...]:
+    """What edges have in common that become one: within a block, out of one, into one; others are alone."""
+    here, there = plan.repetition.get(edge.source), plan.repetition.get(edge.target)
+    if here is not None and there is not None and here[0] == there[0]:
+        return (1, source, edge.slot, target, here[1] - there[1], edge.again)
+    if here is not None:
+        return (2, source, edge.slot, target, edge.input_nr, edge.again)
+    if there is not None:
+        which = (edge.source, edge.target, edge.input_nr, edge.again)
+        parallel[which] += 1
+        return (3, source, target, edge.input_nr, edge.again, parallel[which])
+    return (0, edge.index)
+
+
+def _is_inner(trace: Trace, plan: Plan, edge: Edge, node: int) -> bool:
+    """Whether an edge from a representative to itself lies within it: not when it leads to another repetition."""
+    if node in plan.repetition:
+        return False
+    return not edge.again or not _is_block_left(trace, plan, edge.target)
+
+
+def _is_block_left(trace: Trace, plan: Plan, node: int) -> bool:
+    """Whether the rolled-up block of a node is still there, around what the node has become part of."""
+    old = trace.nodes[node].op
+    if old is None:
+        return True
+    block = plan.stays(plan.op[old], trace).block
+    while block is not None and block != trace.ops[old].block:
+        block = plan.blocks[block].outer
+    return block is not None

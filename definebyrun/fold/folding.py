@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from ..trace.model import Trace
+from ..trace import Trace
 from .contraction import contract
 from .modules import call_depths, calls_by_op, folded_into, plan_modules
 from .node_graphs import roll_up_nodes
-from .repeats import find_repetitions
-from .roll_up import roll_up
+from .roll_up import roll_up_all
 
 __all__ = ["fit", "fit_both", "fold"]
 
@@ -29,12 +28,15 @@ def fold(
 
     Raises `ValueError` for a path that no module of the run has, and for a negative number of levels.
 
-    >>> from definebyrun.trace.model import Op, Step, TensorVersion
+    >>> from definebyrun.trace import Op, Step, TensorVersion
     >>> from definebyrun.trace.value import Value
     >>> one = Value((), "int64")
     >>> tensors = [TensorVersion(0, "y", "constant", one)]
-    >>> tensors += [TensorVersion(i + 1, "y", "result", one, i) for i in range(5)]
-    >>> ops = [Op(i, "mul", 3, "y = y * 2", "", (i,), (i + 1,), args=(i, "2")) for i in range(5)]
+    >>> tensors += [TensorVersion(i + 1, "y", "result", one, op=i) for i in range(5)]
+    >>> ops = [
+    ...     Op(i, "mul", line=3, code="y = y * 2", scope="", inputs=(i,), outputs=(i + 1,), args=(i, "2"))
+    ...     for i in range(5)
+    ... ]
     >>> steps = [Step(i, "forward", op=i) for i in range(5)]
     >>> folded = fold(Trace(tuple(tensors), tuple(ops), steps=tuple(steps)), repeats=True)
     >>> [(op.name, op.times) for op in folded.ops], len(folded.steps)
@@ -42,27 +44,22 @@ def fold(
     """
     if modules is not False:
         trace = contract(trace, plan_modules(trace, folded_into(trace, modules)))
-    return _rolled(trace) if repeats else trace
+    return _rolled_up(trace) if repeats else trace
 
 
-def _rolled(trace: Trace) -> Trace:
+def _rolled_up(trace: Trace) -> Trace:
     """The trace with all its repetitions rolled up."""
-    if trace.root is not None:
-        return roll_up_nodes(trace)
-    for alike in (False, True):
-        while runs := find_repetitions(trace, alike):
-            trace = roll_up(trace, runs)
-    return trace
+    return roll_up_all(trace) if trace.root is None else roll_up_nodes(trace)
 
 
 def fit(trace: Trace, count: Callable[[Trace], int], most: int) -> Trace:
-    """The trace folded as little as it takes to count at most so many: repetitions first, then modules, deepest first.
+    """The trace folded as little as it takes that `count` gives at most `most`: repetitions first, then deep modules.
 
-    Where nothing repeats, a level that leaves more than that is seen without merging.
+    Where nothing repeats, a level of modules that leaves more than that is recognized without folding it.
     """
     if count(trace) <= most:
         return trace
-    folded = _rolled(trace)
+    folded = _rolled_up(trace)
     repeats = folded is not trace
     if repeats and count(folded) <= most:
         return folded
@@ -70,15 +67,15 @@ def fit(trace: Trace, count: Callable[[Trace], int], most: int) -> Trace:
     used = (depth[op.call] for op in trace.ops if op.call is not None)
     for level in range(max(used, default=-1), -1, -1):
         into = folded_into(trace, level)
-        if level and not repeats and _at_least(trace, into) > most:
+        if level and not repeats and _least_cards(trace, into) > most:
             continue
-        folded = _rolled(contract(trace, plan_modules(trace, into)))
+        folded = _rolled_up(contract(trace, plan_modules(trace, into)))
         if count(folded) <= most:
             break
     return folded
 
 
-def _at_least(trace: Trace, into: list[int | None]) -> int:
+def _least_cards(trace: Trace, into: list[int | None]) -> int:
     """How many cards are left at least: one for each folded call that has nodes, one for each other operation."""
     calls = calls_by_op(trace)
     left: set[tuple[str, int]] = set()
@@ -97,13 +94,13 @@ def fit_both(
     count: Callable[[Trace], int],
     most: int,
 ) -> Trace:
-    """What `join` has made of two traces, or makes of both folded alike, as little as it takes to fit into `most`.
+    """A comparison that `count` gives at most `most`: `joined`, or what `join` makes of `a` and `b` folded alike.
 
-    First modules are folded, the deepest first: then each card still meets its own counterpart. Only where that is not
-    enough, repetitions are rolled up: the last time in one run need not be the last in the other.
+    Modules are folded first, the deepest first: each card is then still compared with its own counterpart. Only where
+    that is not enough are repetitions rolled up: the last repetition of one run need not be the last of the other.
     """
-    levels = [depth for trace in (a, b) for depth in call_depths(trace)]
-    deepest_first = range(max(levels, default=-1), -1, -1)
+    depths = [depth for trace in (a, b) for depth in call_depths(trace)]
+    deepest_first = range(max(depths, default=-1), -1, -1)
     ways = [(level, repeats) for repeats in (False, True) for level in (False, *deepest_first)]
     for level, repeats in ways[1:]:
         if count(joined) <= most:

@@ -1,11 +1,11 @@
-"""A trace goes in, answers come out: which operations use a leaf, which blocks lie around a block.
+"""A trace goes in, the live ranges of its tensors come out: from which operation to which each leaf and result is used.
 
 Folding asks this to know what lies wholly inside a stretch of operations and what crosses its border.
 """
 
 from __future__ import annotations
 
-from ..trace.model import Trace, cached
+from ..trace import Trace, cached
 
 __all__ = ["LiveRanges", "enclosing_blocks"]
 
@@ -20,11 +20,15 @@ def enclosing_blocks(trace: Trace, block: int | None) -> list[int]:
 
 
 class LiveRanges:
-    """Where leaves and results are used, so that one can say what is used inside a stretch of operations only."""
+    """Which operations use a leaf or a result, forward and backward.
+
+    `versions` and `nodes` hold, by the first version of a leaf, all its versions and its `AccumulateGrad` nodes;
+    `last_use` the last operation that uses a tensor, -1 for none.
+    """
 
     @classmethod
     def of(cls, trace: Trace) -> LiveRanges:
-        """Those of a trace, worked out once: to fit a picture, one trace is folded several times."""
+        """Those of a trace, computed once: to fit a picture, one trace is folded several times."""
         return cached(trace, cls)
 
     def __init__(self, trace: Trace) -> None:
@@ -34,13 +38,13 @@ class LiveRanges:
         self.versions: dict[int, list[int]] = {}
         self.nodes: dict[int, list[int]] = {}
         first, last = [far] * count, [-1] * count
-        self._place_of: dict[int, dict[int, int]] = {}
+        self._input_positions: dict[int, dict[int, int]] = {}
         self._users: dict[int, dict[int, None]] = {}
         optimizers = {op.index for op in trace.ops if op.name.endswith(".step") and op.inplace}
-        root = [t.index if t.origin is None else t.origin for t in trace.tensors]
+        first_version = [t.index if t.origin is None else t.origin for t in trace.tensors]
 
         def use(tensor: int, op: int) -> None:
-            leaf = root[tensor]
+            leaf = first_version[tensor]
             self._users.setdefault(leaf, {})[op] = None
             if op in optimizers:  # changes a leaf wherever it lies
                 return
@@ -52,7 +56,7 @@ class LiveRanges:
         made: dict[tuple[int, int], list[int]] = {}
         for tensor in trace.tensors:
             if tensor.kind != "result":
-                self.versions.setdefault(root[tensor.index], []).append(tensor.index)
+                self.versions.setdefault(first_version[tensor.index], []).append(tensor.index)
                 if tensor.op is not None:
                     use(tensor.index, tensor.op)
             elif tensor.node is not None:
@@ -60,10 +64,10 @@ class LiveRanges:
         for op in trace.ops:
             for i in op.inputs:
                 use(i, op.index)
-                self.last_use[i] = op.index  # in order: the last that comes is the last
+                self.last_use[i] = op.index  # in order, so this ends as the last use
         for node in trace.nodes:
             if node.leaf is not None:
-                self.nodes.setdefault(root[node.leaf], []).append(node.index)
+                self.nodes.setdefault(first_version[node.leaf], []).append(node.index)
         for edge in trace.edges:
             source, leaf = trace.nodes[edge.source].op, trace.nodes[edge.target].leaf
             if leaf is not None:
@@ -71,7 +75,7 @@ class LiveRanges:
             elif source is not None:
                 for i in made.get((edge.target, edge.input_nr), ()):
                     self.last_use[i] = max(self.last_use[i], source)
-        self._first, self._last = first, last
+        self._first = first
         self._ends: dict[int, list[int]] = {}
         for leaf in self.versions:
             self._ends.setdefault(last[leaf], []).append(leaf)
@@ -86,19 +90,20 @@ class LiveRanges:
         return tuple(sorted(op for op in self._users[leaf] if not first <= op <= last))
 
     def changed(self, op: int, leaf: int) -> int | None:
-        """What an operation that changes all its inputs in place has made of a leaf."""
-        step = self.trace.ops[op]
-        if step.inplace and len(step.inputs) == len(step.outputs):
-            place = self._places(op).get(leaf)
-            return None if place is None else step.outputs[place]
+        """The version of a leaf after an operation that changes all its inputs in place, as an optimizer step does."""
+        optimizer = self.trace.ops[op]
+        if optimizer.inplace and len(optimizer.inputs) == len(optimizer.outputs):
+            position = self._positions(op).get(leaf)
+            return None if position is None else optimizer.outputs[position]
         return None
 
-    def _places(self, op: int) -> dict[int, int]:
-        if op not in self._place_of:
-            self._place_of[op] = {i: n for n, i in enumerate(self.trace.ops[op].inputs)}
-        return self._place_of[op]
+    def _positions(self, op: int) -> dict[int, int]:
+        """By tensor: its position among an operation's inputs."""
+        if op not in self._input_positions:
+            self._input_positions[op] = {i: n for n, i in enumerate(self.trace.ops[op].inputs)}
+        return self._input_positions[op]
 
     def leaves_in(self, first: int, last: int) -> list[int]:
-        """The leaves that nothing outside these operations uses, in order."""
+        """The leaves that no operation outside these uses, an optimizer left aside, in order."""
         ends = (leaf for i in range(first, last + 1) for leaf in self._ends.get(i, ()))
         return sorted(leaf for leaf in ends if self._first[leaf] >= first)

@@ -7,9 +7,11 @@ nothing else uses. Its nodes become one, at which the gradients of its outputs a
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, cast
 
+from ..trace import ModuleCall, Op, Stack, Trace, cached
 from ..trace.frozen import altered
-from ..trace.model import Op, Trace, cached
 from .live_ranges import LiveRanges, enclosing_blocks
 from .plan import Plan
 from .repeats import common_call
@@ -33,7 +35,7 @@ def folded_into(trace: Trace, modules: bool | int | str | Iterable[str]) -> list
         level = int(modules)
         wanted = [depth == level for depth in call_depths(trace)]
     else:
-        paths = [modules] if isinstance(modules, str) else list(modules)
+        paths = _paths(modules)
         known = dict.fromkeys(call.path for call in trace.calls)
         for path in paths:
             if path not in known:
@@ -47,12 +49,27 @@ def folded_into(trace: Trace, modules: bool | int | str | Iterable[str]) -> list
     return into
 
 
+def _paths(modules: object) -> list[str]:
+    """The paths that were asked for; `TypeError` for anything else."""
+    several = isinstance(modules, Iterable) and not isinstance(modules, str)
+    asked: Iterable[Any] = cast(Iterable[Any], modules) if several else [modules]
+    found: list[str] = []
+    for path in asked:
+        if not isinstance(path, str):
+            given = f"the class {path.__name__}" if isinstance(path, type) else type(path).__name__
+            raise TypeError(
+                f"modules takes True, a number of levels or paths such as 'model.fc', not {given}"
+            )
+        found.append(path)
+    return found
+
+
 def calls_by_op(trace: Trace) -> list[int | None]:
     """By operation: the call that it ran in. One that was found, not seen, ran where its neighbours did."""
-    return cached(trace, _calls_of)
+    return cached(trace, _calls_by_op)
 
 
-def _calls_of(trace: Trace) -> list[int | None]:
+def _calls_by_op(trace: Trace) -> list[int | None]:
     calls = [op.call for op in trace.ops]
     after: list[int | None] = [None] * len(calls)
     following = None
@@ -68,90 +85,109 @@ def _calls_of(trace: Trace) -> list[int | None]:
 
 def plan_modules(trace: Trace, into: list[int | None]) -> Plan:
     """The plan that folds every operation of a call into the call that `into` gives for it, by call."""
-    groups: dict[int, list[int]] = {}
+    ops_by_call: dict[int, list[int]] = {}
     for index, call in enumerate(calls_by_op(trace)):
         whole = None if call is None else into[call]
         if whole is not None:
-            groups.setdefault(whole, []).append(index)
-    plan, spans = Plan.of(trace), LiveRanges.of(trace)
-    for call, ops in groups.items():
+            ops_by_call.setdefault(whole, []).append(index)
+    plan, ranges = Plan.of(trace), LiveRanges.of(trace)
+    for call, ops in ops_by_call.items():
         block = _common_block(trace, [trace.ops[i] for i in ops])
-        leaves = spans.leaves_in(ops[0], ops[-1])
+        leaves = ranges.leaves_in(ops[0], ops[-1])
         if block is not None:  # leaves that all repetitions share stay outside
             leaves = [i for i in leaves if block in enclosing_blocks(trace, trace.tensors[i].block)]
         if len(ops) > 1 or (leaves and not trace.ops[ops[0]].module):
-            _fold_call(trace, plan, spans, call, ops, block, leaves)
+            _FoldedCall(trace, ranges, trace.calls[call], ops, block, leaves).write(plan)
     return plan
 
 
-def _fold_call(
-    trace: Trace,
-    plan: Plan,
-    spans: LiveRanges,
-    number: int,
-    ops: list[int],
-    block: int | None,
-    leaves: list[int],
-) -> None:
-    """Let the last operation of a call stand for all of them."""
-    last = ops[-1]
-    members = [trace.ops[i] for i in ops]
-    call = trace.calls[number]
-    times = _times(trace, block)
-    inside = {i for op in members for i in op.outputs}
-    versions = (i for leaf in leaves for i in spans.versions[leaf])
-    gone = {i for i in versions if trace.tensors[i].op is None or i in inside}
-    read = dict.fromkeys(
-        i for op in members for i in op.inputs if i not in inside and i not in gone
-    )
-    made = [i for op in members for i in op.outputs if i not in gone]
-    changed = {i for op in members if op.inplace and gone & set(op.inputs) for i in op.outputs}
-    unused = {i for i in made if spans.last_use[i] < 0 and trace.tensors[i].name} - changed
-    used = {i for i in made if spans.last_use[i] > last} or set(trace.ops[last].outputs)
-    outputs = tuple(i for i in made if i in unused or i in used) or trace.ops[last].outputs
-    nodes = [n for i in ops for n in trace.nodes_of(i)]
-    stack = _common_stack(members)
-    new, shown = set(nodes), set(outputs)
-    main = next((trace.tensors[i].node for i in outputs if trace.tensors[i].node in new), None)
-    main = max(nodes, default=None) if main is None else main
-    parameters = [n for leaf in leaves for n in spans.nodes.get(leaf, ())]
-    outer = None if call.outer is None else trace.calls[call.outer].path
-    for i in ops:
-        plan.op[i] = last
-    for i in nodes:
-        plan.node[i] = main
-    for i in parameters:
-        plan.node[i] = None
-        if main is not None:
-            plan.home[i] = main
-    for i in (*inside, *gone):
-        plan.tensor[i] = i if i in shown else None
-    held = sum(op.parameters * op.times for op in members)
-    held += sum(trace.nodes[i].times for i in parameters)
-    plan.ops[last] = altered(
-        trace.ops[last],
-        name=call.path or call.kind,
-        line=stack[0][1] if stack else trace.ops[last].line,
-        code=_code(trace, stack) if stack else trace.ops[last].code,
-        scope=outer or "",
-        inputs=tuple(read),
-        outputs=outputs,
-        args=tuple(read),
-        inplace=False,
-        grad_enabled=any(op.grad_enabled for op in members),
-        opaque=False,
-        factory=False,
-        stack=stack or trace.ops[last].stack,
-        call=number,
-        times=times,
-        module=call.kind,
-        parameters=held // times,
-        block=block,
-    )
+@dataclass
+class _FoldedCall:
+    """A call of a module, the operations that ran in it, the block around all of them and the leaves that are its own.
+
+    The last operation stands for all of them.
+    """
+
+    trace: Trace
+    ranges: LiveRanges
+    call: ModuleCall
+    ops: list[int]
+    block: int | None
+    leaves: list[int]
+
+    def write(self, plan: Plan) -> None:
+        """Write into a plan what becomes of the call's operations, nodes and tensors."""
+        trace, last = self.trace, self.ops[-1]
+        members = [trace.ops[i] for i in self.ops]
+        made_inside = {i for op in members for i in op.outputs}
+        versions = (i for leaf in self.leaves for i in self.ranges.versions[leaf])
+        own = {i for i in versions if trace.tensors[i].op is None or i in made_inside}
+        outputs = self._outputs(members, own)
+        nodes = [n for i in self.ops for n in trace.nodes_of(i)]
+        main = self._main_node(nodes, outputs)
+        for i in self.ops:
+            plan.op[i] = last
+        for i in nodes:
+            plan.node[i] = main
+        accumulators = [n for leaf in self.leaves for n in self.ranges.nodes.get(leaf, ())]
+        for i in accumulators:
+            plan.node[i] = None
+            if main is not None:
+                plan.absorbed_by[i] = main
+        for i in (*made_inside, *own):
+            plan.tensor[i] = i if i in outputs else None
+        parameters = sum(op.parameters * op.times for op in members)
+        parameters += sum(trace.nodes[i].times for i in accumulators)
+        read = (i for op in members for i in op.inputs if i not in made_inside and i not in own)
+        inputs = tuple(dict.fromkeys(read))
+        plan.changed_ops[last] = self._op(members, inputs, outputs, parameters)
+
+    def _outputs(self, members: list[Op], own: set[int]) -> tuple[int, ...]:
+        """Results that are used after the call, or named and never used; else those of the last operation."""
+        last, tensors, last_use = self.ops[-1], self.trace.tensors, self.ranges.last_use
+        made = [i for op in members for i in op.outputs if i not in own]
+        changed = {i for op in members if op.inplace and own & set(op.inputs) for i in op.outputs}
+        unused = {i for i in made if last_use[i] < 0 and tensors[i].name} - changed
+        of_last = self.trace.ops[last].outputs
+        used = {i for i in made if last_use[i] > last} or set(of_last)
+        return tuple(i for i in made if i in unused or i in used) or of_last
+
+    def _main_node(self, nodes: list[int], outputs: tuple[int, ...]) -> int | None:
+        """The node that stands for all nodes of the call: the `grad_fn` of its first output, else the last node."""
+        own = set(nodes)
+        main = (self.trace.tensors[i].node for i in outputs)
+        return next((node for node in main if node in own), max(nodes, default=None))
+
+    def _op(
+        self, members: list[Op], inputs: tuple[int, ...], outputs: tuple[int, ...], parameters: int
+    ) -> Op:
+        """The operation that the call becomes."""
+        trace, call, last = self.trace, self.call, members[-1]
+        stack, times = _common_stack(members), _times(trace, self.block)
+        return altered(
+            last,
+            name=call.path or call.kind,
+            line=stack[0][1] if stack else last.line,
+            code=_code(trace, stack) if stack else last.code,
+            scope="" if call.outer is None else trace.calls[call.outer].path,
+            inputs=inputs,
+            outputs=outputs,
+            args=inputs,
+            inplace=False,
+            grad_enabled=any(op.grad_enabled for op in members),
+            opaque=False,
+            factory=False,
+            stack=stack or last.stack,
+            call=call.index,
+            times=times,
+            module=call.kind,
+            parameters=parameters // times,
+            block=self.block,
+        )
 
 
-def _common_stack(ops: list[Op]) -> tuple[tuple[int, int], ...]:
-    """The outer part of the way through the code that all these operations share."""
+def _common_stack(ops: list[Op]) -> Stack:
+    """The outer frames that the stacks of all these operations share."""
     common = ops[0].stack
     for op in ops[1:]:
         if op.stack != common:
@@ -164,13 +200,15 @@ def _common_stack(ops: list[Op]) -> tuple[tuple[int, int], ...]:
     return common
 
 
-def _code(trace: Trace, stack: tuple[tuple[int, int], ...]) -> str:
+def _code(trace: Trace, stack: Stack) -> str:
+    """The innermost line of a stack."""
     source, line = trace.sources[stack[0][0]], stack[0][1]
     at = line - source.first
     return source.lines[at].strip() if 0 <= at < len(source.lines) else ""
 
 
 def _common_block(trace: Trace, ops: list[Op]) -> int | None:
+    """The innermost block around all of these operations."""
     common = enclosing_blocks(trace, ops[0].block)
     for op in ops[1:]:
         if op.block != (common[0] if common else None):
@@ -180,6 +218,7 @@ def _common_block(trace: Trace, ops: list[Op]) -> int | None:
 
 
 def _times(trace: Trace, block: int | None) -> int:
+    """How often the operations of a block ran, in all repetitions of the blocks around it."""
     times = 1
     for index in enclosing_blocks(trace, block):
         times *= trace.blocks[index].times

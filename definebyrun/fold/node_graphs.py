@@ -9,24 +9,24 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..trace.model import Node, Op, Step, TensorVersion, Trace
+from ..trace import Node, Op, Step, TensorVersion, Trace
+from ..trace.frozen import altered
+from ..trace.references import renumbered
 from ..trace.value import Value
-from .repeats import find_repetitions
-from .roll_up import roll_up
+from .roll_up import roll_up_all
 
 __all__ = ["roll_up_nodes"]
 
-Place = tuple[int, int]
-"""A node and one of its outputs."""
-NOTHING = Value((), "")
+Output = tuple[int, int]
+"""A node and the number of one of its outputs."""
+NO_VALUE = Value((), "")
 
 
 def roll_up_nodes(trace: Trace) -> Trace:
-    """The graph with its repetitions rolled up; itself when nothing repeats at least three times in a row."""
-    rolled = _as_operations(trace)
-    for alike in (False, True):
-        while runs := find_repetitions(rolled, alike):
-            rolled = roll_up(rolled, runs)
+    """The graph with its repetitions rolled up; itself when nothing repeats three times in a row, or when it was."""
+    if trace.blocks:
+        return trace
+    rolled = roll_up_all(_as_operations(trace))
     return _as_nodes(trace, rolled) if rolled.blocks else trace
 
 
@@ -47,10 +47,11 @@ def _leaves_first(trace: Trace) -> list[int]:
 
 
 def _as_operations(trace: Trace) -> Trace:
-    """An operation for each node; its outputs are named after the node, so that it can be found again."""
-    tensors = [t for t in trace.tensors if t.kind != "result"]
-    tensors = [replace(t, index=i, op=None) for i, t in enumerate(tensors)]
-    made: dict[Place, int] = {(t.node, 0): t.index for t in tensors if t.node is not None}
+    """An operation for each node; its outputs are named after the node, so that `_as_nodes` finds them again."""
+    leaves = [tensor for tensor in trace.tensors if tensor.kind != "result"]
+    tensors = [altered(leaf, index=i, op=None) for i, leaf in enumerate(leaves)]
+    made: dict[Output, int] = {(t.node, 0): t.index for t in tensors if t.node is not None}
+    leaf_of = {tensor.node: tensor.index for tensor in tensors}
     outputs: dict[int, set[int]] = {}
     for edge in trace.edges:
         outputs.setdefault(edge.target, set()).add(edge.input_nr)
@@ -59,62 +60,75 @@ def _as_operations(trace: Trace) -> Trace:
     for index in _leaves_first(trace):
         number = op_of[index] = len(ops)
         inputs = tuple(made[edge.target, edge.input_nr] for edge in trace.edges_of([index]))
-        given = []
+        results = []
         for nr in sorted(outputs.get(index, {0})):
-            made[index, nr] = len(tensors)
-            given.append(len(tensors))
-            name = f"{index}.{nr}"
-            tensors.append(TensorVersion(len(tensors), name, "result", NOTHING, number, index, nr))
-        name = trace.nodes[index].name
-        ops.append(Op(number, name, None, "", "", inputs, tuple(given), args=inputs))
-    leaf_of = {t.node: t.index for t in tensors if t.kind != "result"}
+            result, name = len(tensors), f"{index}.{nr}"
+            made[index, nr] = result
+            results.append(result)
+            tensors.append(
+                TensorVersion(result, name, "result", NO_VALUE, op=number, node=index, output_nr=nr)
+            )
+        ops.append(
+            Op(
+                number,
+                trace.nodes[index].name,
+                line=None,
+                code="",
+                scope="",
+                inputs=inputs,
+                outputs=tuple(results),
+                args=inputs,
+            )
+        )
+
+    def with_op(node: Node) -> Node:
+        leaf = None if node.leaf is None else leaf_of[node.index]
+        return altered(node, op=op_of.get(node.index), leaf=leaf)
+
     return replace(
         trace,
         tensors=tuple(tensors),
         ops=tuple(ops),
-        nodes=tuple(
-            replace(n, op=op_of.get(n.index), leaf=None if n.leaf is None else leaf_of[n.index])
-            for n in trace.nodes
-        ),
+        nodes=tuple(map(with_op, trace.nodes)),
         steps=tuple(Step(i, "forward", op=i) for i in range(len(ops))),
         root=None,
     )
 
 
 def _as_nodes(trace: Trace, rolled: Trace) -> Trace:
-    """What was rolled up without its operations, with the tensors that hang from nodes that are shown."""
-    tensors = [t for t in rolled.tensors if t.kind != "result"]
-    new = {tensor.index: i for i, tensor in enumerate(tensors)}
-    tensors = [replace(tensor, index=i, op=None) for i, tensor in enumerate(tensors)]
-    shown: dict[Place, Place] = {}
-    for tensor in rolled.tensors:
-        if tensor.kind == "result" and tensor.node is not None:
-            node, _, nr = (tensor.name or "").partition(".")
-            shown[int(node), int(nr)] = (tensor.node, tensor.output_nr)
-    root = None
+    """What was rolled up without its operations, with the tensors whose `grad_fn` is shown."""
+    leaves = [tensor for tensor in rolled.tensors if tensor.kind != "result"]
+    numbers = {leaf.index: i for i, leaf in enumerate(leaves)}
+    tensors = [altered(leaf, index=i, op=None) for i, leaf in enumerate(leaves)]
+    root = next((t.index for t in tensors if t.node == 0), None)  # where a leaf itself was drawn
+    shown = _shown_outputs(rolled)
     for tensor in trace.tensors:
-        place = (tensor.node or 0, tensor.output_nr)
-        if tensor.kind == "result" and place in shown:
+        found = shown.get((tensor.node or 0, tensor.output_nr))
+        if tensor.kind == "result" and found is not None:
             if tensor.index == trace.root:
                 root = len(tensors)
-            node, nr = shown[place]
-            tensors.append(replace(tensor, index=len(tensors), node=node, output_nr=nr))
-        elif tensor.index == trace.root:
-            root = next(
-                (new[t.index] for t in rolled.tensors if t.index in new and t.node == 0), None
-            )
+            node, nr = found
+            tensors.append(altered(tensor, index=len(tensors), node=node, output_nr=nr))
 
-    def bare(node: Node) -> Node:
+    def without_op(node: Node) -> Node:
         block = None if node.op is None else rolled.ops[node.op].block
-        return replace(
-            node, op=None, leaf=None if node.leaf is None else new[node.leaf], block=block
-        )
+        return altered(renumbered(node, {"tensors": numbers}), op=None, block=block)
 
     return replace(
         rolled,
         tensors=tuple(tensors),
         ops=(),
-        nodes=tuple(map(bare, rolled.nodes)),
+        nodes=tuple(map(without_op, rolled.nodes)),
         steps=(),
         root=root,
     )
+
+
+def _shown_outputs(rolled: Trace) -> dict[Output, Output]:
+    """By output of a node of the graph: the output that it has become, where it is shown."""
+    shown: dict[Output, Output] = {}
+    for tensor in rolled.tensors:
+        if tensor.kind == "result" and tensor.node is not None:
+            node, _, nr = (tensor.name or "").partition(".")
+            shown[int(node), int(nr)] = (tensor.node, tensor.output_nr)
+    return shown

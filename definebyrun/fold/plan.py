@@ -4,29 +4,30 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..trace.model import Block, Op, Trace
+from ..trace import Block, Op, Trace
 
 __all__ = ["Plan"]
 
 
 @dataclass
 class Plan:
-    """By old index: which operation, node or tensor stands for it (itself, mostly); None: it is folded away.
+    """By old index, the representative of each operation, node and tensor: mostly itself; None where it is folded away.
 
-    `ops` holds the representatives that change, still in old numbers; `home` the node in which a leaf's node has
-    been folded away; `place` the block and the repetition of a node that is rolled up; `inside` the block of a leaf;
-    `runs` the backward run of the last repetition that stands for one of an earlier repetition.
+    `changed_ops` holds the representatives that change, still in old numbers. `absorbed_by` is the node in which the
+    `AccumulateGrad` of a leaf has been folded away, `repetition` the block and the number of the repetition of a node
+    that is rolled up, `leaf_block` the block of a leaf. `passes` leads from the backward passes of earlier repetitions
+    to those of the last one, which stand for them.
     """
 
     op: list[int]
     node: list[int | None]
     tensor: list[int | None]
     blocks: tuple[Block, ...]
-    ops: dict[int, Op] = field(default_factory=dict)
-    home: dict[int, int] = field(default_factory=dict)
-    place: dict[int, tuple[int, int]] = field(default_factory=dict)
-    inside: dict[int, int] = field(default_factory=dict)
-    runs: dict[int, int] = field(default_factory=dict)
+    changed_ops: dict[int, Op] = field(default_factory=dict)
+    absorbed_by: dict[int, int] = field(default_factory=dict)
+    repetition: dict[int, tuple[int, int]] = field(default_factory=dict)
+    leaf_block: dict[int, int] = field(default_factory=dict)
+    passes: dict[int, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, trace: Trace) -> Plan:
@@ -37,3 +38,7 @@ class Plan:
             list(range(len(trace.tensors))),
             trace.blocks,
         )
+
+    def stays(self, op: int, trace: Trace) -> Op:
+        """A representative as it is to be, in old numbers."""
+        return self.changed_ops.get(op, trace.ops[op])

@@ -1,8 +1,8 @@
-"""A trace goes in, the places where it does the same several times in a row come out.
+"""A trace goes in, the stretches where it does the same several times in a row come out.
 
-Two operations are the same when they have the same name, source line, module and kinds of results, and nodes of the
-same names. A block of operations repeats when every one is the same as the one a period later and reads what
-lies as far back; what the first repetition reads may come from before. The shortest period is found first.
+Two operations have the same signature when they have the same name, stack, module and kinds of results, and nodes of
+the same names. A stretch of operations repeats when each has the signature of the one a period later, and reads what
+was made as far back; what the first repetition reads may come from before. The shortest period is found first.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ..trace.model import Op, Trace, cached
+from ..trace import Op, Trace, cached
 
-__all__ = ["MIN_REPETITIONS", "Repetition", "common_call", "find_repetitions"]
+__all__ = ["Repetition", "common_call", "find_repetitions"]
 
 MIN_REPETITIONS = 3
 """What happens fewer times than this in a row is left as it is: a pair is read more easily than its summary."""
 MAX_PERIODS_TRIED = 4
-_NUMBER = re.compile(r"\d+")
+"""So many distances to an operation of the same signature are tried as a period, from each operation on."""
+_NUMBER, _COUNT = re.compile(r"\d+"), re.compile(r" \(\d+\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,11 @@ class Repetition:
     period: int
     times: int
     label: str = ""
+
+    @property
+    def end(self) -> int:
+        """The index after the last operation."""
+        return self.start + self.period * self.times
 
 
 def common_call(trace: Trace, one: int | None, two: int | None) -> int | None:
@@ -43,118 +49,125 @@ def common_call(trace: Trace, one: int | None, two: int | None) -> int | None:
     return one
 
 
-def find_repetitions(trace: Trace, alike: bool = False) -> list[Repetition]:
-    """The runs of the shortest period of which there are any; empty when nothing repeats.
+def find_repetitions(trace: Trace, same_structure: bool = False) -> list[Repetition]:
+    """The repetitions of the shortest period of which there are any; empty when nothing repeats.
 
-    With `alike`, modules that differ in their numbers only (`layers.0`, `layers.1`) count as the same, and so do
-    parameters of one shape.
+    With `same_structure`, modules whose paths differ only in numbers (`layers.0`, `layers[1]`) count as the same, and
+    so do parameters of one shape.
     """
-    search = _Search(trace, alike)
-    if max(Counter(search.signs).values(), default=0) < MIN_REPETITIONS:
+    search = _Search(trace, same_structure)
+    if max(Counter(search.signatures).values(), default=0) < MIN_REPETITIONS:
         return []
     longest, limit = len(trace.ops) // MIN_REPETITIONS, 1
     while limit // 2 < longest:
-        runs = search.runs(limit)
-        if runs:
-            return runs
+        found = search.find(limit)
+        if found:
+            return found
         limit *= 2
     return []
 
 
-class _Facts:
-    """What a search asks of a trace whether modules count as alike or not."""
+class _Signatures:
+    """What a search asks of a trace whether paths are compared with or without their numbers."""
 
     def __init__(self, trace: Trace) -> None:
         self.maker = [-1 if t.op is None else t.op for t in trace.tensors]
-        self.slot = [0] * len(trace.tensors)
+        self.output_position = [0] * len(trace.tensors)
         for op in trace.ops:
-            for slot, tensor in enumerate(op.outputs):
-                self.slot[tensor] = slot
+            for position, tensor in enumerate(op.outputs):
+                self.output_position[tensor] = position
         numbers: dict[Hashable, int] = {}
-        self.cut: list[bool] = []  # a repetition may begin here: not in the middle of a block
-        self.kinds: list[int] = []  # equal for operations that differ in their names at most
+        self.may_start: list[bool] = []  # a repetition does not begin in the middle of a block
+        self.unnamed: list[int] = []  # equal for operations that differ at most in name and scope
         first, outermost = 0, None
         for op in trace.ops:
             block = op.block
             while block is not None and trace.blocks[block].outer is not None:
                 block = trace.blocks[block].outer
-            self.cut.append(block is None or block != outermost)
-            if self.cut[-1]:
+            self.may_start.append(block is None or block != outermost)
+            if self.may_start[-1]:
                 first, outermost = op.index, block
-            kind = _kind(trace, op, op.index - first)
-            self.kinds.append(numbers.setdefault(kind, len(numbers)))
-        self.bare = not any(op.stack for op in trace.ops)
+            signature = _unnamed_signature(trace, op, op.index - first)
+            self.unnamed.append(numbers.setdefault(signature, len(numbers)))
+        self.has_no_code = not any(op.stack for op in trace.ops)
 
 
-def _kind(trace: Trace, op: Op, place: int) -> Hashable:
+def _unnamed_signature(trace: Trace, op: Op, position_in_block: int) -> Hashable:
     outputs = [trace.tensors[i] for i in op.outputs]
     results = tuple([(t.kind, t.value.shape, t.value.dtype) for t in outputs])
     nodes = tuple([trace.nodes[i].name for i in trace.nodes_of(op.index)])
-    marks = (op.inplace, op.grad_enabled, op.opaque, op.factory, op.holds, op.times, place)
+    flags = (op.inplace, op.grad_enabled, op.opaque, op.factory, op.holds, op.times)
     texts = tuple([isinstance(arg, str) for arg in op.args])
-    return (op.module, op.stack, results, nodes, marks, texts, len(op.inputs))
+    inputs = len(op.inputs)
+    return (op.module, op.stack, results, nodes, flags, position_in_block, texts, inputs)
 
 
 @lru_cache(maxsize=4096)  # the same modules come again with every way of folding
-def _plain(path: str) -> str:
-    return _NUMBER.sub("#", path) if "." in path else path
+def _without_numbers(path: str) -> str:
+    """A path without the numbers that tell modules apart (`layers.0`, `layers[0]`, `Linear (2)`); `conv2d` as it is."""
+    path = _COUNT.sub("", path)
+    return _NUMBER.sub("#", path) if "." in path or "[" in path else path
 
 
 class _Search:
-    def __init__(self, trace: Trace, alike: bool) -> None:
-        facts = cached(trace, _Facts)
-        self.trace, self.alike = trace, alike
-        self.maker, self.slot, self.cut, self.bare = facts.maker, facts.slot, facts.cut, facts.bare
-        numbers: dict[Hashable, int] = {}
-        self.signs: list[int] = []
-        for op, kind in zip(trace.ops, facts.kinds, strict=True):
-            name, scope = (_plain(op.name), _plain(op.scope)) if alike else (op.name, op.scope)
-            self.signs.append(numbers.setdefault((name, scope, kind), len(numbers)))
-        self.next = [0] * len(self.signs)
-        seen: dict[int, int] = {}
-        for i in range(len(self.signs) - 1, -1, -1):
-            self.next[i] = seen.get(self.signs[i], 0)
-            seen[self.signs[i]] = i
-        # where a repetition may begin, and how far it is to the next operation of the same sign
-        self.starts = [(i, n - i) for i, n in enumerate(self.next) if n and self.cut[i]]
-        self.failed: dict[int, int] = {}
+    """Finds repetitions in a trace, with paths compared with or without their numbers."""
 
-    def runs(self, limit: int) -> list[Repetition]:
-        """All runs with a period of at most `limit`, from left to right, none within another."""
+    def __init__(self, trace: Trace, same_structure: bool) -> None:
+        self.trace, self.same_structure = trace, same_structure
+        self.facts = cached(trace, _Signatures)
+        numbers: dict[Hashable, int] = {}
+        self.signatures: list[int] = []
+        for op, unnamed in zip(trace.ops, self.facts.unnamed, strict=True):
+            name, scope = op.name, op.scope
+            if same_structure:
+                name, scope = _without_numbers(name), _without_numbers(scope)
+            self.signatures.append(numbers.setdefault((name, scope, unnamed), len(numbers)))
+        # by operation: the next one of the same signature; 0 where there is none
+        self.next = [0] * len(self.signatures)
+        seen: dict[int, int] = {}
+        for i in range(len(self.signatures) - 1, -1, -1):
+            self.next[i] = seen.get(self.signatures[i], 0)
+            seen[self.signatures[i]] = i
+        may_start = self.facts.may_start
+        self.starts = [(i, n - i) for i, n in enumerate(self.next) if n and may_start[i]]
+        self.failed: dict[int, int] = {}  # by period: up to where it has been tried in vain
+
+    def find(self, limit: int) -> list[Repetition]:
+        """All repetitions with a period of at most `limit`, from left to right, none within another."""
         found: list[Repetition] = []
         end = 0
-        for at, near in self.starts:
-            run = self._at(at, limit) if near <= limit and at >= end else None
-            if run is not None:
-                found.append(run)
-                end = run.start + run.period * run.times
+        for at, distance in self.starts:
+            repetition = self._at(at, limit) if distance <= limit and at >= end else None
+            if repetition is not None:
+                found.append(repetition)
+                end = repetition.end
         return found
 
     def _at(self, start: int, limit: int) -> Repetition | None:
-        signs, then = self.signs, start
+        signatures, following = self.signatures, start
         for _ in range(MAX_PERIODS_TRIED):
-            then = self.next[then]
-            period = then - start
+            following = self.next[following]
+            period = following - start
             if period <= 0 or period > limit:
                 return None
             if self.failed.get(period, -1) >= start:
                 continue
-            at, last = start, len(signs) - period
-            while at < last and signs[at] == signs[at + period]:
+            at, last = start, len(signatures) - period
+            while at < last and signatures[at] == signatures[at + period]:
                 at += 1
             if at - start >= period * (MIN_REPETITIONS - 1):
-                run = self._wired(start, period, at)
-                if run is not None:
-                    return run
+                repetition = self._with_same_dataflow(start, period, at)
+                if repetition is not None:
+                    return repetition
             self.failed[period] = at
         return None
 
-    def _wired(self, start: int, period: int, end: int) -> Repetition | None:
-        """The first run in a stretch of equal signs in which what is read lies equally far back."""
-        start = self._natural(start, period, end)
+    def _with_same_dataflow(self, start: int, period: int, end: int) -> Repetition | None:
+        """The first repetition in a stretch of equal signatures in which what is read was made equally far back."""
+        start = self._first_start(start, period, end)
         while end - start >= period * (MIN_REPETITIONS - 1):
             at = start
-            while at < end and self._same(at, period, start):
+            while at < end and self._reads_the_same(at, period, start):
                 at += 1
             times = (at - start) // period + 1
             if times >= MIN_REPETITIONS:
@@ -162,16 +175,17 @@ class _Search:
             start += period * ((at - start) // period + 1)
         return None
 
-    def _natural(self, start: int, period: int, end: int) -> int:
+    def _first_start(self, start: int, period: int, end: int) -> int:
         """Where a repetition begins: where the outermost module is entered, at the line that comes first in the source.
 
-        A graph of `draw` has neither: there the last repetition ends where the stretch of equal signs ends.
+        A graph of `draw` has neither: there the last repetition ends where the stretch of equal signatures ends.
 
         One repetition may be lost by that, when the first was a little different and the search began within it.
         """
         last = min(start + period, end - period * (MIN_REPETITIONS - 1) + 1)
-        starts = [i for i in range(start, max(last, start + 1)) if self.cut[i]]
-        if self.bare:
+        may_start = self.facts.may_start
+        starts = [i for i in range(start, max(last, start + 1)) if may_start[i]]
+        if self.facts.has_no_code:
             return min(starts, key=lambda i: (end - i) % period)
         return min(starts, key=lambda i: (self._depth(i), self._lines(i), i))
 
@@ -185,56 +199,53 @@ class _Search:
         return depth
 
     def _lines(self, at: int) -> list[int]:
-        return [place[1] for place in reversed(self.trace.ops[at].stack)]
+        """The lines of an operation's stack, outermost first."""
+        return [line for _, line in reversed(self.trace.ops[at].stack)]
 
-    def _same(self, at: int, period: int, start: int) -> bool:
-        """Whether an operation reads what the one a period later reads, a period earlier."""
-        tensors, maker = self.trace.tensors, self.maker
-        early = at < start + period
-        for a, b in zip(self.trace.ops[at].inputs, self.trace.ops[at + period].inputs, strict=True):
-            made_a, made_b = maker[a], maker[b]
-            if a == b:
-                if made_a >= start:
-                    return False
-                continue
-            one, two = tensors[a], tensors[b]
-            if one.value.shape != two.value.shape or one.value.dtype != two.value.dtype:
-                return False
-            if (
-                made_a >= 0
-                and made_b >= 0
-                and self.slot[a] == self.slot[b]
-                and made_b - made_a == period
-            ):
-                continue
-            if early and made_a < start <= made_b < start + period:
-                continue  # the state: from before at first, then from the time before
-            if 0 <= made_a < start and 0 <= made_b < start:
-                if self.signs[made_a] != self.signs[made_b]:
-                    return False
-                continue
-            leaves = made_a < 0 and made_b < 0 and one.kind == two.kind
-            if not leaves or (one.requires_grad and not self.alike):
-                return False
-        return True
+    def _reads_the_same(self, at: int, period: int, start: int) -> bool:
+        """Whether each input of an operation corresponds to that of the operation a period later."""
+        one, two = self.trace.ops[at].inputs, self.trace.ops[at + period].inputs
+        is_first = at < start + period
+        return all(
+            self._corresponds(a, b, period, start, is_first) for a, b in zip(one, two, strict=True)
+        )
+
+    def _corresponds(self, a: int, b: int, period: int, start: int, is_first: bool) -> bool:
+        """Whether two repetitions read the same tensor from before, or tensors that were made a period apart."""
+        tensors, maker, positions = self.trace.tensors, self.facts.maker, self.facts.output_position
+        made_a, made_b = maker[a], maker[b]
+        if a == b:
+            return made_a < start
+        one, two = tensors[a], tensors[b]
+        if one.value.shape != two.value.shape or one.value.dtype != two.value.dtype:
+            return False
+        both_made = made_a >= 0 and made_b >= 0
+        if both_made and made_b - made_a == period and positions[a] == positions[b]:
+            return True
+        if is_first and made_a < start <= made_b < start + period:
+            return True  # the state: from before at first, then from the repetition before
+        if 0 <= made_a < start and 0 <= made_b < start:
+            return self.signatures[made_a] == self.signatures[made_b]
+        leaves = made_a < 0 and made_b < 0 and one.kind == two.kind
+        return leaves and (self.same_structure or not one.requires_grad)
 
     def _label(self, start: int, period: int, times: int) -> str:
         """The modules that the first and the last repetition ran, where every one had its own."""
-        if not self.alike:
+        if not self.same_structure:
             return ""
         ops = self.trace.ops
         shift = period * (times - 1)
         for at in range(start, start + period):
             first, last = (op.name if op.module else op.scope for op in (ops[at], ops[at + shift]))
             if first != last:
-                return f"{_upto(first, last)} … {_upto(last, first)}"
+                return f"{_upto_difference(first, last)} … {_upto_difference(last, first)}"
         return ""
 
 
-def _upto(path: str, other: str) -> str:
+def _upto_difference(path: str, other: str) -> str:
     """A path as far as the first part in which it differs from another."""
     parts = path.split(".")
-    for place, (a, b) in enumerate(zip(parts, other.split("."), strict=False)):
+    for position, (a, b) in enumerate(zip(parts, other.split("."), strict=False)):
         if a != b:
-            return ".".join(parts[: place + 1])
+            return ".".join(parts[: position + 1])
     return path

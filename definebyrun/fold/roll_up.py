@@ -1,154 +1,167 @@
 """A trace and its repetitions go in, a trace comes out in which the last repetition stands for all.
 
-Results, nodes and leaves of every repetition are matched by their place in it. Backward runs are matched too, where
-every repetition has its own.
+Results, nodes and leaves of every repetition are matched by their position in it. Backward passes are matched too,
+where every repetition has its own.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from ..trace import Block, Op, Trace
 from ..trace.frozen import altered
-from ..trace.model import Block, Op, Trace
+from ..trace.references import Renumbering, renumbered
 from .contraction import contract
 from .live_ranges import LiveRanges, enclosing_blocks
 from .plan import Plan
-from .repeats import Repetition, common_call
+from .repeats import Repetition, common_call, find_repetitions
 
-__all__ = ["roll_up"]
+__all__ = ["roll_up_all"]
 
 
-def roll_up(trace: Trace, runs: list[Repetition]) -> Trace:
-    """Every run becomes a block that is shown once."""
-    plan, spans = Plan.of(trace), LiveRanges.of(trace)
-    blocks = list(trace.blocks)
-    for run in runs:
+def roll_up_all(trace: Trace) -> Trace:
+    """The trace with all its repetitions rolled up: those of one module, then those of modules of one structure."""
+    for same_structure in (False, True):
+        while repetitions := find_repetitions(trace, same_structure):
+            trace = _roll_up(trace, repetitions)
+    return trace
+
+
+def _roll_up(trace: Trace, repetitions: list[Repetition]) -> Trace:
+    """Every stretch of repetitions becomes a block that is shown once."""
+    plan, blocks = Plan.of(trace), list(trace.blocks)
+    for repetition in repetitions:
         number = len(blocks)
-        ends = (run.start, run.start + run.period * run.times - 1)
-        call = common_call(trace, *(trace.ops[i].call for i in ends))
-        blocks.append(Block(number, run.times, run.label, call=call))
-        for at in range(run.start, run.start + run.period * run.times):
+        calls = (trace.ops[i].call for i in (repetition.start, repetition.end - 1))
+        call = common_call(trace, *calls)
+        blocks.append(Block(number, repetition.times, label=repetition.label, call=call))
+        for at in range(repetition.start, repetition.end):
             block = trace.ops[at].block
             if block is not None:
-                top = enclosing_blocks(trace, block)[-1]
-                blocks[top] = replace(blocks[top], outer=number)
-        _roll_run(trace, plan, spans, run, number)
-        _roll_backward(trace, plan, run)
+                outermost = enclosing_blocks(trace, block)[-1]
+                blocks[outermost] = altered(blocks[outermost], outer=number)
+        _RollUp(trace, plan, LiveRanges.of(trace), repetition, number).roll()
+        _roll_backward(trace, plan, repetition)
     plan.blocks = tuple(blocks)
     return _without_unused_blocks(contract(trace, plan))
 
 
-def _roll_run(trace: Trace, plan: Plan, spans: LiveRanges, run: Repetition, number: int) -> None:
-    """Let the last repetition stand for all."""
-    shift = run.period * (run.times - 1)
-    for at in range(run.start + shift, run.start + shift + run.period):
-        shown = trace.ops[at]
-        same = [trace.ops[i] for i in range(at - shift, at + 1, run.period)]
-        nodes = trace.nodes_of(at)
-        for time, op in enumerate(same):
-            plan.op[op.index] = at
-            for one, all_of_them in zip(op.outputs, shown.outputs, strict=True):
-                _stand_for(trace, plan, spans, one, all_of_them, number, time)
-            for node, kept in zip(trace.nodes_of(op.index), nodes, strict=True):
-                plan.node[node] = kept
-                plan.place[node] = (number, time)
-        for place in range(len(shown.inputs)):
-            _roll_leaves(trace, plan, spans, run, number, [op.inputs[place] for op in same])
+@dataclass
+class _RollUp:
+    """Writes into a plan that the last repetition stands for all; `number` is that of the block."""
+
+    trace: Trace
+    plan: Plan
+    ranges: LiveRanges
+    repetition: Repetition
+    number: int
+
+    def roll(self) -> None:
+        """Let the operations of the last repetition stand for those of all."""
+        start, period, end = self.repetition.start, self.repetition.period, self.repetition.end
+        for first in range(start, start + period):
+            self._roll_op([self.trace.ops[i] for i in range(first, end, period)])
+
+    def _roll_op(self, same: list[Op]) -> None:
+        """Let the last of the operations at one position stand for all of them."""
+        trace, plan, shown = self.trace, self.plan, same[-1]
+        nodes = trace.nodes_of(shown.index)
+        for nr, op in enumerate(same):
+            plan.op[op.index] = shown.index
+            for one, representative in zip(op.outputs, shown.outputs, strict=True):
+                self._stand_for(one, representative, nr)
+            for node, representative in zip(trace.nodes_of(op.index), nodes, strict=True):
+                plan.node[node] = representative
+                plan.repetition[node] = (self.number, nr)
+        for inputs in zip(*(op.inputs for op in same), strict=True):
+            self._roll_leaves(inputs)
         args = tuple(
             arg if isinstance(arg, int) or all(op.args[i] == arg for op in same) else "…"
             for i, arg in enumerate(shown.args)
         )
-        outside = _entering(spans, run, shown, same)
-        plan.ops[at] = altered(
+        plan.changed_ops[shown.index] = altered(
             shown,
-            inputs=tuple(dict.fromkeys((*shown.inputs, *outside))),
+            inputs=tuple(dict.fromkeys((*shown.inputs, *self._entering(shown, same)))),
             args=args,
-            times=shown.times * run.times,
-            block=number if shown.block is None else shown.block,
+            times=shown.times * self.repetition.times,
+            block=self.number if shown.block is None else shown.block,
         )
 
+    def _entering(self, shown: Op, same: list[Op]) -> list[int]:
+        """What an operation reads from before the block, in all repetitions: one result of each operation there."""
+        made = {self.ranges.made_by(i) for i in shown.inputs} - {-1}
+        found: list[int] = []
+        for index in dict.fromkeys(i for op in same for i in op.inputs):
+            maker = self.ranges.made_by(index)
+            if maker < self.repetition.start and maker not in made:
+                found.append(index)
+                made |= {maker} - {-1}
+        return found
 
-def _entering(spans: LiveRanges, run: Repetition, shown: Op, same: list[Op]) -> list[int]:
-    """What the repetitions of an operation read from before the block: one result for each operation that made some."""
-    made = {spans.made_by(i) for i in shown.inputs} - {-1}
-    found: list[int] = []
-    for index in dict.fromkeys(i for op in same for i in op.inputs):
-        maker = spans.made_by(index)
-        if maker < run.start and maker not in made:
-            found.append(index)
-            made |= {maker} - {-1}
-    return found
+    def _stand_for(self, one: int, shown: int, nr: int) -> None:
+        """Let a tensor of the last repetition stand for that of repetition `nr`, with its node if it is a leaf."""
+        plan, tensors = self.plan, self.trace.tensors
+        plan.tensor[one] = shown
+        if tensors[one].kind != "result" and tensors[shown].block is None:
+            plan.leaf_block[shown] = self.number
+        nodes, shown_nodes = self.ranges.nodes.get(one, []), self.ranges.nodes.get(shown, [])
+        if len(nodes) == len(shown_nodes):
+            for node, representative in zip(nodes, shown_nodes, strict=True):
+                plan.node[node] = representative
+                plan.repetition[node] = (self.number, nr)
+
+    def _roll_leaves(self, read: tuple[int, ...]) -> None:
+        """Let one leaf stand for those that are read at one position, each in one repetition.
+
+        Outside the block only those may use them that use all of them, as an optimizer does.
+        """
+        ranges, repetition, plan = self.ranges, self.repetition, self.plan
+        if read[0] == read[-1] or any(leaf not in ranges.versions for leaf in read):
+            return
+        elsewhere: tuple[int, ...] = ()
+        for nr, leaf in enumerate(read):
+            first = repetition.start + nr * repetition.period
+            others = ranges.users_outside(leaf, first, first + repetition.period - 1)
+            if nr and others != elsewhere:
+                return
+            elsewhere = others
+        if any(repetition.start <= op < repetition.end for op in elsewhere):
+            return
+        for nr, leaf in enumerate(read):
+            self._stand_for(leaf, read[-1], nr)
+            for op in elsewhere:
+                one, shown = (ranges.changed(op, i) for i in (leaf, read[-1]))
+                if one is not None and shown is not None:
+                    plan.tensor[one] = shown
 
 
-def _roll_backward(trace: Trace, plan: Plan, run: Repetition) -> None:
-    """Where every repetition runs backward itself, let the last one's backward runs stand for the others'."""
-    starts = [trace.step_of(run.start + i * run.period).index for i in range(run.times)]
-    after = run.start + run.times * run.period
-    starts.append(trace.step_of(after).index if after < len(trace.ops) else len(trace.steps))
-    within: list[list[int]] = []
+def _roll_backward(trace: Trace, plan: Plan, repetition: Repetition) -> None:
+    """Where every repetition runs backward itself, let the last one's passes stand for the others'."""
+    starts = [
+        trace.step_of(i).index for i in range(repetition.start, repetition.end, repetition.period)
+    ]
+    is_last = repetition.end == len(trace.ops)
+    starts.append(len(trace.steps) if is_last else trace.step_of(repetition.end).index)
+    passes: list[list[int]] = []  # by repetition
     for first, end in pairwise(starts):
         steps = (trace.steps[i] for i in range(first, end))
-        within.append(list(dict.fromkeys(step.run for step in steps if step.node is not None)))
-    each = len(within[0])
-    if all(len(runs) == each for runs in within[:-1]) and each <= len(within[-1]):
-        for runs in within[:-1]:
-            plan.runs.update(zip(runs, within[-1], strict=False))
-
-
-def _stand_for(
-    trace: Trace, plan: Plan, spans: LiveRanges, one: int, shown: int, number: int, time: int
-) -> None:
-    """Let a tensor of the last repetition stand for one of an earlier one, with its node if it is a leaf."""
-    plan.tensor[one] = shown
-    if trace.tensors[one].kind != "result" and trace.tensors[shown].block is None:
-        plan.inside[shown] = number
-    nodes, kept = spans.nodes.get(one, []), spans.nodes.get(shown, [])
-    if len(nodes) == len(kept):
-        for a, b in zip(nodes, kept, strict=True):
-            plan.node[a] = b
-            plan.place[a] = (number, time)
-
-
-def _roll_leaves(
-    trace: Trace, plan: Plan, spans: LiveRanges, run: Repetition, number: int, read: list[int]
-) -> None:
-    """Leaves that stand at one place, each for one repetition, become one.
-
-    Outside the block only those may use them that use all of them, as an optimizer does.
-    """
-    if read[0] == read[-1] or any(leaf not in spans.versions for leaf in read):
-        return
-    elsewhere: tuple[int, ...] = ()
-    for time, leaf in enumerate(read):
-        first = run.start + time * run.period
-        others = spans.users_outside(leaf, first, first + run.period - 1)
-        if time and others != elsewhere:
-            return
-        elsewhere = others
-    if any(run.start <= op < run.start + run.period * run.times for op in elsewhere):
-        return
-    for time, leaf in enumerate(read):
-        _stand_for(trace, plan, spans, leaf, read[-1], number, time)
-        for op in elsewhere:
-            one, shown = (spans.changed(op, i) for i in (leaf, read[-1]))
-            if one is not None and shown is not None:
-                plan.tensor[one] = shown
+        passes.append(list(dict.fromkeys(step.pass_nr for step in steps if step.node is not None)))
+    *earlier, last = passes
+    each = len(passes[0])
+    if all(len(own) == each for own in earlier) and each <= len(last):
+        for own in earlier:
+            plan.passes.update(zip(own, last, strict=False))
 
 
 def _without_unused_blocks(trace: Trace) -> Trace:
     """Blocks of repetitions that are not shown are gone."""
     used = {block for op in trace.ops for block in enclosing_blocks(trace, op.block)}
-    new = {old: i for i, old in enumerate(sorted(used))}
-    blocks = (trace.blocks[old] for old in new)
+    blocks: Renumbering = {old: i for i, old in enumerate(sorted(used))}
+    numbers = {"blocks": blocks}
     return replace(
         trace,
-        ops=tuple(o if o.block is None else replace(o, block=new[o.block]) for o in trace.ops),
-        tensors=tuple(
-            t if t.block is None else replace(t, block=new[t.block]) for t in trace.tensors
-        ),
-        blocks=tuple(
-            replace(b, index=new[b.index], outer=None if b.outer is None else new[b.outer])
-            for b in blocks
-        ),
+        ops=tuple(renumbered(op, numbers) for op in trace.ops),
+        tensors=tuple(renumbered(tensor, numbers) for tensor in trace.tensors),
+        blocks=tuple(renumbered(trace.blocks[old], numbers) for old in blocks),
     )

@@ -1,8 +1,8 @@
-"""A frame goes in, a function comes out that calls another one as if from there: warnings name the learner's line.
+"""A frame goes in, a function comes out that calls another one as if from there: warnings name the user's line.
 
-A warning is filed under the file, the line and the module of the frame that called, which under a function mode is the
-recorder's. The function made here has a code object of that frame's file and line and that frame's globals, so filters,
-"once" and `pytest.warns` work as without a recording. It is left out when the learner's frames are read.
+Python files a warning under the file, the line and the module of the calling frame, which under a function mode is the
+recorder's. The function made here has a code object with that frame's file and line, and that frame's globals, so that
+filters, "once" and `pytest.warns` work as without a recording. It does not count as the user's when frames are read.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch.overrides import handle_torch_function
 __all__ = ["CALL_SITE_NAME", "CallSites"]
 
 CALL_SITE_NAME = "<recorded call>"
-"""The name of these functions, by which they are known."""
+"""The name of these functions, by which they are told from the user's."""
 _HANDLER = handle_torch_function.__code__
 _CODE = (lambda func, args, kwargs: func(*args, **kwargs)).__code__
 _UNITS = len(_CODE.co_code) // 2
@@ -27,7 +27,7 @@ _NO_COLUMNS = b"".join(
 
 
 class CallSites:
-    """Makes one such function for each place that calls, and keeps it while a recording lasts."""
+    """Makes one such function for each calling instruction, and keeps it while a recording lasts."""
 
     def __init__(self) -> None:
         self._made: dict[tuple[int, int], tuple[CodeType, FunctionType]] = {}
@@ -35,7 +35,7 @@ class CallSites:
     def of(self, frame: FrameType) -> Callable[..., Any]:
         """`of(frame)(func, args, kwargs)` is `func(*args, **kwargs)`, called from that frame's line.
 
-        torch's functions in Python hand their calls over; it is their own caller that is meant.
+        A function that torch has in Python calls `handle_torch_function`: then the caller of that function is meant.
         """
         if (
             frame.f_code is _HANDLER
@@ -43,7 +43,7 @@ class CallSites:
             and frame.f_back.f_back is not None
         ):
             frame = frame.f_back.f_back
-        key = (id(frame.f_code), frame.f_lasti)  # to find the line takes longer
+        key = (id(frame.f_code), frame.f_lasti)  # f_lineno takes longer
         known = self._made.get(key)
         if known is None or known[1].__globals__ is not frame.f_globals:
             known = self._made[key] = (frame.f_code, _as_if_at(frame))

@@ -1,14 +1,14 @@
-"""Custom `Function`s at work: their forward is the learner's code, and what it computes lies within one call.
+"""Running frames go in, the custom `Function` whose forward is among them comes out: its calls are calls of a run too.
 
-PyTorch calls it without gradients, from native code that leaves no frame. So a running forward is known by its own
-frame: its code is that of a subclass's `forward`, and the context that it has been given says which call this is.
+PyTorch calls a forward with gradients off and, since 2.14, from native code that leaves no frame. So it is known by
+its own frame: the code is that of a subclass's `forward`, and the context that it was given says which call it is.
 """
 
 from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import CodeType, FrameType
 from typing import Any
@@ -16,117 +16,137 @@ from typing import Any
 import torch
 from torch.autograd.function import BackwardCFunction, Function
 
-from ..trace.model import ModuleCall
-from .drafts import FunctionForward, Stack
+from ._torch import forward_class, next_sequence_nr, sequence_nr
+from .call_stack import CallStack
 from .ledger import Ledger
 from .torch_calls import tensors_in
 from .user_frames import clear_locals_copy
 
 __all__ = ["CustomFunctions"]
 
-NO_SETUP = Function.setup_context
-"""What a class has that does without `setup_context`: its forward is given the context itself."""
+DEFAULT_SETUP_CONTEXT = Function.setup_context
+"""What a class has that overrides no `setup_context`: its forward is given the context itself."""
 
 
-@dataclass
-class _Open:
-    """A running forward: its frame's id, a sequence number, how far it had come, and its call's number.
+@dataclass(slots=True)
+class _OpenForward:
+    """A running forward: its frame's id, a sequence number, the frame's last instruction, its call's number.
 
-    With a context the sequence number is that of its node, which no other call has. Without one it is the next
-    node's: it goes up with each call of a `Function`, this one's or one within it, and then the code goes on.
+    With a context the sequence number is that of its node, which no other call has. Without one it is the number of
+    the next node: each call of a `Function`, this one or one inside it, raises that, and then the frame has gone on.
     """
 
     frame: int
     sequence_nr: int
-    place: int
+    instruction: int
     call: int
 
-    def is_the_same(self, frame: FrameType, sequence_nr: int, has_context: bool) -> bool:
-        """Whether a frame that is seen now is this forward still."""
+    def is_same(self, frame: FrameType, sequence_nr: int, has_context: bool) -> bool:
+        """Whether a frame that is seen now is still this forward."""
         if self.frame != id(frame):
             return False
-        return self.sequence_nr == sequence_nr or (not has_context and frame.f_lasti > self.place)
+        moved_on = not has_context and frame.f_lasti > self.instruction
+        return self.sequence_nr == sequence_nr or moved_on
 
 
 class CustomFunctions:
-    """Finds the calls of custom `Function`s that are going on, and enters them into the ledger."""
+    """Finds the forwards of custom `Function`s that are running, and enters their calls into the ledger."""
 
-    def __init__(self, ledger: Ledger, where: Callable[[FrameType | None], Stack]) -> None:
-        self._ledger, self._where = ledger, where
-        self._open: list[_Open] = []
-        self._classes: dict[CodeType, type[Function]] = {}  # by the code of a forward
-        self._known = -1  # how many classes there were then
-        # by id of a code, since hashing takes long: the code, and the class if it is a forward's
-        self._met: dict[int, tuple[CodeType, type[Function] | None]] = {}
+    def __init__(self, ledger: Ledger, stack: CallStack) -> None:
+        self._ledger, self._stack = ledger, stack
+        self._open: list[_OpenForward] = []
+        self._classes = _Classes()
 
-    def innermost(self, module: int | None) -> int | None:
-        """The innermost call that is going on, given that of a module: calls that are open lie within each other."""
+    def innermost_call(self) -> int | None:
+        """The innermost open call: a custom `Function` or a module call, whichever was entered last."""
+        module = self._stack.module_call()
         if torch.is_grad_enabled():  # in a forward of a custom Function it is off
             return module
-        running: list[_Open] = []
-        for frame, kind in self._forwards():
-            given = _arguments(frame)
-            sequence_nr = torch.autograd._get_sequence_nr()
-            has_context = kind.setup_context is NO_SETUP
-            if has_context:
-                ctx = given.pop(0) if given else None
-                kind = getattr(type(ctx), "_forward_cls", kind)
-                if not isinstance(ctx, BackwardCFunction) or _code_of(kind) is not frame.f_code:
-                    continue  # the learner's own code has called it
-                sequence_nr = ctx._sequence_nr()
-            at = len(running)
-            known = self._open[at] if at < len(self._open) else None
-            if known is not None and known.is_the_same(frame, sequence_nr, has_context):
-                call = known.call
-            else:
-                outer = running[-1].call if running else None
-                outer = outer if module is None or (outer or -1) > module else module
-                call = self._enter(frame, kind, given, outer)
-            running.append(_Open(id(frame), sequence_nr, frame.f_lasti, call))
+        running: list[_OpenForward] = []
+        for frame, kind in self._classes.forwards():
+            opened = self._open_forward(frame, kind, running, module)
+            if opened is not None:
+                running.append(opened)
         self._open = running
         if not running:
             return module
         return running[-1].call if module is None else max(module, running[-1].call)
 
-    def _enter(self, frame: FrameType, kind: type, given: list[Any], outer: int | None) -> int:
-        calls, number = self._ledger.calls, len(self._ledger.calls)
-        inputs = [self._ledger.tensor(tensor) for tensor in tensors_in(given)]
-        place = self._where(frame.f_back)
-        self._ledger.forwards.append(FunctionForward(number, kind.__name__, inputs, place))
-        calls.append(ModuleCall(number, "", kind.__name__, outer))
-        return number
+    def _open_forward(
+        self,
+        frame: FrameType,
+        kind: type[Function],
+        running: list[_OpenForward],
+        module: int | None,
+    ) -> _OpenForward | None:
+        """The forward that runs in this frame, inside the others; None when the user's own code has called it."""
+        given = _arguments(frame)
+        number = next_sequence_nr()
+        has_context = kind.setup_context is DEFAULT_SETUP_CONTEXT
+        if has_context:
+            context = given.pop(0) if given else None
+            kind = forward_class(context) or kind
+            if (
+                not isinstance(context, BackwardCFunction)
+                or _forward_code(kind) is not frame.f_code
+            ):
+                return None
+            number = sequence_nr(context)
+        depth = len(running)
+        known = self._open[depth] if depth < len(self._open) else None
+        if known is not None and known.is_same(frame, number, has_context):
+            call = known.call
+        else:
+            outer = running[-1].call if running else None
+            if module is not None and (outer is None or outer <= module):
+                outer = module
+            inputs = [self._ledger.tensor(tensor) for tensor in tensors_in(given)]
+            stack = self._stack.of(frame.f_back)
+            call = self._ledger.open_forward(kind.__name__, inputs, stack, outer)
+        return _OpenForward(id(frame), number, frame.f_lasti, call)
 
-    def _forwards(self) -> list[tuple[FrameType, type[Function]]]:
+
+class _Classes:
+    """Knows the code of each custom `Function`'s forward, as far as such classes have been made."""
+
+    def __init__(self) -> None:
+        self._by_forward: dict[CodeType, type[Function]] = {}
+        self._count = -1  # direct subclasses of `Function`, when the table was made
+        # by id of a code, since hashing takes long: the code, and the class if it is a forward's
+        self._known: dict[int, tuple[CodeType, type[Function] | None]] = {}
+
+    def forwards(self) -> list[tuple[FrameType, type[Function]]]:
         """The frames of forwards that led here, outermost first, with the classes that have them."""
         frames = []
         frame: FrameType | None = sys._getframe(1)
         while frame is not None:
-            met = self._met.get(id(frame.f_code)) or self._meet(frame.f_code)
-            if met[1] is not None:
-                frames.append((frame, met[1]))
+            known = self._known.get(id(frame.f_code)) or self._look_up(frame.f_code)
+            if known[1] is not None:
+                frames.append((frame, known[1]))
             frame = frame.f_back
         return frames[::-1]
 
-    def _meet(self, code: CodeType) -> tuple[CodeType, type[Function] | None]:
-        there = len(Function.__subclasses__())
-        if there != self._known:
-            self._known, self._classes = there, {}
-            for kind in _below(Function):
-                own = _code_of(kind)
+    def _look_up(self, code: CodeType) -> tuple[CodeType, type[Function] | None]:
+        count = len(Function.__subclasses__())
+        if count != self._count:
+            self._count, self._by_forward = count, {}
+            for kind in _subclasses(Function):
+                own = _forward_code(kind)
                 if own is not None:
-                    self._classes.setdefault(own, kind)
-        met = self._met[id(code)] = code, self._classes.get(code)
-        return met
+                    self._by_forward.setdefault(own, kind)
+        found = self._known[id(code)] = code, self._by_forward.get(code)
+        return found
 
 
-def _below(kind: type) -> Iterator[type[Function]]:
-    """All subclasses."""
+def _subclasses(kind: type[Function]) -> Iterator[type[Function]]:
+    """All subclasses, at any depth."""
+    each: type[Function]
     for each in kind.__subclasses__():
         yield each
-        yield from _below(each)
+        yield from _subclasses(each)
 
 
-def _code_of(kind: type[Function]) -> CodeType | None:
+def _forward_code(kind: type[Function]) -> CodeType | None:
     """The code of a class's forward, without what decorators have put around it."""
     return getattr(inspect.unwrap(kind.forward), "__code__", None)
 

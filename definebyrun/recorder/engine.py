@@ -1,7 +1,7 @@
 """A backward pass runs code too: hooks, custom `Function`s, the recomputation of a checkpoint. Here it is made visible.
 
-PyTorch switches a function mode off while one of its own calls is running, `loss.backward()` among them. For the
-length of the pass the mode is put back, in the thread that records.
+PyTorch takes a function mode off the stack while one of the mode's calls is running, `loss.backward()` among them. For
+the length of the pass the mode is put back, in the thread that records.
 """
 
 from __future__ import annotations
@@ -13,95 +13,105 @@ from threading import get_ident
 from types import FrameType
 from typing import Any
 
-import torch
-from torch.overrides import (
-    TorchFunctionMode,
-    _get_current_function_mode_stack,
-    _pop_mode,
-    _push_mode,
+from torch.overrides import TorchFunctionMode
+
+from ..trace.records import During
+from ._torch import (
+    autograd_node_now,
+    engine_run_backward,
+    function_modes,
+    graph_task_id,
+    pop_function_mode,
+    push_function_mode,
+    replace_engine_run_backward,
 )
 
 __all__ = ["Engine", "running_node", "running_phase"]
 
+CHECKPOINT_FILES = ("torch/utils/checkpoint.py", "torch\\utils\\checkpoint.py")
+
 
 class Engine:
-    """Stands before PyTorch's autograd engine while it is `on`, and lets a mode see what runs inside a pass.
+    """Stands before PyTorch's autograd engine while it is `on`, and lets a mode see what runs inside a pass."""
 
-    `begin` is told of every pass, before it.
-    """
-
-    def __init__(self, mode: TorchFunctionMode, begin: Callable[[], None]) -> None:
+    def __init__(self, mode: TorchFunctionMode) -> None:
         self._mode: TorchFunctionMode | None = mode
-        self._begin, self._thread = begin, get_ident()
-        self._before: Callable[..., Any] | None = None
-        self.is_away = False  # whether what runs is kept out of the mode's sight
-        # whether the pass that is running is recorded itself: `create_graph=True`
-        self.creates = False
+        self._begin_pass: Callable[[], None] = _nothing
+        self._run_backward: Callable[..., Any] = engine_run_backward()  # what stood there before
+        self._thread = get_ident()
+        self.is_hidden = False
+        """Whether what runs is kept out of the mode's sight."""
+        self.creates_graph = False
+        """Whether the pass that is running was asked for `create_graph`."""
 
-    def on(self) -> None:
-        """Begin."""
-        self._before = torch.autograd._engine_run_backward
-        torch.autograd._engine_run_backward = self._run  # type: ignore[assignment]
+    def on(self, begin_pass: Callable[[], None]) -> None:
+        """Stand before the engine; `begin_pass` is called before each pass."""
+        self._begin_pass, self._run_backward = begin_pass, engine_run_backward()
+        replace_engine_run_backward(self._run)
 
     def off(self) -> None:
-        """Put the engine back as it was, and let go of what this one led to: somebody may have kept it.
+        """Put the engine back as it was, and let go of what this one leads to: somebody may have kept it.
 
-        So do the tables of `torch.overrides`, which hold the `torch.compile` that they find when they are made.
+        The tables of `torch.overrides` do, by way of the `torch.compile` that they find when they are made.
         """
-        torch.autograd._engine_run_backward = self._before  # type: ignore[assignment]
-        self._mode, self._begin = None, _nothing
+        replace_engine_run_backward(self._run_backward)
+        self._mode, self._begin_pass = None, _nothing
+
+    def is_elsewhere(self) -> bool:
+        """Whether this code is none of the recording's: another thread runs it, or PyTorch captures it for itself."""
+        return self.is_hidden or get_ident() != self._thread
 
     def _run(self, *args: Any, **kwargs: Any) -> Any:
-        assert self._before is not None
-        self._begin()
+        """Run a pass, as `torch.autograd` calls it: `create_graph` is its fourth argument."""
+        self._begin_pass()
         mode = self._mode
-        seen = mode is None or self.is_away or mode in _get_current_function_mode_stack()
-        if seen or get_ident() != self._thread:
-            return self._before(*args, **kwargs)
-        outer, self.creates = self.creates, len(args) > 3 and bool(args[3])
-        _push_mode(mode)
+        if mode is None or self.is_elsewhere() or mode in function_modes():
+            return self._run_backward(*args, **kwargs)
+        outer, self.creates_graph = self.creates_graph, len(args) > 3 and bool(args[3])
+        push_function_mode(mode)
         try:
-            return self._before(*args, **kwargs)
+            return self._run_backward(*args, **kwargs)
         finally:
-            _pop_mode()
-            self.creates = outer
+            pop_function_mode()
+            self.creates_graph = outer
 
     @contextmanager
-    def away(self) -> Iterator[None]:
+    def hidden(self) -> Iterator[None]:
         """A region in which the mode does not see what runs, in a pass or before it; modes above it stay on."""
-        above = []
-        on = self._mode in _get_current_function_mode_stack()
-        while on and (top := _pop_mode()) is not self._mode:
+        above: list[TorchFunctionMode] = []
+        mode = self._mode
+        on = mode if mode is not None and mode in function_modes() else None
+        while on is not None and (top := pop_function_mode()) is not on:
             above.append(top)
-        for other in reversed(above):
-            _push_mode(other)
-        outer, self.is_away = self.is_away, True
+        for each in reversed(above):
+            push_function_mode(each)
+        outer, self.is_hidden = self.is_hidden, True
         try:
             yield
         finally:
-            self.is_away = outer
+            self.is_hidden = outer
             for _ in above:
-                _pop_mode()
-            for each in (self._mode, *reversed(above)) if on else ():
-                _push_mode(each)
+                pop_function_mode()
+            if on is not None:
+                push_function_mode(on)
+            for each in reversed(above):
+                push_function_mode(each)
 
 
 def _nothing() -> None:
-    """Nobody asks any more."""
+    """Nobody waits for a pass."""
 
 
 def running_node() -> Any:
     """The node whose backward is running in this thread, or None."""
-    return torch._C._current_autograd_node() if torch._C._current_graph_task_id() >= 0 else None
+    return autograd_node_now() if graph_task_id() >= 0 else None
 
 
-def running_phase() -> str:
+def running_phase() -> During:
     """`recompute` when a checkpoint is being computed again, else `backward`: a hook or a custom backward."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        if frame.f_code.co_filename.endswith(
-            ("torch/utils/checkpoint.py", "torch\\utils\\checkpoint.py")
-        ):
+        if frame.f_code.co_filename.endswith(CHECKPOINT_FILES):
             return "recompute"
         frame = frame.f_back
     return "backward"

@@ -1,10 +1,10 @@
-"""A recording or a drawing goes on; the garbage collector waits until it has ended.
+"""Pauses Python's garbage collector while a recording or a drawing goes on.
 
-Nearly all that a recording makes lives to its end, and a full collection goes through all of it again and again: the
-longer the recording, the dearer each operation would be. Young garbage is collected, it may be the learner's, but for
-thirty times as many new objects: about so many more are made, and most of what is gone through is the recording's.
-A drawing runs no code of the learner's and leaves next to no garbage: no collection has anything to find there.
-`gc.collect()` works in both.
+Nearly all objects that a recording makes live to its end, and a full collection goes through all of them again and
+again: the longer the recording, the dearer each operation would be. So full collections wait. The youngest generation,
+where the program's garbage may be, is still collected, but 30 times less often: a recording allocates about 30 objects
+for each one of the program. A drawing runs no code of the program and leaves next to no garbage, so it is not
+interrupted at all. `gc.collect()` works in both.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ __all__ = ["no_collections", "no_full_collections"]
 
 NEVER_THRESHOLD = 2**30
 YOUNG_THRESHOLD_FACTOR = 30
-"""A recording makes so many times the objects of a plain run, or more: about thirty for each operation."""
+"""How many objects a recording allocates for each one of the program, at least: about 30 for each operation."""
 
 Thresholds = tuple[int, int, int]
 
 
-class _Waiting:
-    """How many recordings and drawings are going on, in all threads, and how the collector was set before the first."""
+class _Paused:
+    """How many recordings and drawings are going on in all threads, and the collector's settings before the first."""
 
     lock = Lock()
     count = 0
@@ -36,7 +36,7 @@ class _Waiting:
 
 @contextmanager
 def no_full_collections() -> Iterator[None]:
-    """A region without full collections by themselves; the last one to be left puts the threshold back.
+    """A region in which no full collection starts by itself; the last region to end puts the thresholds back.
 
     >>> before = gc.get_threshold()
     >>> with no_full_collections(), no_full_collections():
@@ -45,25 +45,25 @@ def no_full_collections() -> Iterator[None]:
     >>> gc.get_threshold() == before
     True
     """
-    with _Waiting.lock:
-        _Waiting.count += 1
-        if _Waiting.count == 1:
-            young, middle, _ = _Waiting.before = gc.get_threshold()
-            _Waiting.during = YOUNG_THRESHOLD_FACTOR * young, middle, NEVER_THRESHOLD
-            gc.set_threshold(*_Waiting.during)
+    with _Paused.lock:
+        _Paused.count += 1
+        if _Paused.count == 1:
+            young, middle, _ = _Paused.before = gc.get_threshold()
+            _Paused.during = YOUNG_THRESHOLD_FACTOR * young, middle, NEVER_THRESHOLD
+            gc.set_threshold(*_Paused.during)
     try:
         yield
     finally:
-        with _Waiting.lock:
-            _Waiting.count -= 1
-            if _Waiting.count == 0:  # what the learner's code has set stays
-                each = zip(gc.get_threshold(), _Waiting.during, _Waiting.before, strict=True)
+        with _Paused.lock:
+            _Paused.count -= 1
+            if _Paused.count == 0:  # what the program has set stays
+                each = zip(gc.get_threshold(), _Paused.during, _Paused.before, strict=True)
                 gc.set_threshold(*[old if now == ours else now for now, ours, old in each])
 
 
 @contextmanager
 def no_collections() -> Iterator[None]:
-    """A region without any collection by itself; the last one to be left switches the collector on where it was.
+    """A region in which no collection starts by itself; the last region to end enables the collector if it was.
 
     >>> with no_collections(), no_collections():
     ...     gc.isenabled()
@@ -71,15 +71,15 @@ def no_collections() -> Iterator[None]:
     >>> gc.isenabled()
     True
     """
-    with _Waiting.lock:
-        _Waiting.drawings += 1
-        if _Waiting.drawings == 1:
-            _Waiting.enabled = gc.isenabled()
+    with _Paused.lock:
+        _Paused.drawings += 1
+        if _Paused.drawings == 1:
+            _Paused.enabled = gc.isenabled()
             gc.disable()
     try:
         yield
     finally:
-        with _Waiting.lock:
-            _Waiting.drawings -= 1
-            if _Waiting.drawings == 0 and _Waiting.enabled:
+        with _Paused.lock:
+            _Paused.drawings -= 1
+            if _Paused.drawings == 0 and _Paused.enabled:
                 gc.enable()

@@ -1,23 +1,31 @@
-"""Nodes go in one by one, with a hook on each; what happens to them in a backward pass comes out as steps.
+"""Nodes go in as they are found, and get a hook each; what happens to them in a backward pass comes out as steps.
 
-A hook only looks: it changes no gradient. Gradients are copied at once, because PyTorch reuses their memory.
+A hook changes no gradient. Gradients are copied at once, because PyTorch reuses their memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 from weakref import ref
 
 import torch
+from torch.autograd.function import BackwardCFunction
 
-from ..trace.model import Step
 from ..trace.value import Value
-from .drafts import Stack
+from ._torch import (
+    DisableTorchFunction,
+    graph_task_id,
+    post_accumulate_hooks,
+    version_counter,
+)
+from .backward_passes import BackwardPasses
+from .call_stack import CallStack
+from .drafts import StepDraft
+from .generations import Generations
 from .ledger import Ledger
-from .snapshot import unseen_snapshot as snapshot
+from .nodes import FoundNode
+from .snapshot import unguarded_snapshot as snapshot
 from .torch_calls import version_of
 
 __all__ = ["NodeHooks"]
@@ -27,166 +35,114 @@ Received = tuple[Value | None, ...]
 
 
 class _Sent(NamedTuple):
-    """A gradient on its way to a node: the tensor, which nobody may keep for us, its version, what was in it."""
+    """A gradient on its way to a node: the tensor, which must not be held for it, its version, what was in it."""
 
     tensor: ref[torch.Tensor]
     version: int
     value: Value
 
 
-@dataclass(slots=True)
-class _Pass:
-    """A backward pass: its number, the place that started it, whether it frees the graph, the nodes that have run."""
-
-    number: int
-    stack: Stack
-    freed: bool
-    ran: list[int] = field(default_factory=list)
-
-
 class NodeHooks:
-    """Hangs hooks on nodes and writes a step into the ledger whenever one has run.
+    """Registers hooks on the nodes that the ledger has found, and enters a step into it whenever one has run."""
 
-    `where` gives the place in the learner's code that started the backward pass.
-    """
-
-    def __init__(self, where: Callable[[], Stack]) -> None:
-        self.ledger = Ledger(self._watch)
-        self._where = where
+    def __init__(self, ledger: Ledger, stack: CallStack) -> None:
+        self.passes, self.generations = BackwardPasses(stack), Generations(ledger)
+        self._ledger = ledger
         self._handles: list[Any] = []
-        self._passes: dict[int, _Pass] = {}
+        # by node: what a pre-hook has read, until the node has run
         self._before: dict[int, tuple[Received, Value | None]] = {}
+        # by graph task, node and its output: what was last sent there; None for a sum
         self._travelling: dict[tuple[int, int, int], _Sent | None] = {}
-        self._hooks = self._about_to_run, self._has_run  # bound once, not for every node
-        self._leaves: list[tuple[Any, int, torch.Tensor]] = []  # not read before their nodes run
+        self._plain_leaves: list[FoundNode] = []  # leaves' nodes that have no pre-hook
+
+    # ---- registering ----
+
+    def register(self) -> None:
+        """Register hooks on the nodes that the ledger has found since the last call.
+
+        A node of a custom `Function` gets a pre-hook too: its backward may change what arrives in place.
+        """
+        has_run = self._has_run
+        for found in self._ledger.nodes.take_found():
+            node, number, leaf = found
+            if leaf is not None:
+                self._plain_leaves.append(found)
+            elif isinstance(node, BackwardCFunction):
+                self._register_prehook(found)
+            self._handles.append(node.register_hook(partial(has_run, number, leaf)))
+
+    def begin_pass(self) -> None:
+        """Before a pass: register pre-hooks on leaves whose `.grad` is set or that have post-accumulate-grad hooks.
+
+        The `.grad` of all others is None until their node runs, or what code in the pass has put there.
+        """
+        with DisableTorchFunction():
+            self.register()
+            leaves, self._plain_leaves = self._plain_leaves, []  # another thread may find more
+            for found in leaves:
+                leaf = found.leaf
+                assert leaf is not None
+                if leaf.grad is None and not post_accumulate_hooks(leaf):
+                    self._plain_leaves.append(found)
+                    self._ledger.leaf_grads.hold(leaf, None, None)
+                else:
+                    self._register_prehook(found)
 
     def release(self) -> None:
         """Take all hooks off, and let go of what they lead to."""
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
-        self._leaves.clear()
-        self._hooks = ()
-        self.ledger.watch = _unwatched
+        self._plain_leaves.clear()
 
-    def _watch(self, node: Any, number: int, leaf: torch.Tensor | None) -> None:
-        """Hang hooks on a node; a gradient that the learner's code may change in place is read before the node runs."""
-        if leaf is not None:
-            self._leaves.append((node, number, leaf))
-        elif isinstance(node, torch.autograd.function.BackwardCFunction):
-            self._read_before(node, number, leaf)
-        self._handles.append(node.register_hook(partial(self._hooks[1], number, leaf)))
+    def _register_prehook(self, found: FoundNode) -> None:
+        hook = partial(self._will_run, found.number, found.leaf)
+        self._handles.append(found.node.register_prehook(hook))
 
-    def _read_before(self, node: Any, number: int, leaf: torch.Tensor | None) -> None:
-        self._handles.append(node.register_prehook(partial(self._hooks[0], number, leaf)))
+    # ---- what the hooks do ----
 
-    def begin(self) -> None:
-        """A pass begins: leaves that hold something, or a hook that may change what arrives, are read before they run.
-
-        Of all others it is known that they hold nothing, or what code in the pass has put there.
-        """
-        leaves, self._leaves = self._leaves, []  # another thread may find more of them meanwhile
-        with torch._C.DisableTorchFunction():
-            for node, number, leaf in leaves:
-                if leaf.grad is None and not leaf._post_accumulate_grad_hooks:
-                    self._leaves.append((node, number, leaf))
-                    self.ledger.hold_grad(leaf, None, None)
-                else:
-                    self._read_before(node, number, leaf)
-
-    def _about_to_run(self, number: int, leaf: torch.Tensor | None, grad_outputs: Grads) -> None:
-        with torch._C.DisableTorchFunction():
-            received = self._received(number, grad_outputs, torch._C._current_graph_task_id())
-            self._before[number] = received, None if leaf is None else _maybe(leaf.grad)
+    def _will_run(self, number: int, leaf: torch.Tensor | None, grad_outputs: Grads) -> None:
+        with DisableTorchFunction():
+            received = self._received(number, grad_outputs, graph_task_id())
+            self._before[number] = received, None if leaf is None else _snapshot_or_none(leaf.grad)
 
     def _has_run(
         self, number: int, leaf: torch.Tensor | None, grad_inputs: Grads, grad_outputs: Grads
     ) -> None:
-        with torch._C.DisableTorchFunction():
-            self._ran(number, leaf, grad_inputs, grad_outputs)
-
-    def _ran(
-        self, number: int, leaf: torch.Tensor | None, grad_inputs: Grads, grad_outputs: Grads
-    ) -> None:
-        """A node has run: note what arrived, what it passed on, and what that did to a leaf's `.grad`."""
-        ledger, task = self.ledger, torch._C._current_graph_task_id()
-        here = self._passes.get(task) or self._begun(task)
-        if torch.is_grad_enabled():  # in a pass it is on with `create_graph=True`
-            self._see_made(number, leaf, grad_inputs, grad_outputs, here.number)
-        seen: dict[int, Value | None] = {}  # by id of a gradient: what is in it
-        if number in self._before:
-            received, before = self._before.pop(number)
-        else:
-            received = self._received(number, grad_outputs, task)
-            before = None if leaf is None else ledger.held_grad(leaf)
-            if leaf is None:
-                seen = dict(zip(map(id, grad_outputs), received, strict=True))
-        passed = []
-        for slot, grad in enumerate(grad_inputs):
-            edge = ledger.graph.edge_at.get((number, slot))
-            if grad is not None and edge is not None:
-                value = seen.get(id(grad))  # an addition passes on what has arrived, twice
-                if value is None:
-                    value = seen[id(grad)] = snapshot(grad)
-                ledger.edge_grads[edge] = value
-                passed.append((edge, value))
-                _, target, input_nr, _ = ledger.graph.edges[edge]
-                way = (task, target, input_nr)
-                met = way in self._travelling  # and its sum is another tensor
-                self._travelling[way] = None if met else _Sent(ref(grad), version_of(grad), value)
-        node = ledger.nodes[number]
-        node.order, node.grad = len(here.ran), received[0] if received else None
-        here.ran.append(number)
-        value = None
-        if leaf is not None:
-            held = leaf.grad
-            value = _kept(held, grad_outputs, received, before)
-            ledger.hold_grad(leaf, held, value)
-        ledger.steps.append(
-            Step.draft(
-                index=len(ledger.steps),
+        """A node has run: enter what arrived, what it passed on, and what that did to a leaf's `.grad`."""
+        with DisableTorchFunction():
+            task = graph_task_id()
+            here = self.passes.of_task(task)
+            if torch.is_grad_enabled():  # in a pass: `create_graph=True`
+                self._enter_created(number, leaf, grad_inputs, grad_outputs, here.number)
+            known: dict[int, Value | None] = {}  # by id of a gradient: what is in it
+            if number in self._before:
+                received, before = self._before.pop(number)
+            else:
+                received = self._received(number, grad_outputs, task)
+                before = None if leaf is None else self._ledger.leaf_grads.held(leaf)
+                if leaf is None:
+                    known = dict(zip(map(id, grad_outputs), received, strict=True))
+            passed = self._pass_on(number, grad_inputs, known, task)
+            after = None
+            if leaf is not None:
+                grad = leaf.grad
+                after = _accumulated(grad, grad_outputs, received, before)
+                self._ledger.leaf_grads.hold(leaf, grad, after)
+            step = StepDraft(
+                index=len(self._ledger.steps),
                 phase="backward",
                 node=number,
                 stack=here.stack,
                 received=received,
-                passed=tuple(passed),
+                passed=passed,
                 before=before,
-                after=value,
-                run=here.number,
+                after=after,
+                pass_nr=here.number,
                 freed=here.freed,
             )
-        )
-
-    def _begun(self, task: int) -> _Pass:
-        """A pass that has shown nothing of itself so far."""
-        keeps = torch._C._autograd._get_current_graph_task_keep_graph()
-        begun = self._passes[task] = _Pass(len(self._passes), self._where(), not keeps)
-        return begun
-
-    @property
-    def runs(self) -> int:
-        """How many backward runs there have been."""
-        return len(self._passes)
-
-    def run_now(self) -> int:
-        """The number of the backward run that is going on."""
-        task = torch._C._current_graph_task_id()
-        return (self._passes.get(task) or self._begun(task)).number
-
-    def _see_made(
-        self,
-        number: int,
-        leaf: torch.Tensor | None,
-        grad_inputs: Grads,
-        grad_outputs: Grads,
-        run: int,
-    ) -> None:
-        """A node has run in a pass that is recorded: its own gradients hang from nodes now."""
-        ledger, made = self.ledger, grad_inputs if leaf is None else (leaf.grad,)
-        ledger.see_functions(made, run, number)
-        step = len(ledger.steps)
-        ledger.see_made(grad_outputs, run, None, step)  # new only where gradients met
-        ledger.see_made(made, run, number, step)
+            self._ledger.ran(step, number, order=len(here.ran))
+            here.ran.append(number)
 
     def _received(self, number: int, grads: Grads, task: int) -> Received:
         """What arrived at a node: what was seen to leave for it, where it is still that, else read anew.
@@ -194,8 +150,8 @@ class NodeHooks:
         A sum of several gradients, or what a hook has put in their place, is another tensor.
         """
         received: list[Value | None] = []
-        for nr, grad in enumerate(grads):
-            sent = self._travelling.pop((task, number, nr), None)
+        for output_nr, grad in enumerate(grads):
+            sent = self._travelling.pop((task, number, output_nr), None)
             if grad is None:
                 received.append(None)
             elif sent and sent.tensor() is grad and sent.version == version_of(grad):
@@ -204,28 +160,60 @@ class NodeHooks:
                 received.append(snapshot(grad))
         return tuple(received)
 
+    def _pass_on(
+        self, number: int, grads: Grads, known: dict[int, Value | None], task: int
+    ) -> tuple[tuple[int, Value], ...]:
+        """The gradients that a node sends along its edges, as pairs of edge and value; `known` is read already."""
+        graph, passed = self._ledger.nodes.graph, []
+        for slot, grad in enumerate(grads):
+            edge = graph.edge_at.get((number, slot))
+            if grad is not None and edge is not None:
+                value = known.get(id(grad))  # an addition passes on what has arrived, twice
+                if value is None:
+                    value = known[id(grad)] = snapshot(grad)
+                passed.append((edge, value))
+                _, target, input_nr, _ = graph.edges[edge]
+                key = (task, target, input_nr)
+                met = key in self._travelling  # the sum of both is another tensor
+                self._travelling[key] = None if met else _Sent(ref(grad), version_of(grad), value)
+        return tuple(passed)
 
-def _kept(
+    def _enter_created(
+        self,
+        number: int,
+        leaf: torch.Tensor | None,
+        grad_inputs: Grads,
+        grad_outputs: Grads,
+        pass_number: int,
+    ) -> None:
+        """A node has run in a pass with `create_graph`: the gradients that it has computed have nodes themselves."""
+        created = grad_inputs if leaf is None else (leaf.grad,)
+        generations = self.generations
+        generations.enter_functions(created, pass_number, number)
+        step = len(self._ledger.steps)
+        # what arrived has new nodes only where gradients met
+        generations.enter_nodes(grad_outputs, pass_number, None, step)
+        generations.enter_nodes(created, pass_number, number, step)
+        self.register()
+
+
+def _accumulated(
     grad: torch.Tensor | None, arrived: Grads, received: Received, before: Value | None
 ) -> Value | None:
     """A leaf's `.grad` after its node: most often the very memory that arrived, untouched."""
     if grad is None or before is not None or not arrived or arrived[0] is None:
-        return _maybe(grad)
-    return received[0] if _is_same(grad, arrived[0]) else snapshot(grad)
+        return _snapshot_or_none(grad)
+    return received[0] if _is_same_memory(grad, arrived[0]) else snapshot(grad)
 
 
-def _is_same(grad: torch.Tensor, arrived: torch.Tensor) -> bool:
+def _is_same_memory(grad: torch.Tensor, arrived: torch.Tensor) -> bool:
     """Whether two tensors of one shape are the same memory, into which nothing has been written yet."""
     try:
         in_order = grad.is_contiguous() and arrived.is_contiguous() and grad.dtype == arrived.dtype
-        return in_order and grad._version == 0 and grad.data_ptr() == arrived.data_ptr()
+        return in_order and version_counter(grad) == 0 and grad.data_ptr() == arrived.data_ptr()
     except RuntimeError:  # sparse and wrapped tensors
         return False
 
 
-def _unwatched(node: Any, number: int, leaf: torch.Tensor | None) -> None:
-    """The recording has ended."""
-
-
-def _maybe(tensor: torch.Tensor | None) -> Value | None:
+def _snapshot_or_none(tensor: torch.Tensor | None) -> Value | None:
     return None if tensor is None else snapshot(tensor)

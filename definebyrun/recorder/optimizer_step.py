@@ -1,38 +1,93 @@
-"""An optimizer at work: its step is one operation, however many torch calls it makes.
+"""An optimizer's step goes in as it begins and as it ends; one operation comes out, however many calls it makes.
 
-What a closure does that the optimizer calls (`optimizer.step(closure)`) is the learner's code and recorded as such.
+What a closure does that the optimizer calls (`optimizer.step(closure)`) is the user's code and recorded as such.
 """
 
 from __future__ import annotations
 
 import inspect
 import sys
+from threading import get_ident
 from types import FrameType
 from typing import Any
 
 import torch
 
-from ..trace.model import Op
+from ._torch import DisableTorchFunction
 from .call_site import CALL_SITE_NAME
-from .torch_calls import version_of
+from .call_stack import CallStack
+from .drafts import OpDraft
+from .ledger import Ledger
+from .operations import Operations
+from .torch_calls import changed_since, versions_of
 from .user_frames import is_library
 
-__all__ = ["OptimizerStep"]
+__all__ = ["OptimizerSteps"]
 
 
-class OptimizerStep:
-    """A running `optimizer.step()`: the operation that it will be, its parameters, the frame that called it."""
+class OptimizerSteps:
+    """Enters the steps of optimizers; `begin` and `end` are PyTorch's global hooks around them."""
+
+    def __init__(self, ledger: Ledger, stack: CallStack, operations: Operations) -> None:
+        self._ledger, self._stack, self._operations = ledger, stack, operations
+        self.running: _RunningStep | None = None
+        self._thread = get_ident()
+
+    def begin(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        """Before a step: draft its operation, which reads all parameters."""
+        if get_ident() != self._thread:
+            return
+        with DisableTorchFunction():
+            stack = self._stack.read()
+            given = [p for group in optimizer.param_groups for p in group["params"]]
+            inputs = tuple(self._ledger.tensor(p) for p in given)
+            name = f"{type(optimizer).__name__}.step"
+            op = OpDraft(
+                -1,
+                name,
+                line=None,
+                code="",
+                scope="",
+                inputs=inputs,
+                outputs=(),
+                grad_enabled=False,
+                stack=stack,
+            )
+            self.running = _RunningStep(optimizer, op, given, sys._getframe(1))
+
+    def end(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        """After a step: enter its operation, with the parameters that it has changed."""
+        if get_ident() != self._thread:
+            return
+        running, self.running = self.running, None
+        if running is not None and running.optimizer is optimizer:
+            with DisableTorchFunction():
+                self._operations.enter(running.op, running.changed(), None)
+
+    def hides_call(self) -> bool:
+        """Whether the torch call that is made now is part of a step, and no operation of its own."""
+        running = self.running
+        if running is None:
+            return False
+        own = running.makes_call()
+        if running.has_raised:  # no hook said so
+            self.end(running.optimizer, None, None)
+        return own
+
+
+class _RunningStep:
+    """A running `optimizer.step()`: the operation that it will be, its parameters, the frame that runs it."""
 
     def __init__(
-        self, optimizer: Any, op: Op, parameters: list[torch.Tensor], frame: FrameType
+        self, optimizer: Any, op: OpDraft, parameters: list[torch.Tensor], frame: FrameType
     ) -> None:
         self.optimizer, self.op, self._parameters, self._frame = optimizer, op, parameters, frame
-        self._versions = [version_of(parameter) for parameter in parameters]
+        self._versions = versions_of(parameters)
         self._own = _codes(type(optimizer))
-        self.gone = False
+        self.has_raised = False
 
-    def at_work(self) -> bool:
-        """Whether the call that is being made now is the optimizer's own; sets `gone` when the step has been left."""
+    def makes_call(self) -> bool:
+        """Whether the call that is being made now is the optimizer's own; sets `has_raised` outside of the step."""
         frame: FrameType | None = sys._getframe(1)
         in_closure = False
         while frame is not None and frame is not self._frame:
@@ -40,13 +95,12 @@ class OptimizerStep:
             own = id(code) in self._own or code.co_name == CALL_SITE_NAME
             in_closure |= not own and not is_library(code.co_filename)
             frame = frame.f_back
-        self.gone = frame is None
-        return not self.gone and not in_closure
+        self.has_raised = frame is None
+        return not self.has_raised and not in_closure
 
     def changed(self) -> list[torch.Tensor]:
         """The parameters that have been changed since the step began."""
-        pairs = zip(self._parameters, self._versions, strict=True)
-        return [parameter for parameter, version in pairs if version_of(parameter) != version]
+        return changed_since(self._parameters, self._versions)
 
 
 def _codes(kind: type) -> set[int]:

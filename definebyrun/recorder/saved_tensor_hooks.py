@@ -1,17 +1,17 @@
-"""A node whose saved tensors went through hooks goes in, what it keeps all the same comes out; no hook is run.
+"""A node whose saved tensors went through pack hooks goes in, the tensors that it keeps all the same come out.
 
-A hook on saved tensors puts something in a tensor's place. Tensors in it (a smaller copy, say, or a pair of a copy and
-its dtype) are what the node keeps. When it is the mark of a checkpoint, the node keeps alive what the checkpoint needs
-to compute again: its inputs. Anything else, such as the name of a file, is nothing that the graph keeps in memory.
+No hook is run. A pack hook gives something in a tensor's place. Tensors in it (a smaller copy, say, or a pair of a copy
+and its dtype) are what the node keeps. When a checkpoint has packed it, the node keeps alive what the checkpoint needs
+to compute again: its inputs. Anything else, such as the name of a file, keeps no tensor in memory.
 """
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import torch
 
+from ._torch import checkpoint_inputs, checkpoint_of, packed_by_hook, raw_saved_attributes
 from .torch_calls import saved_tensors, tensors_in
 
 __all__ = ["kept_behind_hooks"]
@@ -31,36 +31,21 @@ def kept_behind_hooks(node: Any) -> tuple[Kept, Any]:
     """
     kept: Kept = []
     checkpoint = None
-    for attribute in _attributes(type(node)):
+    for attribute, name in raw_saved_attributes(node.__class__):
         try:
             raw = getattr(node, attribute)
         except RuntimeError:  # already freed
             continue
         for one in raw if isinstance(raw, (tuple, list)) else (raw,):
-            data = getattr(one, "data", None)
-            if type(data).__name__ == "_Holder":
-                checkpoint = checkpoint or _checkpoint(one)
-            kept += [(attribute.removeprefix("_raw_saved_"), t) for t in tensors_in(data)]
+            checkpoint = checkpoint or checkpoint_of(one)
+            kept += [(name, tensor) for tensor in tensors_in(packed_by_hook(one))]
     kept += [(CHECKPOINT_INPUT, tensor) for tensor in _inputs(checkpoint)]
     return kept, checkpoint
 
 
-def _checkpoint(saved: Any) -> Any:
-    """The frame that a checkpoint's hook closes over."""
-    closed = getattr(getattr(saved, "unpack_hook", None), "__closure__", None) or ()
-    frames = (cell.cell_contents for cell in closed)
-    return next((f for f in frames if type(f).__name__ == "_CheckpointFrame"), None)
-
-
 def _inputs(checkpoint: Any) -> list[torch.Tensor]:
-    """What a checkpoint keeps to compute again from; before PyTorch 2.12 a node of its own keeps it."""
-    saver = getattr(checkpoint, "input_saver", None)
+    """The tensors that a checkpoint keeps as inputs of its recomputation."""
+    saver, inputs = checkpoint_inputs(checkpoint)
     if saver is not None:
-        return [tensor for _, tensor in saved_tensors(saver.grad_fn)]
-    inputs = (getattr(saved, "data", None) for saved in getattr(checkpoint, "saved_args", ()))
+        return [tensor for _, tensor in saved_tensors(saver)]
     return [each for each in inputs if isinstance(each, torch.Tensor)]
-
-
-@cache
-def _attributes(kind: type) -> tuple[str, ...]:
-    return tuple(name for name in dir(kind) if name.startswith("_raw_saved_"))

@@ -1,5 +1,6 @@
-"""Small questions about one torch call and its tensors: what is it called, which tensors are in it, where do
-they live in memory. The recorder asks them for every call, so they are quick and have no state.
+"""Questions about one torch call and its tensors: what is it called, which tensors are in it, where is their memory.
+
+The recorder asks them for every call, so they are quick and have no state.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ import torch
 from torch.nn.parameter import is_lazy
 from torch.overrides import resolve_name
 
+from ._torch import saved_attributes, version_counter
+
 __all__ = [
-    "GETTERS",
-    "MAX_HELD_SIZE",
-    "PASSED_THROUGH",
+    "MAX_HELD_ELEMENTS",
     "UNINITIALIZED",
     "arguments_of",
+    "changed_since",
     "function_name",
     "is_getter",
     "is_large",
@@ -28,80 +30,48 @@ __all__ = [
     "storage_of",
     "tensors_in",
     "version_of",
+    "versions_of",
     "view_key",
     "written_in_inference_mode",
 ]
 
-GETTERS = {"T", "mT", "H", "mH", "data", "real", "imag", "grad"}
+# fmt: off
+GETTERS = frozenset(("T", "mT", "H", "mH", "data", "real", "imag", "grad"))
 """Attributes that give a tensor; reading any other attribute computes nothing."""
 
-PASSED_THROUGH = {
-    *(
-        "size",
-        "dim",
-        "numel",
-        "nelement",
-        "stride",
-        "storage_offset",
-        "item",
-        "tolist",
-        "is_contiguous",
-    ),
-    *(
-        "__repr__",
-        "__str__",
-        "__format__",
-        "__len__",
-        "__bool__",
-        "__float__",
-        "__int__",
-        "__index__",
-    ),
-    *("__hash__", "iter_shape", "is_floating_point", "is_complex", "requires_grad_", "retain_grad"),
-    *(
-        "register_hook",
-        "data_ptr",
-        "untyped_storage",
-        "is_same_size",
-        "numpy",
-        "get_device",
-        "is_tensor",
-    ),
-    *("_set_grad_enabled", "set_grad_enabled", "equal", "allclose"),
-}
+PASSED_THROUGH = frozenset((
+    "size", "dim", "numel", "nelement", "stride", "storage_offset", "item", "tolist", "is_contiguous", "__repr__",
+    "__str__", "__format__", "__len__", "__bool__", "__float__", "__int__", "__index__", "__hash__", "iter_shape",
+    "is_floating_point", "is_complex", "requires_grad_", "retain_grad", "register_hook", "data_ptr", "untyped_storage",
+    "is_same_size", "numpy", "get_device", "is_tensor", "_set_grad_enabled", "set_grad_enabled", "equal", "allclose",
+))
 """Calls, as Python names them, that give no tensor of the run and change none; they are passed through unread."""
 
-UNINITIALIZED = {
-    "empty",
-    "empty_like",
-    "empty_strided",
-    "empty_permuted",
-    "new_empty",
-    "new_empty_strided",
-}
-"""Calls that give memory as it was left by others: what stands in it means nothing."""
+UNINITIALIZED = frozenset((
+    "empty", "empty_like", "empty_strided", "empty_permuted", "new_empty", "new_empty_strided",
+    "aten::empty", "aten::empty_like", "aten::empty_strided", "aten::empty_permuted", "aten::new_empty",
+    "aten::new_empty_strided",
+))
+"""Calls that give memory as others left it: what stands in it means nothing."""
+# fmt: on
 
 LITERAL_TYPES = (
-    bool,
-    int,
-    float,
-    complex,
-    str,
-    tuple,
-    list,
-    type(None),
-    type(Ellipsis),
-    slice,
-    torch.dtype,
+    *(bool, int, float, complex, str, tuple, list, slice),
+    *(type(None), type(Ellipsis), torch.dtype),
 )
-"""Arguments of these types are written out when they are short; of others only a sign stands there."""
+"""Arguments of these types are written out when they are short; for others stands `…`."""
 
-MAX_HELD_SIZE = 4096
-"""Elements of a tensor, or bytes of a storage: with more than that it is held no longer than the run itself does."""
+MAX_LITERAL_CHARS = 20
+"""Arguments whose text is longer are not written out."""
 
+MAX_HELD_ELEMENTS = 4096
+"""A tensor of more elements is held no longer than the run itself holds it."""
+
+_OPERATORS = (type(torch.ops.aten.sin), type(torch.ops.aten.sin.default))
+"""The classes of operators and of their overloads, of which every custom operator is one too."""
 _TENSORS = (torch.Tensor, torch.nn.Parameter)
 _ATOMS = {int, float, bool, str, type(None), torch.dtype, torch.device, torch.Size, slice}
-"""Most of what is in a call is one of these types exactly, which is known at once."""
+"""Types that hold no tensor; most arguments are of one of these exactly, which is quick to see."""
 
 
 @cache
@@ -130,12 +100,17 @@ def is_passed_through(func: Callable[..., Any]) -> bool:
 
 @cache
 def function_name(func: Callable[..., Any]) -> str:
-    """What people call a torch function: `mul`, `relu`, `getitem`, `T`.
+    """What people call a torch function: `mul`, `relu`, `getitem`, `T`; of an operator in `torch.ops`, its full name.
 
     >>> function_name(torch.Tensor.mul), function_name(torch.Tensor.__getitem__), function_name(torch.Tensor.T.__get__)
     ('mul', 'getitem', 'T')
+    >>> function_name(torch.ops.aten.sin), function_name(torch.ops.aten.add.Tensor)
+    ('aten::sin', 'aten::add')
     """
-    path = (resolve_name(func) or getattr(func, "__name__", type(func).__name__)).split(".")
+    if isinstance(func, _OPERATORS):
+        return "::".join(str(func).split(".")[:2])  # "aten.add.Tensor" without its overload
+    name: str = resolve_name(func) or getattr(func, "__name__", type(func).__name__)
+    path = name.split(".")
     if path[-1] in ("__get__", "__set__", "__delete__") and len(path) > 1:
         return path[-2]
     last = path[-1]
@@ -143,7 +118,7 @@ def function_name(func: Callable[..., Any]) -> str:
 
 
 def tensors_in(things: Any) -> list[torch.Tensor]:
-    """The tensors in arguments or results, in order, however deep they lie in lists, tuples and dicts.
+    """The tensors in arguments or results, in order, at any depth of lists, tuples and dicts.
 
     >>> a, b = torch.ones(1), torch.ones(2)
     >>> [t.shape[0] for t in tensors_in(([a, {"key": b}], 3))]
@@ -197,27 +172,43 @@ def arguments_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Te
 
 
 def _literal(thing: Any) -> str:
-    if type(thing) in (int, float, bool) and len(text := str(thing)) <= 20:
+    if type(thing) in (int, float, bool) and len(text := str(thing)) <= MAX_LITERAL_CHARS:
         return text
     text = " ".join(str(thing).split()) if isinstance(thing, LITERAL_TYPES) else "…"
-    return text if len(text) <= 20 else "…"
+    return text if len(text) <= MAX_LITERAL_CHARS else "…"
 
 
 def version_of(tensor: torch.Tensor) -> int:
     """The version counter; 0 for inference tensors, which have none."""
     try:
-        return tensor._version
+        return version_counter(tensor)
     except RuntimeError:
         return 0
 
 
+def versions_of(tensors: list[torch.Tensor]) -> list[int]:
+    """The version counter of each."""
+    try:
+        return list(map(version_counter, tensors))
+    except RuntimeError:
+        return list(map(version_of, tensors))
+
+
+def changed_since(tensors: list[torch.Tensor], versions: list[int]) -> list[torch.Tensor]:
+    """The tensors whose version counters have moved on."""
+    now = versions_of(tensors)
+    if now == versions:
+        return []
+    return [tensors[i] for i, version in enumerate(versions) if version != now[i]]
+
+
 def is_large(tensor: torch.Tensor) -> bool:
     """Whether a recording may not hold a tensor. Only plain ones: these are the same object as long as they live."""
-    return type(tensor) is torch.Tensor and tensor.numel() > MAX_HELD_SIZE
+    return type(tensor) is torch.Tensor and tensor.numel() > MAX_HELD_ELEMENTS
 
 
 def storage_of(tensor: torch.Tensor) -> Any:
-    """The storage of a tensor, or None where there is none to speak of (sparse, meta, wrapped tensors)."""
+    """The storage of a tensor; None for meta tensors, which have no memory, and for sparse and wrapped ones."""
     try:
         return None if tensor.is_meta else tensor.untyped_storage()
     except NotImplementedError:
@@ -231,9 +222,9 @@ def written_in_inference_mode(
     kwargs: dict[str, Any],
     output: Any,
 ) -> list[torch.Tensor]:
-    """The inference tensors among the given ones that a call has changed; they have no version counter that would tell.
+    """The inference tensors among the given ones that a call has changed: they have no version counter.
 
-    Only in inference mode they can be changed.
+    They can be changed in inference mode only.
 
     >>> with torch.inference_mode():
     ...     x = torch.ones(2)
@@ -248,7 +239,7 @@ def written_in_inference_mode(
 
 
 def shape_of(tensor: torch.Tensor) -> tuple[int, ...]:
-    """The sizes as plain numbers; none where there are none to speak of: rows of a nested tensor differ in length.
+    """The sizes as plain numbers; `()` for a nested tensor, whose rows differ in length.
 
     >>> rows = torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=torch.jagged)
     >>> shape_of(torch.ones(2, 3)), shape_of(rows)
@@ -261,9 +252,9 @@ def shape_of(tensor: torch.Tensor) -> tuple[int, ...]:
 
 
 def view_key(tensor: torch.Tensor, shape: tuple[int, ...]) -> tuple[Any, ...]:
-    """What a tensor shows of its storage, in which form: equal for two on one storage that are the same numbers.
+    """Which part of its storage a tensor shows, and in which form: equal for two tensors of the same numbers there.
 
-    The shape is a plain tuple of numbers: that costs the garbage collector nothing.
+    The shape is a plain tuple of numbers, which the garbage collector does not track.
     """
     try:
         return tensor.storage_offset(), shape, tensor.stride(), tensor.dtype
@@ -272,7 +263,7 @@ def view_key(tensor: torch.Tensor, shape: tuple[int, ...]) -> tuple[Any, ...]:
 
 
 def saved_tensors(node: Any) -> list[tuple[str, torch.Tensor]]:
-    """The tensors that a node keeps for its backward, with the names under which PyTorch shows them.
+    """The tensors that a node saves for its backward, with the names under which PyTorch shows them.
 
     >>> y = torch.ones(2, requires_grad=True).exp()
     >>> [(name, tuple(tensor.shape)) for name, tensor in saved_tensors(y.grad_fn)]
@@ -283,18 +274,10 @@ def saved_tensors(node: Any) -> list[tuple[str, torch.Tensor]]:
         if isinstance(node, torch.autograd.function.BackwardCFunction):
             named = [(f"saved_tensors[{i}]", t) for i, t in enumerate(node.saved_tensors)]
             return [(name, tensor) for name, tensor in named if tensor is not None]
-        for attribute, name in _attributes(type(node)):
+        for attribute, name in saved_attributes(node.__class__):
             kept = getattr(node, attribute)
             if kept is not None:
                 found += [(name, tensor) for tensor in tensors_in(kept)]
     except RuntimeError:  # already freed, or changed in place since it was saved
         pass
     return found
-
-
-@cache
-def _attributes(kind: type) -> tuple[tuple[str, str], ...]:
-    """The attributes that hold tensors, and what they are called: what else a node keeps has no raw form beside it."""
-    there = set(dir(kind))
-    kept = [name for name in dir(kind) if name.startswith("_saved_") and f"_raw{name}" in there]
-    return tuple([(name, name.removeprefix("_saved_")) for name in kept])

@@ -1,7 +1,7 @@
 """A tensor goes in, the backward graph that hangs from it now comes out, without any recording.
 
 The walk follows `grad_fn` and `next_functions` with a list of its own, so a chain of any length is no
-recursion. `Graph` is the growing numbering that the recorder shares: a node keeps its number once it has one.
+recursion. `NodeIndex` is the growing numbering that the recorder shares: a node keeps its number once it has one.
 """
 
 from __future__ import annotations
@@ -11,13 +11,17 @@ from typing import Any
 
 import torch
 
-from ..trace.model import Edge, Node, TensorVersion, Trace
+from ..trace import Edge, Node, TensorVersion, Trace
+from ..trace.records import TensorKind
+from ._torch import DisableTorchFunction
 from .names import Names
 from .snapshot import snapshot
 from .user_frames import user_frames
 
 __all__ = [
+    "ACCUMULATE",
     "NodeIndex",
+    "NodeOutput",
     "gradient_edge",
     "is_leaf",
     "leaf_kind",
@@ -27,23 +31,27 @@ __all__ = [
 ]
 
 ACCUMULATE = "torch::autograd::AccumulateGrad"
+"""The name of the nodes that add what arrives to a leaf's `.grad`."""
+
+NodeOutput = tuple[Any, int]
+"""A node, and which of its outputs: what a gradient arrives at."""
 
 
-def gradient_edge(tensor: torch.Tensor) -> tuple[Any, int] | None:
-    """The node that a tensor's gradient arrives at, with the output number; None when it asks for none.
+def gradient_edge(tensor: torch.Tensor) -> NodeOutput | None:
+    """The node that a tensor's gradient arrives at, with the output number; None where `requires_grad` is False.
 
-    None also for the few tensors that PyTorch cannot be asked about: sparse and nested leaves, parameters of lazy
-    modules before their first call, tensors inside the forward of a custom `Function`, and views that an in-place
-    change of their base has made unusable.
+    None also for the few tensors whose node PyTorch cannot name: sparse and nested leaves, parameters of lazy modules
+    before their first call, tensors inside the forward of a custom `Function`, and views that an in-place change of
+    their base has made unusable.
     """
     try:
         if not tensor.requires_grad:
             return None
         if not tensor.is_leaf:
             return tensor.grad_fn, tensor.output_nr
-        with torch._C.DisableTorchFunction():
+        with DisableTorchFunction():
             if torch.is_grad_enabled() and not torch.is_inference_mode_enabled():
-                # what `get_gradient_edge` does, without its care for all that is asked for above
+                # as `get_gradient_edge` does it, which also checks what is checked above
                 node = tensor.view_as(tensor).grad_fn.next_functions[0][0]  # type: ignore[union-attr]
                 return None if node is None else (node, 0)
             with torch.inference_mode(False):
@@ -53,7 +61,7 @@ def gradient_edge(tensor: torch.Tensor) -> tuple[Any, int] | None:
 
 
 def is_leaf(tensor: torch.Tensor) -> bool:
-    """`tensor.is_leaf`; True for a view that can no longer be asked, since no node leads to it."""
+    """`tensor.is_leaf`; True for a view that raises, since an in-place change of its base has made it unusable."""
     try:
         return tensor.is_leaf
     except RuntimeError:
@@ -65,13 +73,13 @@ def leaf_of_node(node: Any) -> torch.Tensor | None:
     return node.variable if node.name() == ACCUMULATE else None
 
 
-def tensor_kind(tensor: torch.Tensor) -> str:
-    """`parameter`, `leaf`, `constant` or `result`, as `trace.Tensor.kind` means them."""
+def tensor_kind(tensor: torch.Tensor) -> TensorKind:
+    """`parameter`, `leaf`, `constant` or `result`, as `TensorVersion.kind` means them."""
     return "result" if tensor.requires_grad and not is_leaf(tensor) else leaf_kind(tensor)
 
 
-def leaf_kind(tensor: torch.Tensor) -> str:
-    """The same of a tensor that is known to be a leaf."""
+def leaf_kind(tensor: torch.Tensor) -> TensorKind:
+    """The same for a tensor that is known to be a leaf."""
     if type(tensor) is not torch.Tensor and isinstance(tensor, torch.nn.Parameter):
         return "parameter" if tensor.requires_grad else "constant"
     return "leaf" if tensor.requires_grad else "constant"
@@ -83,7 +91,7 @@ class NodeIndex:
     def __init__(self) -> None:
         self.index: dict[Any, int] = {}
         self.edges: list[tuple[int, int, int, int]] = []
-        self.edge_at: dict[tuple[int, int], int] = {}  # by node and place in its `next_functions`
+        self.edge_at: dict[tuple[int, int], int] = {}  # by node and slot in its `next_functions`
 
     def __contains__(self, node: Any) -> bool:
         return node in self.index
@@ -127,8 +135,9 @@ def walk(tensor: torch.Tensor) -> Trace:
             "this tensor has no graph: requires_grad is False, so autograd recorded nothing for it"
         )
     graph, names = NodeIndex(), Names()
-    names.look(user_frames()[0])
     found = graph.add([start[0]])
+    leaves = [leaf for leaf in map(leaf_of_node, found) if leaf is not None]
+    names.settle(leaves, [tensor], user_frames()[0])
     tensors: list[TensorVersion] = []
     nodes: list[Node] = []
     for node in found:
@@ -136,9 +145,7 @@ def walk(tensor: torch.Tensor) -> Trace:
         if leaf is not None:
             index, number = len(tensors), graph.index[node]
             tensors.append(
-                TensorVersion(
-                    index, names.of(leaf), tensor_kind(leaf), snapshot(leaf), None, number
-                )
+                TensorVersion(index, names.of(leaf), tensor_kind(leaf), snapshot(leaf), node=number)
             )
             nodes.append(Node(number, node.name(), leaf=index))
         else:
@@ -150,7 +157,12 @@ def walk(tensor: torch.Tensor) -> Trace:
             index, name = len(tensors), names.of(result) or None
             tensors.append(
                 TensorVersion(
-                    index, name, "result", snapshot(result), None, graph.index[edge[0]], edge[1]
+                    index,
+                    name,
+                    "result",
+                    snapshot(result),
+                    node=graph.index[edge[0]],
+                    output_nr=edge[1],
                 )
             )
     root = next(t.index for t in tensors if (t.node, t.output_nr) == (0, start[1]))

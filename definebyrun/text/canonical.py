@@ -1,4 +1,4 @@
-"""A trace goes in, canonical text comes out: the same run gives the same characters in any process.
+"""A trace goes in, its canonical text comes out: the same run gives the same characters in any process.
 
 This is the `text/plain` of every drawing, so it is what notebooks are compared by: it names every tensor,
 operation, node, edge and gradient that a drawing shows, and nothing of its geometry.
@@ -6,7 +6,8 @@ operation, node, edge and gradient that a drawing shows, and nothing of its geom
 
 from __future__ import annotations
 
-from ..trace.model import Edge, Node, Op, Step, TensorVersion, Trace
+from ..trace import Edge, Node, Op, Step, TensorVersion, Trace
+from ..trace.steps import shown_from
 from .format import format_bytes, format_value
 from .labels import (
     is_gradient_sum,
@@ -50,18 +51,21 @@ def _passes(trace: Trace) -> dict[int, list[Node]]:
     """By backward pass that was recorded itself: the nodes that it made."""
     found: dict[int, list[Node]] = {}
     for node in trace.nodes:
-        if node.run is not None:
-            found.setdefault(node.run, []).append(node)
+        if node.pass_nr is not None:
+            found.setdefault(node.pass_nr, []).append(node)
     return dict(sorted(found.items()))
 
 
 def facts(trace: Trace) -> Facts:
-    """The lines of each part: leaves by index of the tensor, graph by index of the node, steps by theirs."""
-    loose = [n for n in trace.nodes if n.op is None and n.leaf is None and n.made is None]
+    """The lines of each part: leaves by index of the tensor, graph by index of the node, steps by theirs.
+
+    The graph part has the nodes that no recorded operation and no recorded pass made: those of `draw`, and older ones.
+    """
+    older = [n for n in trace.nodes if n.op is None and n.leaf is None and n.made is None]
     return {
         "leaves": {tensor.index: [_leaf(trace, tensor)] for tensor in trace.leaves},
         "graph": {
-            n.index: [f"{_named(trace, n)}{_times(n)}{_next(trace, n.index)}"] for n in loose
+            n.index: [f"{_named(trace, n)}{_times(n)}{_next(trace, n.index)}"] for n in older
         },
         "steps": {
             step.index: (_forward if step.phase == "forward" else _backward)(trace, step)
@@ -78,7 +82,7 @@ def lay_out(first: list[str], found: Facts) -> str:
             lines.append(part)
         width = len(str(len(entries)))
         for index, (line, *rest) in entries.items():
-            number = f"{index + 1:>{width}}  " if part == "steps" else ""
+            number = f"{shown_from(index):>{width}}  " if part == "steps" else ""
             lines.append(f"  {number}{line}")
             lines += [f"  {'':>{width}}    {more}" for more in rest]
     return "\n".join(lines)

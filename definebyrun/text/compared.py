@@ -1,7 +1,7 @@
 """A comparison goes in, its text, table, sentences and memory come out; any other trace passes through.
 
-Each run is told apart by the rooms before this one, then the two tellings are put together, part by part: what is
-equal stands there once, what differs as `A 3 · B 5`, what only one run did under `only A:` or `only B:`.
+Each run is put into words by itself, then the words of both are joined, part by part: what is equal stands there once,
+what differs as `A 3 · B 5`, what only one run did under `only A:` or `only B:`.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections import Counter
 
 from ..comparison.sequences import longest_common_subsequence, side_by_side
-from ..comparison.split import halves
+from ..comparison.split import Half, halves
 from ..comparison.word_diff import split_words, word_diff
+from ..trace import Trace, cached
 from ..trace.memory import kept_after_steps
-from ..trace.model import Trace
 from . import canonical as text
 from . import sentences as words
 from . import table
@@ -33,22 +33,32 @@ SIDES = ("A", "B")
 
 
 def canonical_text(trace: Trace) -> str:
-    """The whole trace as text, one fact a line; see `text.canonical`."""
+    """The whole trace as text, one fact a line; see `canonical.canonical_text`. It is made once."""
+    whole: str = cached(trace, _canonical_text)
+    return whole
+
+
+def _canonical_text(trace: Trace) -> str:
     if not trace.sides:
         return text.canonical_text(trace)
-    told = []
-    for run in halves(trace):
-        found = text.facts(run.trace)
-        numbers = {"leaves": run.tensors, "graph": run.nodes, "steps": range(len(trace.steps))}
-        told.append(
-            {part: {numbers[part][i]: lines for i, lines in found[part].items()} for part in found}
-        )
-    a, b = told
+    of_a, of_b = map(_renumbered_facts, halves(trace))
     both = {
-        part: {i: _lines(a[part].get(i), b[part].get(i)) for i in sorted({*a[part], *b[part]})}
-        for part in a
+        part: {
+            i: _lines(of_a[part].get(i), of_b[part].get(i))
+            for i in sorted({*of_a[part], *of_b[part]})
+        }
+        for part in of_a
     }
     return text.lay_out([*text.head(trace), summary(trace)], both)
+
+
+def _renumbered_facts(half: Half) -> text.Facts:
+    """The lines of one run, under the numbers of the comparison; steps have the same in both."""
+    numbers = {"leaves": half.tensors, "graph": half.nodes}
+    return {
+        part: {numbers[part][i] if part in numbers else i: lines for i, lines in entries.items()}
+        for part, entries in text.facts(half.trace).items()
+    }
 
 
 def summary(trace: Trace) -> str:
@@ -66,11 +76,9 @@ def _lines(a: list[str] | None, b: list[str] | None) -> list[str]:
         first, *rest = lines or [""]
         return [f"only {side}: {first}", *rest]
     found, i, j = [word_diff(a[0], b[0])], 1, 1
-    rest_a, rest_b = [_about(line) for line in a[1:]], [_about(line) for line in b[1:]]
-    for place_a, place_b in [
-        *longest_common_subsequence(rest_a, rest_b),
-        (len(rest_a), len(rest_b)),
-    ]:
+    rest_a, rest_b = [_subject(line) for line in a[1:]], [_subject(line) for line in b[1:]]
+    same = longest_common_subsequence(rest_a, rest_b)
+    for place_a, place_b in [*same, (len(rest_a), len(rest_b))]:
         found += [f"only A: {line}" for line in a[i : place_a + 1]]
         found += [f"only B: {line}" for line in b[j : place_b + 1]]
         if place_a < len(rest_a):
@@ -79,8 +87,8 @@ def _lines(a: list[str] | None, b: list[str] | None) -> list[str]:
     return found
 
 
-def _about(line: str) -> str:
-    """What a further line of a step speaks of: a node, a leaf's gradient, the receiver of a gradient."""
+def _subject(line: str) -> str:
+    """What a further line of a step is about: a node, a leaf's gradient, the receiver of a gradient."""
     return line.rpartition(" to ")[2] if line.startswith("passes ") else line.split(" ")[0]
 
 
@@ -91,48 +99,53 @@ def tabulate(trace: Trace) -> Table:
     """The run as rows; see `table.tabulate`. A comparison has a column more, which says whose a row is."""
     if not trace.sides:
         return table.tabulate(trace)
-    told = []
-    for run in halves(trace):
-        ops, leaves = run.trace.ops, [t.index for t in run.trace.leaves if t.op is None]
-        keys = [
-            *(("tensor", run.tensors[i]) for i in leaves),
-            *(("op", run.ops[o.index]) for o in ops),
-        ]
-        told.append(list(zip(keys, table.tabulate(run.trace).rows, strict=True)))
-    rows = []
-    for one, other in side_by_side(*told, key=lambda row: row[0]):
-        if one is None or other is None:
-            rows.append((f"only {'B' if one is None else 'A'}", *(one or other)[1]))
+    rows_a, rows_b = map(_keyed_rows, halves(trace))
+    rows: list[tuple[str, ...]] = []
+    for one, other in side_by_side(rows_a, rows_b, key=lambda row: row[0]):
+        if other is None:
+            rows.append(("only A", *(one[1] if one else ())))
+        elif one is None:
+            rows.append(("only B", *other[1]))
         else:
-            rows.append(("both", *(word_diff(a, b) for a, b in zip(one[1], other[1], strict=True))))
+            rows.append(("both", *map(word_diff, one[1], other[1])))
     return Table(("run", *table.COLUMNS), tuple(rows))
 
 
+def _keyed_rows(half: Half) -> list[tuple[tuple[str, int], tuple[str, ...]]]:
+    """The rows of one run, each with the tensor or operation of the comparison that it is about."""
+    keys = [("tensor", half.tensors[t.index]) for t in half.trace.leaves if t.op is None]
+    keys += [("op", half.ops[op.index]) for op in half.trace.ops]
+    return list(zip(keys, table.tabulate(half.trace).rows, strict=True))
+
+
 def sentences(trace: Trace) -> list[str]:
-    """What happened in each step, in words and numbers; see `words.sentence`."""
+    """What happened in each step, in words and numbers; see `sentences.sentence`."""
     if not trace.sides:
         return [words.sentence(trace, step) for step in trace.steps]
-    a, b = (
+    of_a, of_b = (
         {step.index: _after_number(words.sentence(run.trace, step)) for step in run.trace.steps}
         for run in halves(trace)
     )
-    number_of = Counter(step.phase for step in trace.steps)
-    count = Counter[str]()
-    told = []
+    found = []
     for step in trace.steps:
-        count[step.phase] += 1
-        start = f"{step.phase.capitalize()} {count[step.phase]} of {number_of[step.phase]}"
+        number, number_of = trace.ordinal_of(step), trace.count_steps(step.phase)
+        start = f"{step.phase.capitalize()} {number} of {number_of}"
         if step.side:
-            told.append(f"{start}, only {step.side}. {(a if step.side == 'A' else b)[step.index]}")
-        elif step.phase == "forward" and len(split_words(one := a[step.index])) == len(
-            split_words(b[step.index])
-        ):
-            told.append(f"{start}, both. {word_diff(one, b[step.index])}")
-        elif a[step.index] == b[step.index]:
-            told.append(f"{start}, both. {a[step.index]}")
+            only = of_a if step.side == "A" else of_b
+            found.append(f"{start}, only {step.side}. {only[step.index]}")
         else:
-            told.append(f"{start}, both. In A: {a[step.index]}\nIn B: {b[step.index]}")
-    return told
+            forward = step.phase == "forward"
+            found.append(f"{start}, both. {_joined(of_a[step.index], of_b[step.index], forward)}")
+    return found
+
+
+def _joined(a: str, b: str, forward: bool) -> str:
+    """What both runs did in a step: one sentence where they fit together word by word, else a sentence for each."""
+    if a == b:
+        return a
+    if forward and len(split_words(a)) == len(split_words(b)):
+        return word_diff(a, b)
+    return f"In A: {a}\nIn B: {b}"
 
 
 def _after_number(sentence: str) -> str:
@@ -158,7 +171,7 @@ def bytes_kept(trace: Trace) -> list[tuple[int, ...]]:
 
 
 def bytes_in_words(parts: tuple[int, ...]) -> str:
-    """What `kept` gives for one step, in words.
+    """What `bytes_kept` gives for one step, in words.
 
     >>> bytes_in_words((24,)), bytes_in_words((24, 2048))
     ('24 B', '24 B in A, 2 KiB in B')
@@ -173,7 +186,8 @@ def legend(trace: Trace) -> str:
     if not trace.sides:
         return ""
     called = "" if trace.sides == SIDES else f"A is {trace.sides[0]}, B is {trace.sides[1]}. "
-    alone = {part.side for part in (*trace.ops, *trace.nodes, *trace.edges, *trace.tensors)}
+    parts = (trace.ops, trace.nodes, trace.edges, trace.tensors)
+    alone: set[str] = {part.side for each in parts for part in each}
     for op in trace.ops:  # both ran it, but only one made a node: its card is not the other's
         nodes = [trace.nodes[number].side for number in trace.nodes_of(op.index)]
         alone |= set(SIDES) if nodes and all(nodes) and not op.side else set()
@@ -181,7 +195,6 @@ def legend(trace: Trace) -> str:
         "A": "a bar on the left: only A did it",
         "B": "a bar on the right: only B did it",
     }
-    said = "; ".join(marks[side] for side in SIDES if side in alone)
-    rest = "no bar: both did it" if said else "Both runs did the same"
-    said = f"{said[0].upper()}{said[1:]}; {rest}." if said else f"{rest}."
-    return f"{called}{said} Numbers that differ: A\N{NO-BREAK SPACE}·\N{NO-BREAK SPACE}B."
+    bars = "; ".join([*(marks[side] for side in SIDES if side in alone), "no bar: both did it"])
+    bars = f"{bars[0].upper()}{bars[1:]}." if alone & {*SIDES} else "Both runs did the same."
+    return f"{called}{bars} Numbers that differ: A\N{NO-BREAK SPACE}·\N{NO-BREAK SPACE}B."

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import prod
 
-from ..trace.model import Edge, Node, Op, Step, Trace
+from ..trace import Edge, Node, Op, Step, Trace
 from ..trace.value import Value
 from .format import SENTENCE_CHARS, format_value
 from .labels import short_node_name, tensor_label
@@ -16,11 +16,11 @@ from .labels import short_node_name, tensor_label
 __all__ = ["passed_on"]
 
 Rule = Callable[[Trace, Op, int, Value], str | None]
-"""From an operation, the place of an operand and the gradient that has arrived to the words for what goes there."""
+"""Takes an operation, the slot of an edge in `next_functions` and `grad_output`; gives the derivative in words."""
 
 
 def passed_on(trace: Trace, edge: Edge, step: Step, value: Value, receiver: str) -> str:
-    """What a node has passed along an edge in a step, to a `receiver`: the rule where there is one, and the value."""
+    """What a node has passed along an edge in a step, to a `receiver`: its rule, where it has one, and the value."""
     node = trace.nodes[edge.source]
     grad = next((v for v in step.received if v is not None), None)
     result = format_value(value, SENTENCE_CHARS)
@@ -30,23 +30,28 @@ def passed_on(trace: Trace, edge: Edge, step: Step, value: Value, receiver: str)
         # what it received may belong to another time than what it passes, and a module has no rule
         return f"{result}, the sum of all times" if edge.summed else result
     op = trace.ops[node.op]
-    rule = _rule(trace, node, op)
+    rule = _rule_of(trace, node, op, edge.slot)
     words = None if rule is None else rule(trace, op, edge.slot, grad)
-    if words is None or any(arg in SCALED for arg in _keywords(op)):
+    if words is None or any(arg in SCALING_KEYWORDS for arg in _keywords(op)):
         return result
-    if words in PLAIN and grad.shape == value.shape and not _equal(grad, value, PLAIN[words]):
+    if (
+        words in SIGNS
+        and grad.shape == value.shape
+        and not _differs_by_sign(grad, value, SIGNS[words])
+    ):
         return result
-    if rule in ELEMENTWISE and prod(grad.shape) > prod(value.shape):
+    if rule in ELEMENTWISE_RULES and prod(grad.shape) > prod(value.shape):
         words = f"{words or 'grad'}, summed to the shape of {receiver},"
     return f"{words} = {result}" if words else f"{result}, unchanged"
 
 
-def _rule(trace: Trace, node: Node, op: Op) -> Rule | None:
-    """The rule of a node; one that speaks of the call's operands only where the node is that call's own."""
+def _rule_of(trace: Trace, node: Node, op: Op, slot: int) -> Rule | None:
+    """The rule of a node; one that speaks of a call's operands only where the node is that call's own and has them."""
     name = short_node_name(node.name)
-    if name in CALLS:
-        own = trace.main_node(op.index) == node.index and op.name in CALLS[name]
-        return RULES[name] if own and not op.opaque else None
+    if name in OWN_CALLS:
+        own = trace.main_node(op.index) == node.index and op.name in OWN_CALLS[name]
+        has_operands = bool(op.inputs) and slot < len(op.args)
+        return RULES[name] if own and has_operands and not op.opaque else None
     return RULES.get(name)
 
 
@@ -54,8 +59,8 @@ def _keywords(op: Op) -> list[str]:
     return [arg.partition("=")[0] for arg in op.args if isinstance(arg, str) and "=" in arg]
 
 
-def _equal(grad: Value, value: Value, sign: int) -> bool:
-    """Whether a rule that says "unchanged" or "−grad" holds for these numbers (`alpha=2` breaks it)."""
+def _differs_by_sign(grad: Value, value: Value, sign: int) -> bool:
+    """Whether what is passed is the gradient times 1 or -1, as "unchanged" or "−grad" says: `alpha=2` breaks that."""
     if grad.data is None or value.data is None:
         return False
     return all(
@@ -64,7 +69,7 @@ def _equal(grad: Value, value: Value, sign: int) -> bool:
 
 
 def _input(trace: Trace, op: Op, position: int) -> tuple[str, str] | None:
-    """An operand as name and numbers; a plain number names itself."""
+    """An operand: its name and its numbers; a number in the call is both."""
     if position >= len(op.args):
         return None
     arg = op.args[position]
@@ -86,15 +91,17 @@ def _same(trace: Trace, op: Op, slot: int, grad: Value) -> str:
 
 
 def _mul(trace: Trace, op: Op, slot: int, grad: Value) -> str | None:
-    place = 1 - slot
-    if len(op.inputs) == 2 and (place >= len(op.args) or not _is_factor(trace, op, place, slot)):
+    position = 1 - slot
+    if len(op.inputs) == 2 and (
+        position >= len(op.args) or not _is_factor(trace, op, position, slot)
+    ):
         return None
-    return _times(_input(trace, op, place), grad)
+    return _times(_input(trace, op, position), grad)
 
 
-def _is_factor(trace: Trace, op: Op, place: int, slot: int) -> bool:
-    """Whether the operand at a place is the other factor: keywords may have been given in another order."""
-    other, own = op.args[place], op.args[slot]
+def _is_factor(trace: Trace, op: Op, position: int, slot: int) -> bool:
+    """Whether the operand at a position is the other factor: keywords may stand in another order than edges."""
+    other, own = op.args[position], op.args[slot]
     node = trace.main_node(op.index)
     edge = next((e for e in trace.edges_of([node or 0]) if e.slot == slot), None)
     if isinstance(other, str) or isinstance(own, str) or edge is None:
@@ -143,17 +150,13 @@ def _square(trace: Trace, op: Op, slot: int, grad: Value) -> str:
     return f"grad × exponent × {name}^(exponent − 1)"
 
 
-def _addmm(trace: Trace, op: Op, slot: int, grad: Value) -> str | None:
-    return (
+RULES: dict[str, Rule] = {
+    "AddBackward0": _same,
+    "AddmmBackward0": _by_slot(
         "grad, summed over the rows that shared the bias",
         "grad times the second matrix, transposed",
         "the first matrix, transposed, times grad",
-    )[slot]
-
-
-RULES: dict[str, Rule] = {
-    "AddBackward0": _same,
-    "AddmmBackward0": _addmm,
+    ),
     "SubBackward0": _sub,
     "RsubBackward1": _sub,
     "MulBackward0": _mul,
@@ -198,7 +201,7 @@ RULES: dict[str, Rule] = {
     "SoftmaxBackward0": _fixed("result × (grad − sum of grad × result)"),
     "CloneBackward0": _same,
 }
-CALLS = {
+OWN_CALLS = {
     "AddmmBackward0": {"linear"},
     "MulBackward0": {"mul", "rmul", "imul", "mul_", "multiply", "multiply_"},
     "SubBackward0": {"sub", "isub", "sub_", "subtract", "subtract_"},
@@ -209,7 +212,10 @@ CALLS = {
     "PowBackward0": {"pow", "ipow", "pow_", "square"},
     "DotBackward0": {"dot", "matmul", "inner"},
 }
-"""Rules that speak of the call's operands, and the calls for which they are true: inside others a node has its own."""
-SCALED = {"alpha", "beta"}
-ELEMENTWISE = {_same, _mul, _sub, _div}
-PLAIN = {"": 1, "−grad": -1}
+"""By node whose rule names the call's operands: the calls whose operands they are; others give the node their own."""
+SCALING_KEYWORDS = {"alpha", "beta"}
+"""Arguments that multiply a gradient; no rule here speaks of them."""
+ELEMENTWISE_RULES = {_same, _mul, _sub, _div}
+"""Rules of operations that broadcast: what goes to a smaller operand is summed to its shape."""
+SIGNS = {"": 1, "−grad": -1}
+"""By the words of a rule that only passes on: the sign of what it passes."""

@@ -6,10 +6,19 @@ A small tensor is written out, a larger one by its shape and range; never more t
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 from ..trace.value import Value, sum_values
 
-__all__ = ["SENTENCE_CHARS", "adds_up", "format_bytes", "format_number", "format_value"]
+__all__ = [
+    "SENTENCE_CHARS",
+    "adds_up",
+    "enumerated",
+    "format_bytes",
+    "format_number",
+    "format_value",
+    "sentence_value",
+]
 
 SENTENCE_CHARS = 40
 """The most characters of a value within a sentence."""
@@ -53,7 +62,7 @@ def format_value(value: Value | None, width: int = 22) -> str:
         return f"{shape} {value.dtype}"[:width]
     low, high = bounds
     if low != low:
-        return _broken(value, shape, width)
+        return _with_nan(value, shape, width)
     for text in _ranged(shape, low, high):
         if len(text) <= width:
             return text
@@ -74,16 +83,32 @@ def _ranged(shape: str, low: float, high: float) -> tuple[str, str]:
     return full, f"{shape} [{low + 0.0:.2g}, {high + 0.0:.2g}]"
 
 
-def _broken(value: Value, shape: str, width: int) -> str:
-    """A value in which there is what is no number: that is counted, and the range is that of the rest."""
+def _with_nan(value: Value, shape: str, width: int) -> str:
+    """A value that holds NaN: how many, and the range of the other numbers."""
     whole = value.data or ()
-    numbers = [n for n in whole if n == n]
+    numbers = [
+        n for n in whole if n == n and not isinstance(n, complex)
+    ]  # complex ones have no range
     if not numbers:
         return f"{shape}, all nan" if whole else f"{shape} in [nan, nan]"
-    low, high = float(min(numbers)), float(max(numbers))  # type: ignore[type-var]
+    low, high = format_number(float(min(numbers))), format_number(float(max(numbers)))
     count = f"{len(whole) - len(numbers)} nan"
-    text = f"{shape} in [{format_number(low)}, {format_number(high)}], {count}"
+    text = f"{shape} in [{low}, {high}], {count}"
     return text if len(text) <= width else f"{shape}, {count}"[:width]
+
+
+def sentence_value(value: Value | None) -> str:
+    """A value as a sentence says it."""
+    return format_value(value, SENTENCE_CHARS)
+
+
+def enumerated(words: list[str]) -> str:
+    """Words as people list them; there is at least one.
+
+    >>> enumerated(["x"]), enumerated(["x", "w", "b"])
+    ('x', 'x, w and b')
+    """
+    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
 
 
 def adds_up(parts: list[Value], value: Value) -> bool:
@@ -93,18 +118,18 @@ def adds_up(parts: list[Value], value: Value) -> bool:
     >>> adds_up([one, one], two), adds_up([one, two], two)
     (True, False)
     """
-    made = sum_values(parts)
-    unknown = made.data is None
-    return unknown or format_value(made, 40) == format_value(value, 40)
+    total = sum_values(parts)
+    return total.data is None or sentence_value(total) == sentence_value(value)
 
 
-def _nested(content: object) -> str:
+def _nested(content: Any) -> str:
+    """Numbers in lists in lists, as `Value.tolist` gives them."""
     if isinstance(content, list):
         return "[" + ", ".join(map(_nested, content)) + "]"
-    return format_number(content)  # type: ignore[arg-type]
+    return format_number(content)
 
 
-def format_bytes(nbytes: int) -> str:
+def format_bytes(nbytes: float) -> str:
     """Bytes as people write them.
 
     >>> format_bytes(24), format_bytes(4096), format_bytes(3_500_000)
@@ -113,7 +138,7 @@ def format_bytes(nbytes: int) -> str:
     if nbytes < 1024:
         return f"{nbytes} B"
     for unit in ("KiB", "MiB"):
-        nbytes /= 1024  # type: ignore[assignment]
+        nbytes /= 1024
         if nbytes < 1024:
             return f"{nbytes:.3g} {unit}" if nbytes < 100 else f"{nbytes:.0f} {unit}"
     return f"{nbytes / 1024:.3g} GiB"

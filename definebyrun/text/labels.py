@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..trace.model import Node, Op, Trace
+from ..trace import Node, Op, Trace
+from ..trace.steps import shown_from
 
 __all__ = [
     "is_gradient_sum",
@@ -24,7 +25,7 @@ def short_node_name(node_name: str) -> str:
 
 def op_step(trace: Trace, op: int) -> int:
     """The number, counted from 1, of the step in which an operation ran."""
-    return trace.step_of(op).index + 1
+    return shown_from(trace.step_of(op).index)
 
 
 def tensor_label(trace: Trace, index: int) -> str:
@@ -82,7 +83,7 @@ def node_label(trace: Trace, index: int) -> str:
         )
     alike = [i for i in trace.nodes_made_in(node.made) if trace.nodes[i].name == node.name]
     which = f".{alike.index(index) + 1}" if len(alike) > 1 else ""
-    return f"{short_node_name(node.name)}#{node.made + 1}{which}"
+    return f"{short_node_name(node.name)}#{shown_from(node.made)}{which}"
 
 
 def is_gradient_sum(node: Node) -> bool:
@@ -92,10 +93,10 @@ def is_gradient_sum(node: Node) -> bool:
 
 def maker_of_pass(trace: Trace, run: int) -> str:
     """Which call ran a backward pass that was recorded itself: `slope = grad`, `grad#3`, `backward`."""
-    own = (node.op for node in trace.nodes if node.run == run and node.made is not None)
+    own = (node.op for node in trace.nodes if node.pass_nr == run and node.made is not None)
     call = next((op for op in own if op is not None), None)
     if call is None:
-        last = max(s.index for s in trace.steps if s.node is not None and s.run == run)
+        last = max(s.index for s in trace.steps if s.node is not None and s.pass_nr == run)
         after = next((step for step in trace.steps if step.index > last), None)
         call = None if after is None else after.op
         if call is None or trace.ops[call].name != "grad":

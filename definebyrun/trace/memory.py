@@ -1,34 +1,34 @@
 """A trace goes in, bytes come out: what the graph keeps alive after every step.
 
-Counted are the distinct storages that saved tensors of nodes refer to: from the step that made the node
-until the backward step that frees it. Two saved tensors on one storage count once; the values of leaves count
-where a node keeps them. Behind hooks on saved tensors it is the tensors that the hooks put there; a checkpoint keeps
-its inputs, and what it computes again until the node runs for which that was. What is not counted: gradients, tensors
-that variables hold, and what hooks put away elsewhere. A graph that the program drops without a
-backward counts to the end, because a recording holds the nodes that it has seen; what nodes from before the recording
-keep is not read.
+Counted are the distinct storages that saved tensors of nodes refer to, from the step that made the node until the
+backward step that frees it. Two saved tensors on one storage count once; a leaf's own storage counts where a node saved
+it. Behind hooks on saved tensors it is the tensors that the hooks put there; a checkpoint keeps its inputs, and what it
+recomputes until the original node runs. Not counted are gradients, tensors that variables hold, and what
+hooks put elsewhere. A graph that the program drops without a backward counts to the end, because a recording holds the
+nodes that it has seen; what nodes from before the recording keep is not read.
 """
 
 from __future__ import annotations
 
-from .model import Trace, cached
+from .steps import shown_from
+from .trace import Trace, cached
 
 __all__ = ["freed_at", "kept_after_steps"]
 
 
 def freed_at(trace: Trace) -> dict[int, int]:
-    """The step, counted from 1, in which each node lets go of what it saved; nodes that never do are not there."""
-    first = {node.index: node.until + 1 for node in trace.nodes if node.until is not None}
+    """By node: the step, counted from 1, that frees what it saved; without the nodes that are never freed."""
+    first = {node.index: shown_from(node.until) for node in trace.nodes if node.until is not None}
     for step in trace.steps:
         if step.freed and step.node is not None:
-            first.setdefault(step.node, step.index + 1)
+            first.setdefault(step.node, shown_from(step.index))
     return first
 
 
 def kept_after_steps(trace: Trace) -> tuple[int, ...]:
     """Bytes kept alive after each step, as many as the trace has steps.
 
-    A folded trace brings the numbers of the whole run with it: one of its steps stands for many.
+    The steps of a folded trace hold these numbers, taken from the whole run: one of them stands for many.
     """
     return cached(trace, _kept_after_steps)
 
@@ -44,7 +44,7 @@ def _kept_after_steps(trace: Trace) -> tuple[int, ...]:
     now = 0
 
     def keep(node: int) -> int:
-        """The bytes that only this node brings; what others keep already costs nothing more."""
+        """The bytes of storages that this node is the first to keep."""
         new = 0
         keepers.add(node)
         for saved in trace.nodes[node].saved:
@@ -54,7 +54,7 @@ def _kept_after_steps(trace: Trace) -> tuple[int, ...]:
         return new
 
     def free(node: int) -> int:
-        """The bytes that nobody keeps any more when this node has let go."""
+        """The bytes of storages that no node keeps any more when this one is freed."""
         gone = 0
         if node in keepers:
             keepers.remove(node)

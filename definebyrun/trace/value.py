@@ -5,27 +5,28 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
-from .frozen import frozen
+from .frozen import Record, frozen
 
-try:
-    import numpy
-except ImportError:  # PyTorch can do without, and so can this package
-    numpy = None  # type: ignore[assignment]
+numpy: Any = None
+with suppress(ImportError):  # PyTorch can do without, and so can this package
+    numpy = import_module("numpy")
 
 __all__ = ["Number", "Numbers", "Value", "numpy_bounds", "sum_values"]
 
 Number = bool | int | float | complex
 NUMPY_FROM_BYTES = 400
-"""From so many bytes on the smallest and largest number are sought by NumPy, where it is there."""
+"""From so many bytes on, NumPy finds the smallest and largest number, where it is installed."""
 _SIZES = {code: array(code).itemsize for code in "fdqi"}
 
 
 class Numbers(Sequence[Number]):
     """Numbers kept as the bytes of an array until somebody reads them; equal to a tuple of the same numbers.
 
-    A recording copies many tensors that nobody will look at: bytes are copied much faster than objects.
+    A recording copies many tensors that nobody will look at: bytes are copied much faster than objects are made.
 
     >>> Numbers("i", bytes([1, 0, 0, 0, 2, 0, 0, 0])) == (1, 2)
     True
@@ -38,7 +39,7 @@ class Numbers(Sequence[Number]):
         self._bounds: tuple[float, float] | None = None
 
     def bounds(self) -> tuple[float, float]:
-        """The smallest and largest of them, as `Value.bounds` gives it; there is at least one."""
+        """The smallest and largest number, as `Value.bounds` gives them; there is at least one."""
         if self._bounds is None:
             quick = (
                 numpy_bounds(self._raw, self._code) if len(self._raw) >= NUMPY_FROM_BYTES else None
@@ -87,6 +88,7 @@ def numpy_bounds(memory: Any, code: str) -> tuple[float, float] | None:
 
 
 def _bounds(numbers: Sequence[Any]) -> tuple[float, float]:
+    """The smallest and largest number; `nan` for both where one is, which `min` and `max` may pass over."""
     low, high, whole = float(min(numbers)), float(max(numbers)), float(sum(numbers))
     if whole == whole and high - low == high - low:
         return low, high
@@ -95,11 +97,12 @@ def _bounds(numbers: Sequence[Any]) -> tuple[float, float]:
 
 
 @frozen
-class Value:
+class Value(Record):
     """A tensor's content at one moment: all of it when it is small, its range when it is large.
 
-    `data` is the content in row-major order, or None beyond `snapshot.KEEP` elements; `low` and `high` are then
-    the smallest and largest element, where that is known (up to `snapshot.SPAN` elements). `bounds` has it either way.
+    `data` is the content in row-major order, or None for more than `MAX_KEPT_ELEMENTS`; `low` and `high` are then the
+    smallest and largest element, where that is known (up to `MAX_RANGED_ELEMENTS`; both limits stand in
+    `recorder/snapshot.py`). `bounds` has it either way.
 
     >>> Value((2, 2), "float32", (1.0, 2.0, 3.0, 4.0)).tolist()
     [[1.0, 2.0], [3.0, 4.0]]

@@ -24,7 +24,10 @@ def of_lesson(number: str) -> tuple[Exercise, ...]:
     """The exercises of one lesson, by its two-digit number; `KeyError` when there is no such lesson."""
     if number not in lessons():
         raise KeyError(f"no lesson {number!r}: there are {', '.join(lessons())}")
-    return importlib.import_module(f"{__name__}.lesson{number}").EXERCISES
+    exercises: tuple[Exercise, ...] = importlib.import_module(
+        f"{__name__}.lesson{number}"
+    ).EXERCISES
+    return exercises
 
 
 def check(exercise: str, *answers: Any) -> Verdict:

@@ -16,7 +16,16 @@ import numpy as np
 from definebyrun.recorder.source import Sources
 from definebyrun.recorder.walk import NodeIndex
 from definebyrun.tape import Tape
-from definebyrun.trace.model import Edge, Node, Op, Saved, Step, TensorVersion, Trace
+from definebyrun.trace import (
+    Edge,
+    Node,
+    Op,
+    Saved,
+    Step,
+    TensorKind,
+    TensorVersion,
+    Trace,
+)
 from definebyrun.trace.value import Value
 
 __all__ = ["Recording"]
@@ -87,7 +96,7 @@ class Recording:
         """The run as a `Tape`, with all its pictures."""
         parts = self._parts
         edges = tuple(
-            Edge(i, *ends, parts.flows.get(i)) for i, ends in enumerate(self._graph.edges)
+            Edge(i, *ends, grad=parts.flows.get(i)) for i, ends in enumerate(self._graph.edges)
         )
         return Tape(
             Trace(
@@ -103,13 +112,13 @@ class Recording:
     def _told(self, phase: str, *what: Any) -> None:
         {"forward": self._forward, "start": self._start, "backward": self._backward}[phase](*what)
 
-    def _place(self) -> tuple[tuple[int, int], ...]:
-        return (self._sources.place(self._frame),)
+    def _location(self) -> tuple[tuple[int, int], ...]:
+        return (self._sources.location(self._frame),)
 
     # ---- forward ----
 
     def _forward(self, name: str, inputs: list[Any], options: dict[str, Any], output: Any) -> None:
-        parts, place = self._parts, self._place()
+        parts, place = self._parts, self._location()
         edges = output.grad_fn.next_functions if output.grad_fn else [(None, 0)] * len(inputs)
         given = []
         for tensor, (target, _) in zip(inputs, edges, strict=True):
@@ -142,12 +151,12 @@ class Recording:
             self._enter(tensor, kind, None)
         return self._known[id(tensor)]
 
-    def _enter(self, tensor: Any, kind: str, op: int | None) -> int:
+    def _enter(self, tensor: Any, kind: TensorKind, op: int | None) -> int:
         index = self._known[id(tensor)] = len(self._parts.tensors)
         self._held.append(tensor)
         node = None if tensor.grad_fn is None else self._graph.index[tensor.grad_fn]
         self._parts.tensors.append(
-            TensorVersion(index, None, kind, value_of(tensor.data), op, node)
+            TensorVersion(index, None, kind, value_of(tensor.data), op=op, node=node)
         )
         return index
 
@@ -160,7 +169,7 @@ class Recording:
         for node in found:
             number, leaf = self._graph.index[node], getattr(node, "variable", None)
             if leaf is None:
-                self._parts.nodes.append(Node(number, node.name(), op, saved=self._saved(node)))
+                self._parts.nodes.append(Node(number, node.name(), op=op, saved=self._saved(node)))
                 continue
             at = self._number(leaf)
             self._parts.tensors[at] = replace(self._parts.tensors[at], node=number)
@@ -205,12 +214,12 @@ class Recording:
                 index=len(parts.steps),
                 phase="backward",
                 node=number,
-                stack=self._place(),
+                stack=self._location(),
                 received=(received,),
                 passed=tuple(sent),
                 before=before,
                 after=after,
-                run=self._run,
+                pass_nr=self._run,
                 freed=not retain_graph,
             )
         )

@@ -9,8 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import http.server
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,13 +16,14 @@ from pathlib import Path
 
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
+from tools import ROOT
+from tools.book import jupyter_book
+
 CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text("utf-8"))
 SOURCES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
 PAGES = [*(f"{source}.html" for source in SOURCES), "search.html"]
 NOTEBOOKS = [source for source in SOURCES if source.startswith("notebooks/")]
-BUILD = "from jupyter_book.cli.main import main; main()"
 
 
 @dataclass(frozen=True)
@@ -38,14 +37,8 @@ class Book:
 
 def build(into: Path) -> Book:
     """Build the book from a fresh start into `into`, with every warning an error."""
-    done = subprocess.run(
-        [sys.executable, "-c", BUILD, "build", ".", "-W", "--keep-going", "--path-output", into],
-        cwd=ROOT,
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-    )
-    return Book(into / "_build" / "html", done.returncode, done.stdout + done.stderr)
+    done = jupyter_book("-W", "--keep-going", "--path-output", into)
+    return Book(into / "_build" / "html", done.returncode, done.stdout)
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):

@@ -18,7 +18,10 @@ from bs4 import BeautifulSoup
 from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace
 
-from tests.book.built_book import CONFIG, NOTEBOOKS, PAGES, ROOT, SOURCES, Book, build
+from tests.book.built_book import CONFIG, NOTEBOOKS, PAGES, SOURCES, Book, build
+from tools import ROOT
+
+pytestmark = pytest.mark.slow
 
 FETCHING = {
     "audio": ("src",),
@@ -207,6 +210,20 @@ def test_the_repository_has_one_address(pages: dict[str, BeautifulSoup]) -> None
         assert named - OTHERS <= {SLUG}, page
     home = pages["chapters/how-to-run.html"].get_text()
     assert f"git clone {CONFIG['repository']['url']}.git" in home
+
+
+def test_every_page_says_which_versions_made_the_outputs_and_where_to_report_a_mistake(
+    pages: dict[str, BeautifulSoup],
+) -> None:
+    pins = dict(
+        re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "requirements.txt").read_text("utf-8"), re.M)
+    )
+    made = f"Outputs made with PyTorch {pins['torch']} and NumPy {pins['numpy']}."
+    issues = re.compile(rf"^{CONFIG['repository']['url']}/issues/new")
+    for page, soup in pages.items():
+        if page != "search.html":
+            assert made in soup.select_one("footer.bd-footer-content").get_text(), page
+            assert soup.find("a", href=issues), f"{page} has no way to a report"
 
 
 def test_formulas_are_loaded_only_where_there_are_formulas(pages: dict[str, BeautifulSoup]) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,34 +21,19 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import (
     Browser,
     ConsoleMessage,
-    Locator,
     Page,
     Request,
     expect,
-    sync_playwright,
 )
 
 import definebyrun as dbr
 from tests.book.built_book import NOTEBOOKS, PAGES, build, serve
+from tests.book.chromium import ABSENT, DESKTOP, EXECUTABLE, PHONE, Player, skip_without_browser
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-DESKTOP, PHONE = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
+pytestmark = pytest.mark.slow
 PLAYING = ["index.html", "notebooks/01-your-first-graph.html"]
 AXE = {"resultTypes": ["violations"], "preload": False}
-EXECUTABLE = next(filter(None, map(shutil.which, NAMES)), None)
-ABSENT = "NO BROWSER: chromium is not on the PATH, so no page was looked at (apt install chromium)"
-
-if not EXECUTABLE and os.environ.get("CI") != "true":
-    pytest.skip(ABSENT, allow_module_level=True)
+skip_without_browser()
 
 Opener = Callable[[str], "Watched"]
 Looker = Callable[[str, str], "Facts"]
@@ -66,16 +50,6 @@ def address(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Itera
         pytest.fail("the book does not build: test_book.py says why", pytrace=False)
     with serve(book.html) as base:
         yield base
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if not EXECUTABLE:
-        pytest.skip(ABSENT)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=EXECUTABLE, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @dataclass
@@ -256,28 +230,6 @@ def test_an_answer_stays_folded_until_it_is_asked_for(show: Opener) -> None:
     expect(fold.locator(".cell_output")).to_be_hidden()
     fold.get_by_text("Show the answer").click()
     expect(fold.locator(".cell_output")).to_be_visible()
-
-
-@dataclass
-class Player:
-    """The first player of a page, in the words of the reader who uses it."""
-
-    root: Locator
-
-    @property
-    def step(self) -> int:
-        return int(self.root.get_attribute("data-step"))
-
-    @property
-    def sentence(self) -> str:
-        return self.root.locator("[aria-live]").first.inner_text()
-
-    @property
-    def slider(self) -> Locator:
-        return self.root.locator("input[type=range]").first
-
-    def press(self, act: str) -> None:
-        self.root.locator(f"[data-act={act}]").first.click()
 
 
 @pytest.fixture(params=PLAYING)
@@ -497,9 +449,39 @@ def test_paper_shows_the_end_of_the_run_in_light_colours_and_no_controls(
     )
     assert set(looks) == {"1"}
     assert root.evaluate("r => getComputedStyle(r).backgroundColor") == "rgb(255, 255, 255)"
-    ink = "r => getComputedStyle(r.querySelector('.dbr-t')).fill"
+    ink = "r => getComputedStyle(r.querySelector('.dbr-c text')).fill"
     assert root.evaluate(ink) == "rgb(28, 39, 51)"
     page.context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_paper_shows_a_comparison_in_light_colours_too(
+    browser: Browser, tmp_path: Path, scheme: Literal["light", "dark"]
+) -> None:
+    def run(x: float) -> dbr.Tape:
+        w = torch.tensor(x, requires_grad=True)
+        with dbr.record() as tape:
+            (w * 2 if w > 0 else w.exp()).backward()
+        return tape
+
+    dbr.compare(run(1.0), run(-1.0)).save(tmp_path / "both.html")
+    context = browser.new_context(color_scheme=scheme)
+    page = context.new_page()
+    page.goto((tmp_path / "both.html").as_uri())
+    looks = """() => [...document.querySelectorAll('.dbr-c, .dbr-e')].flatMap(
+        group => [...group.querySelectorAll('rect, path, polygon, text')].map(shape => {
+            const style = getComputedStyle(shape);
+            return [shape.getAttribute('fill'), shape.getAttribute('stroke'), style.fill, style.stroke].join(' ');
+        }))"""
+    shown = page.evaluate(looks)
+    page.emulate_media(media="print")
+    printed = page.evaluate(looks)
+    assert (shown == printed) == (scheme == "light")
+    page.emulate_media(media="screen")
+    page.evaluate("document.documentElement.dataset.theme = 'light'")
+    assert printed == page.evaluate(looks)
+    assert page.locator("text", has_text="only A").count() == 1
+    context.close()
 
 
 def test_paper_cuts_nothing_off(browser: Browser, address: str) -> None:

@@ -6,21 +6,29 @@ nothing is installed and nothing is built.
 
 from __future__ import annotations
 
+import http.server
 import os
+import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tools import book
+from tools import ROOT, book, environment
 
-ROOT = Path(__file__).resolve().parents[2]
 MAKE = shutil.which("gmake") or shutil.which("make")
-pytestmark = pytest.mark.skipif(
-    os.name == "nt" or not MAKE, reason="make's messages are for systems with make and a shell"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        os.name == "nt" or not MAKE, reason="make's messages are for systems with make and a shell"
+    ),
+]
 
 
 @pytest.fixture
@@ -90,7 +98,10 @@ def test_make_alone_lists_the_verbs(clone: Path) -> None:
         "lint",
         "links",
         "bench",
+        "mutants",
         "torch",
+        "picture",
+        "pins",
         "clean",
     ):
         assert f"make {verb} " in done.stdout
@@ -101,7 +112,7 @@ def test_only_old_pythons_is_one_sentence(clone: Path, verb: str) -> None:
     old_python(clone, "python3", "python")
     said = sentence(make(clone, verb, only=True))
     assert said.startswith(
-        "Define by Run needs Python 3.11 or newer, and there is none here: install one"
+        "Define by Run needs Python 3.11 to 3.14, and there is none here: install one"
     )
     assert not (clone / ".venv").exists()
 
@@ -109,13 +120,13 @@ def test_only_old_pythons_is_one_sentence(clone: Path, verb: str) -> None:
 def test_a_python_named_by_hand_that_is_too_old_is_named(clone: Path) -> None:
     old_python(clone, "python3.9")
     said = sentence(make(clone, "book", "PYTHON=python3.9"))
-    assert "needs Python 3.11 or newer, and python3.9 is Python 3.9.18" in said
+    assert "needs Python 3.11 to 3.14, and python3.9 is Python 3.9.18" in said
     assert not (clone / ".venv").exists()
 
 
 def test_a_python_that_is_not_there_is_one_sentence(clone: Path) -> None:
     said = sentence(make(clone, "book", "PYTHON=nopython"))
-    assert "needs Python 3.11 or newer, and nopython is" in said
+    assert "needs Python 3.11 to 3.14, and nopython is" in said
     assert not (clone / ".venv").exists()
 
 
@@ -124,12 +135,36 @@ def test_a_newer_python_is_found_behind_an_old_one(clone: Path) -> None:
     program(clone, "python3.12", 'echo "$0 $*" >> chosen; exit 0')
     done = make(clone, ".venv/book.stamp", only=True)
     assert done.returncode == 0, done.stderr
-    assert "python3.12 tools/environment.py book" in (clone / "chosen").read_text(encoding="utf-8")
+    assert "python3.12 -m tools.environment book" in (clone / "chosen").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("version", "good"),
+    [((3, 10), False), ((3, 11), True), ((3, 14), True), ((3, 15), False), ((4, 0), False)],
+)
+def test_enough_has_two_ends(
+    version: tuple[int, int], good: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enough = re.search(r"^ENOUGH := (.*)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    monkeypatch.setattr(sys, "version_info", (*version, 0))
+    with pytest.raises(SystemExit) as ended:
+        exec(enough[1], {})
+    assert (not ended.value.code) is good
+
+
+def test_the_newest_python_makes_the_environment_and_then_its_own_is_used(clone: Path) -> None:
+    for name in ("python3.11", "python3.13", "python3"):
+        program(clone, name, 'echo "$0 $*" >> chosen; exit 0')
+    make(clone, ".venv/book.stamp", only=True)
+    assert "python3.13 -m tools.environment book" in (clone / "chosen").read_text("utf-8")
+    ready(clone, "echo mine >> chosen; exit 0")
+    make(clone, ".venv/test.stamp", "--always-make", only=True)
+    assert (clone / "chosen").read_text("utf-8").endswith("mine\n")
 
 
 def test_python_without_venv_is_one_sentence(clone: Path) -> None:
-    hide = "import sys; sys.modules['ensurepip'] = None; sys.argv = ['environment.py', 'book']"
-    run = "import runpy; runpy.run_path('tools/environment.py', run_name='__main__')"
+    hide = "import sys; sys.modules['ensurepip'] = None; sys.argv = ['environment', 'book']"
+    run = "import runpy; runpy.run_module('tools.environment', run_name='__main__')"
     done = subprocess.run(
         [sys.executable, "-c", f"{hide}; {run}"],
         cwd=clone,
@@ -146,7 +181,7 @@ def test_python_without_venv_is_one_sentence(clone: Path) -> None:
 def test_a_failed_install_says_so_and_is_not_taken_for_done(clone: Path) -> None:
     (clone / "requirements-book.txt").write_text("no-such-package-at-all==0\n", encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, "tools/environment.py", "book"],
+        [sys.executable, "-m", "tools.environment", "book"],
         cwd=clone,
         env=os.environ | {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": ""},
         capture_output=True,
@@ -159,11 +194,10 @@ def test_a_failed_install_says_so_and_is_not_taken_for_done(clone: Path) -> None
     assert not (clone / ".venv" / "book.stamp").exists()
 
 
-def ready(clone: Path) -> None:
-    """As if everything were installed: `.venv` runs the Python of this test."""
+def ready(clone: Path, does: str = f'exec "{sys.executable}" "$@"') -> None:
+    """As if everything were installed: `.venv` runs the Python of this test, or does what is given."""
     (clone / ".venv" / "bin").mkdir(parents=True)
-    script = f'#!/bin/sh\nexec "{sys.executable}" "$@"\n'
-    (clone / ".venv" / "bin" / "python").write_text(script, encoding="utf-8")
+    (clone / ".venv" / "bin" / "python").write_text(f"#!/bin/sh\n{does}\n", encoding="utf-8")
     (clone / ".venv" / "bin" / "python").chmod(0o755)
     for name in ("book.stamp", "test.stamp"):
         (clone / ".venv" / name).touch()
@@ -180,6 +214,146 @@ def test_an_unknown_lesson_is_one_sentence(clone: Path) -> None:
 def test_taking_back_without_a_name_is_one_sentence(clone: Path) -> None:
     ready(clone)
     assert "name the notebook: make chapter NOTEBOOK=notebooks/" in sentence(make(clone, "chapter"))
+
+
+def test_a_part_of_the_tests_is_its_folders_and_an_unknown_one_is_one_sentence(
+    clone: Path,
+) -> None:
+    ready(clone, 'echo "$@"')
+    assert make(clone, "test", "PART=package").stdout.endswith("tests/package definebyrun\n")
+    assert "-m pytest" in make(clone, "test").stdout
+    assert sentence(make(clone, "test", "PART=engine")) == (
+        "There is no part 'engine': make test PART=package, course, book or notebooks"
+    )
+
+
+def test_the_lab_has_its_root_where_links_to_chapters_and_pictures_lead(clone: Path) -> None:
+    ready(clone, 'echo "$@"')
+    (clone / ".venv" / "lab.stamp").touch()
+    assert make(clone, "lab").stdout == (
+        "-m jupyterlab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks\n"
+    )
+
+
+def serving(port: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-u", "-m", "tools.serve", str(port)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    )
+
+
+def test_a_port_that_cannot_be_had_is_one_sentence() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        _, said = serving(port).communicate(timeout=60)
+    assert said.startswith(f"The book is not shown, port {port} cannot be had")
+    assert len(said.splitlines()) == 1
+    for wrong in ("eighty", "70000"):
+        _, said = serving(wrong).communicate(timeout=60)
+        assert "make serve PORT=8001" in said
+        assert len(said.splitlines()) == 1
+
+
+def test_the_server_stops_without_a_traceback() -> None:
+    server = serving(0)
+    assert server.stdout.readline().startswith("The book is at http://localhost:")
+    server.send_signal(signal.SIGINT)
+    _, said = server.communicate(timeout=60)
+    assert said.split() == ["Stopped."]
+
+
+# ---- PyTorch's CPU builds ----
+
+
+class Answering(http.server.BaseHTTPRequestHandler):
+    status = 200
+
+    def do_GET(self) -> None:
+        self.send_response(self.status)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def index(monkeypatch: pytest.MonkeyPatch) -> Iterator[http.server.HTTPServer]:
+    """A stand-in for PyTorch's index, on Linux without a GPU."""
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
+        monkeypatch.setattr(environment, "CPU_WHEELS", f"http://127.0.0.1:{server.server_port}")
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def test_cpu_builds_are_taken_where_their_index_answers(index: http.server.HTTPServer) -> None:
+    assert environment.without_cuda() == ["--extra-index-url", environment.CPU_WHEELS]
+
+
+def test_cpu_builds_are_left_where_there_is_a_gpu_or_another_system(
+    index: http.server.HTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/nvidia-smi")
+    assert environment.without_cuda() == []
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert environment.without_cuda() == []
+
+
+def test_an_index_that_refuses_hangs_or_is_not_there_is_passed_over_soon_and_silently(
+    index: http.server.HTTPServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(Answering, "status", 403)
+    assert environment.without_cuda() == []
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setattr(environment, "MAX_WAIT_S", 0.2)
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setattr(environment, "CPU_WHEELS", address)
+        assert environment.without_cuda() == []
+    assert environment.without_cuda() == []  # closed by now
+    monkeypatch.setattr(environment, "CPU_WHEELS", "https://nowhere.invalid")
+    assert environment.without_cuda() == []
+    assert capfd.readouterr() == ("", "")
+
+
+# ---- the book ----
+
+
+def test_without_a_network_no_link_is_called_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = "repository: {url: 'https://nowhere.invalid/book', branch: main}\n"
+    (tmp_path / "_config.yml").write_text(config, encoding="utf-8")
+    monkeypatch.setattr(book, "ROOT", tmp_path)
+    assert book.links() == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "No link was checked: this needs the network, and https://nowhere.invalid/book does not answer."
+    ]
+
+
+@pytest.mark.parametrize(
+    "lesson", sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+)
+def test_a_chapter_that_was_edited_since_its_notebook_was_made_is_named(
+    lesson: str, tmp_path: Path
+) -> None:
+    for kind, ending in (("chapters", "md"), ("notebooks", "ipynb")):
+        (tmp_path / kind).mkdir()
+        shutil.copy(ROOT / kind / f"{lesson}.{ending}", tmp_path / kind)
+    assert book.behind(tmp_path) == []
+    chapter = tmp_path / "chapters" / f"{lesson}.md"
+    text = chapter.read_text("utf-8")
+    middle = text.index(" the ", len(text) // 2)
+    for edited in (text + "\nOne sentence more.\n", text[:middle] + text[middle + 4 :]):
+        chapter.write_text(edited, encoding="utf-8")
+        assert book.behind(tmp_path) == [lesson]
 
 
 def test_nothing_changed_means_nothing_is_built(clone: Path) -> None:

@@ -11,13 +11,15 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import nbformat
 import pytest
 from nbformat import NotebookNode
 
-ROOT = Path(__file__).resolve().parents[2]
+from tools import ROOT
+
+pytestmark = pytest.mark.slow
+
 LESSON = ROOT / "notebooks" / "01-your-first-graph.ipynb"
 
 

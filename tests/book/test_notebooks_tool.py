@@ -5,18 +5,23 @@ Every test works on a tiny course of its own in an empty folder; one kernel star
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import nbformat
 import pytest
 
-from tools import chapters, notebooks
+from tools import ROOT, chapters, notebooks
 from tools.chapters import ChapterError, Lesson
 
-ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.slow
+
 HEAD = """---
 jupytext:
   text_representation:
@@ -170,6 +175,32 @@ def test_a_kernel_that_dies_is_reported_like_any_error(course: Path) -> None:
     assert "code cell 2 (id cell-05)" in done.stderr
     assert "the kernel died" in done.stderr
     assert "notebooks/01-tiny.ipynb is not written" in done.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is another thing there")
+def test_ctrl_c_is_one_sentence_and_leaves_no_half_of_a_notebook(course: Path) -> None:
+    started = course / "started"
+    edit(course, "x = 1", f"open({str(started)!r}, 'w')\nimport time\ntime.sleep(60)")
+    for number in (2, 3, 4):  # some of them wait for their turn
+        shutil.copy(course / "chapters" / "01-tiny.md", course / "chapters" / f"0{number}-tiny.md")
+    running = subprocess.Popen(
+        [sys.executable, "-m", "tools.notebooks", "--root", str(course)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        start_new_session=True,
+    )
+    while running.poll() is None and not started.exists():
+        time.sleep(0.1)
+    os.killpg(running.pid, signal.SIGINT)
+    _, said = running.communicate(timeout=60)
+    assert said.split("\n") == [
+        "",
+        "Stopped; notebooks that were not finished are as they were.",
+        "",
+    ]
+    assert not list((course / "notebooks").iterdir())
 
 
 def test_an_unknown_lesson_is_one_sentence_with_close_names(course: Path) -> None:

@@ -2,6 +2,7 @@
 
 The packages are built as wheels, and the notebook's own setup cell installs them into an environment that has torch
 and the like but no `definebyrun`; only the addresses in that cell are replaced by the wheels'. Then every cell runs.
+Three notebooks do it in an ordinary run, all of them with `ALL=1` in the environment: nbval executes the others.
 """
 
 from __future__ import annotations
@@ -25,10 +26,29 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 import definebyrun
+from tools import ROOT, chapters
 
-ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.slow
+
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PIECES = "definebyrun_course.pieces"
+PACKAGES = ("definebyrun", "definebyrun_course")
 PROBE = "import importlib.util as u; s = u.find_spec('definebyrun_course'); print(s and s.origin)"
+
+
+def code(path: Path) -> str:
+    cells = nbformat.read(path, as_version=4).cells
+    return "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+
+
+def chosen() -> list[Path]:
+    """The shortest notebook with an exercise, and the two shortest that use pieces of the lessons; or all of them."""
+    if os.environ.get("ALL"):
+        return NOTEBOOKS
+    by_length = sorted(NOTEBOOKS, key=lambda path: len(code(path)))
+    with_exercise = [path for path in by_length if ".check(" in code(path)]
+    with_pieces = [path for path in by_length if PIECES in code(path)]
+    return sorted({*with_exercise[:1], *with_pieces[:2]})
 
 
 def bare_environment() -> dict[str, str]:
@@ -139,10 +159,77 @@ try:
     dbr.check("01.1", 3)
 except ModuleNotFoundError as error:
     print(error)
+try:
+    dbr.pieces
+except ModuleNotFoundError as error:
+    print(error)
 """
     said = ask(python, code, tmp_path).splitlines()
     assert said[0] == "3 True"
-    assert "pip install definebyrun-course" in said[1]
+    address = f"git+{chapters.repository()[0]}#subdirectory=definebyrun_course"
+    assert (
+        said[1:] == [f'the exercises are a package of their own: run `pip install "{address}"`'] * 2
+    )
+
+
+# ---- a folder that is named like a package, such as a clone of the repository ----
+
+
+def test_in_a_folder_that_holds_a_clone_the_installed_package_is_imported(tmp_path: Path) -> None:
+    for name in PACKAGES:
+        (tmp_path / name / ".git").mkdir(parents=True)
+    said = ask(Path(sys.executable), "import definebyrun; print(definebyrun.record)", tmp_path)
+    assert said.startswith("<function record")
+
+
+SETUP = chapters.setup_source(chapters.lessons()[0])
+RUN_IN_IPYTHON = """
+import sys
+from IPython.core.interactiveshell import InteractiveShell
+InteractiveShell.instance().run_cell(sys.stdin.read())
+"""
+
+
+def in_ipython(python: Path, source: str, folder: Path) -> list[str]:
+    """The lines that a cell prints."""
+    done = subprocess.run(
+        [python, "-c", RUN_IN_IPYTHON],
+        cwd=folder,
+        env=bare_environment() | {"IPYTHONDIR": str(folder / "ipython")},
+        input=source,
+        capture_output=True,
+        encoding="utf-8",
+    )
+    return (done.stdout + done.stderr).splitlines()
+
+
+def test_the_setup_cell_does_nothing_where_both_packages_are_there(tmp_path: Path) -> None:
+    assert in_ipython(Path(sys.executable), SETUP, tmp_path) == []
+
+
+@pytest.mark.parametrize("there", [(), ("definebyrun",), PACKAGES], ids=len)
+def test_the_setup_cell_installs_where_a_package_is_missing_and_folders_do_not_count(
+    python: Path, tmp_path: Path, there: tuple[str, ...]
+) -> None:
+    (own,) = (tmp_path / "bare").rglob("site-packages")
+    for name in PACKAGES:
+        (tmp_path / "content" / name / ".git").mkdir(parents=True)
+    for name in there:
+        (own / name).mkdir()
+        (own / name / "__init__.py").touch()
+    cell = re.sub("%pip .*", "print('installs')", SETUP)
+    said = in_ipython(python, cell, tmp_path / "content")
+    assert said == ([] if there == PACKAGES else ["installs"])
+
+
+def test_a_setup_cell_that_cannot_install_says_so_in_one_sentence(
+    python: Path, tmp_path: Path
+) -> None:
+    nowhere = (tmp_path / "nowhere").as_uri()
+    said = in_ipython(python, re.sub(r"git\+https://[^@#\"]+", f"git+{nowhere}", SETUP), tmp_path)
+    assert said[0].strip('"') == chapters.NOT_INSTALLED
+    assert len(said) == 1 or said[1].startswith("Note: you may need to restart the kernel")
+    assert len(said) <= 2
 
 
 def kernel(python: Path, folder: Path) -> Path:
@@ -155,7 +242,7 @@ def kernel(python: Path, folder: Path) -> Path:
     return folder / "jupyter"
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", chosen(), ids=lambda path: path.stem)
 def test_a_notebook_alone_installs_the_package_and_runs(
     path: Path,
     python: Path,
@@ -173,7 +260,7 @@ def test_a_notebook_alone_installs_the_package_and_runs(
     book = nbformat.read(path, as_version=4)
     setup = book.cells[1]
     for name, wheel in wheels.items():
-        address = r"git\+https://[^\"#\s]+" + (f"#subdirectory={name}" if name != "." else '(?=")')
+        address = r"(?<=-qqq )\{url\}" if name == "." else rf"\{{url\}}#subdirectory={name}"
         setup.source, replaced = re.subn(address, wheel.as_uri(), setup.source)
         assert replaced == 1
     for cell in book.cells:

@@ -398,7 +398,7 @@ def facts(tape: Any) -> list[Any]:
             s.node,
             [format_value(v, 60) for v in s.received],
             format_value(s.after, 60),
-            s.run,
+            s.pass_nr,
             s.freed,
         )
         for s in tape.steps

@@ -25,8 +25,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from definebyrun_course.pieces.progress import progress, screen
 from tests.course.converted import published
 from tests.course.lesson_code import cells
+from tools import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 DATA = ("imports", "load-digits", "split-digits", "standardise-digits", "digits-class")
 TRAINING = ("mlp-class", "digits-loader", "train-loop", "batches")
 BAR = ("imports", "progress-screen", "progress")

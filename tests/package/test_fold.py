@@ -26,11 +26,10 @@ from definebyrun.fold.folding import fit, fold
 from definebyrun.fold.modules import call_depths
 from definebyrun.text.canonical import canonical_text
 from definebyrun.text.sentences import sentence
+from definebyrun.trace import Trace
 from definebyrun.trace.memory import kept_after_steps
-from definebyrun.trace.model import Trace
 from tests.work import calls
-
-ROOT = Path(__file__).parents[2]
+from tools import ROOT
 
 
 class Twice(nn.Module):
@@ -585,7 +584,8 @@ def test_modules_are_framed_where_that_helps() -> None:
     assert frames[1].outer == frames[0].id
     assert "subgraph cluster_f0" in tape.dot()
     assert ">model.2 (Sequential)</text>" in tape.svg()
-    assert "dbr-f" not in loop(2).svg()
+    assert 'rx="8"' in tape.svg()  # a cluster's box
+    assert 'rx="8"' not in loop(2).svg()
 
 
 def test_what_all_repetitions_share_lies_outside_their_frame_and_what_each_has_inside() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import re
+import subprocess
 import sys
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -18,10 +20,21 @@ import torch
 from PIL import Image
 
 import definebyrun as dbr
-from definebyrun.assets import asset
+from definebyrun.drawing.palette import (
+    BACKWARD,
+    CLUSTER_FILL,
+    CLUSTER_LINE,
+    INK,
+    KINDS,
+    ONLY,
+    OP_LINE,
+    PAPER,
+    SMALL_PRINT_INK,
+)
 from definebyrun.drawing.png import MISSING, png
 from definebyrun.drawing.standalone import MARGIN, standalone_svg
-from tests.package.test_drawing import network, small
+from tests.programs import different, folded, network, small
+from tools import ROOT
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -35,7 +48,7 @@ def last_words(tape: dbr.Tape) -> list[str]:
     return [
         text.text or ""
         for text in ElementTree.fromstring(tape.svg()).iter(f"{SVG}text")
-        if "dbr-off" not in text.get("class", "").split()
+        if text.get("display") != "none"
     ]
 
 
@@ -51,7 +64,19 @@ def test_alone_the_picture_says_what_it_says_at_the_end_and_nothing_else(run: An
     assert not re.search(r"class=|data-|style|<script", image)
 
 
-def test_alone_the_picture_has_all_shapes_in_the_colours_of_the_style() -> None:
+def looks(root: ElementTree.Element) -> list[tuple[ElementTree.Element, dict[str, str]]]:
+    """Every element with the attributes that hold for it: its own, and those of the groups around it."""
+    found = []
+    todo: list[tuple[ElementTree.Element, dict[str, str]]] = [(root, {})]
+    while todo:
+        element, around = todo.pop()
+        look = around | element.attrib
+        found.append((element, look))
+        todo += [(child, look) for child in element]
+    return found
+
+
+def test_alone_the_picture_has_all_shapes_in_the_light_colours_of_the_palette() -> None:
     tape = network()
     live, image = (
         ElementTree.fromstring(s) for s in (tape.svg(), standalone_svg(tape.view.picture))
@@ -59,27 +84,29 @@ def test_alone_the_picture_has_all_shapes_in_the_colours_of_the_style() -> None:
     for tag in ("rect", "path", "polygon"):
         paper = tag == "rect"
         assert len(list(image.iter(SVG + tag))) == len(list(live.iter(SVG + tag))) + paper
-    light = asset("drawing.css").partition("}")[0]
-    colour = dict(re.findall(r"--([\w-]+):(#\w+)", light))
-    looks = {
-        (rect.get("fill"), rect.get("stroke"), rect.get("stroke-dasharray"))
-        for rect in image.iter(f"{SVG}rect")
+    drawn = looks(image)
+    rects = {
+        tuple(map(look.get, ("fill", "stroke", "stroke-dasharray")))
+        for each, look in drawn
+        if each.tag == f"{SVG}rect"
     }
-    assert looks == {
-        (colour["bg"], None, None),
-        (colour["par"], colour["par-l"], None),
-        (colour["op"], colour["op-l"], None),
-        (colour["in"], colour["op-l"], None),
-        (colour["con"], colour["con-l"], "4 3"),
-        ("none", colour["op-l"], None),
-        (colour["in"], colour["con-l"], None),  # the frame around the module
+    borders = {
+        (kind.fill.light, kind.line.light, ("4 3" if kind.dashed else None))
+        for kind in map(KINDS.get, ("parameter", "op", "inner", "constant"))
+    }
+    assert rects == borders | {
+        (PAPER.light, None, None),
+        ("none", OP_LINE.light, None),  # the second border of the output
+        (CLUSTER_FILL.light, CLUSTER_LINE.light, None),  # the module
     }
     inks = {
-        text.text: (text.get("fill"), text.get("font-weight")) for text in image.iter(f"{SVG}text")
+        each.text: (look["fill"], look.get("font-weight"))
+        for each, look in drawn
+        if each.tag == f"{SVG}text"
     }
-    assert inks["logits = linear"] == (colour["ink"], "700")
-    assert inks["parameter"] == (colour["dim"], None)
-    assert inks["grad 1"] == (colour["back"], None)
+    assert inks["logits = linear"] == (INK.light, "700")
+    assert inks["parameter"] == (SMALL_PRINT_INK.light, None)
+    assert inks["grad 1"] == (BACKWARD.light, None)
 
 
 def test_alone_not_yet_is_written_slanted() -> None:
@@ -124,15 +151,14 @@ def test_a_png_has_each_card_in_its_place_and_its_colour() -> None:
     tape = network()
     image = pixels(tape.png()).convert("RGB")
     root = ElementTree.fromstring(standalone_svg(tape.view.picture))
-    shift = [float(n) for n in re.findall(r"-?[\d.]+", root.find(f"{SVG}g").get("transform"))]
+    start, above = map(float, root.get("viewBox").split()[:2])
     assert image.getpixel((0, 0)) == (255, 255, 255)
-    cards = [rect for rect in root.iter(f"{SVG}rect") if rect.get("fill") not in ("#fff", "none")]
-    cards = [rect for rect in cards if not rect.get("fill-opacity")]  # a frame lies behind them
+    fills = {kind.fill.light for kind in KINDS.values()}
+    cards = [rect for rect in root.iter(f"{SVG}rect") if rect.get("fill") in fills]
     assert len(cards) == 13
     for card in cards:
         x, y, width, height = (float(card.get(k)) for k in ("x", "y", "width", "height"))
-        left = (x + shift[0] + MARGIN) * 2
-        bottom = (y + height + shift[1] + MARGIN) * 2
+        left, bottom = (x - start) * 2, (y + height - above) * 2
         wanted = tuple(bytes.fromhex(card.get("fill")[1:]))
         inside = image.getpixel((round(left + width), round(bottom - 3)))
         assert max(abs(a - b) for a, b in zip(inside, wanted, strict=True)) <= 6
@@ -146,15 +172,13 @@ def test_a_png_has_dashes_where_the_picture_has() -> None:
     tape = small()
     image = pixels(tape.png()).convert("L")
     root = ElementTree.fromstring(standalone_svg(tape.view.picture))
-    shift = [float(n) for n in re.findall(r"-?[\d.]+", root.find(f"{SVG}g").get("transform"))]
+    start, above = map(float, root.get("viewBox").split()[:2])
     changes = {}
     for card in root.iter(f"{SVG}rect"):
         if card.get("width") != "100%":
             x, y, width = (float(card.get(k)) for k in ("x", "y", "width"))
-            row = round((y + shift[1] + MARGIN) * 2)
-            columns = range(
-                round((x + shift[0] + MARGIN + 16) * 2), round((x + shift[0] + width - 8) * 2)
-            )
+            row = round((y - above) * 2)
+            columns = range(round((x - start + 16) * 2), round((x - start + width - 16) * 2))
             dark = [image.getpixel((column, row)) < 200 for column in columns]
             changes.setdefault(card.get("stroke-dasharray"), []).append(
                 sum(a != b for a, b in pairwise(dark))
@@ -163,9 +187,10 @@ def test_a_png_has_dashes_where_the_picture_has() -> None:
     assert max(changes[None]) == 0
 
 
-@pytest.mark.parametrize("run", [small, network])
+@pytest.mark.parametrize("run", [small, network, folded, different])
 def test_a_png_knows_every_shape_that_is_drawn(run: Any) -> None:
-    root = ElementTree.fromstring(standalone_svg(run().view.picture))
+    tape = run()
+    root = ElementTree.fromstring(standalone_svg(tape.view.picture))
     assert {part.tag.removeprefix(SVG) for part in root.iter()} <= {
         *("svg", "g"),
         *("rect", "path", "polygon", "text"),
@@ -173,11 +198,39 @@ def test_a_png_knows_every_shape_that_is_drawn(run: Any) -> None:
     commands = {
         c for path in root.iter(f"{SVG}path") for c in re.findall("[A-Za-z]", path.get("d"))
     }
-    assert commands <= set("MLChZ")
+    assert commands <= set("MLChvZ")
+    assert {text.get("text-anchor") for text in root.iter(f"{SVG}text")} <= {None, "end", "middle"}
+    assert tape.png()
+
+
+def test_a_png_of_a_folded_module_has_the_edges_of_further_cards_behind_it() -> None:
+    tape = folded()
+    image = pixels(tape.png()).convert("L")
+    root = ElementTree.fromstring(standalone_svg(tape.view.picture))
+    start, above = map(float, root.get("viewBox").split()[:2])
+    card = next(r for r in root.iter(f"{SVG}rect") if r.get("fill") == KINDS["op"].fill.light)
+    x, y, width, height = (float(card.get(k)) for k in ("x", "y", "width", "height"))
+    column, row = round((x + 20 - start) * 2), round((y + height - above) * 2)
+    below = [image.getpixel((column, row + step)) < 190 for step in range(3, 18)]
+    edges = sum(dark and not before for before, dark in zip([False, *below], below, strict=False))
+    assert edges == 2
+    right = [
+        image.getpixel((round((x + width - start) * 2) + step, row - 30)) < 190
+        for step in range(3, 18)
+    ]
+    assert (
+        sum(dark and not before for before, dark in zip([False, *right], right, strict=False)) == 2
+    )
+
+
+def test_a_png_of_a_comparison_has_the_marks_of_both_runs() -> None:
+    tape = different()
+    colours = {colour for _, colour in pixels(tape.png()).convert("RGB").getcolors(1 << 16)}
+    assert {tuple(bytes.fromhex(each.light[1:])) for each in ONLY.values()} <= colours
 
 
 def test_a_very_large_picture_is_drawn_at_a_smaller_scale(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("definebyrun.drawing.png.MOST_PIXELS", 100_000)
+    monkeypatch.setattr("definebyrun.drawing.png.MAX_PIXELS", 100_000)
     image = pixels(small().png())
     assert 90_000 < image.width * image.height < 110_000
 
@@ -316,3 +369,47 @@ def test_the_image_that_stands_in_is_small() -> None:
         (image,) = Stripped(tape.html()).images
         assert len(image["src"]) < 15_000
         assert len(image["src"]) < len(base64.b64encode(tape.png())) / 2
+
+
+def test_where_style_is_stripped_lines_of_code_are_numbered_once_and_keep_their_indentation() -> (
+    None
+):
+    w = torch.tensor([1.0, 2.0], requires_grad=True)
+    with dbr.record() as tape:
+        for _ in range(2):
+            loss = (w * w).sum()
+        loss.backward()
+    html = tape.html()
+    words = Stripped(html).words
+    assert words[1:4] == ["for _ in range(2):", "loss = (w * w).sum()", "loss.backward()"]
+    assert re.search(r'<ol [^>]*style="white-space:pre"><li[^>]*>for .*<li[^>]*>    loss = ', html)
+
+
+# ---- printed ----
+
+PRINTS = """
+import torch, definebyrun as dbr
+权 = torch.tensor([0.5, 1.0], requires_grad=True)
+with dbr.record() as tape:
+    (权 * 2 - 1).sum().backward()
+for shown in (tape, tape.play(), tape.table(), dbr.draw(权 * 2), dbr.compare(tape, tape), tape.memory()):
+    print(shown)
+"""
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
+def test_what_is_printed_never_raises_whatever_standard_output_can_write(
+    tmp_path: Path, encoding: str
+) -> None:
+    (tmp_path / "program.py").write_text(PRINTS, "utf8")
+    done = subprocess.run(
+        [sys.executable, "program.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+    )
+    assert done.stderr == b""
+    said = done.stdout.decode(encoding)
+    arrow, name = ("→", "权") if encoding == "utf-8" else ("->", r"\u6743")
+    assert f"mul({name}, 2) {arrow} [1, 2]" in said
+    assert f"passes [2, 2] to AccumulateGrad({name})" in said

@@ -255,7 +255,7 @@ def test_two_passes_over_one_graph_make_two_graphs_of_one_generation() -> None:
         y = x**3
         (g,) = grad(y, x)
         (h,) = grad(y, x)
-    second = Counter(n.run for n in tape.nodes if n.generation == 2)
+    second = Counter(n.pass_nr for n in tape.nodes if n.generation == 2)
     assert second == {0: 3, 1: 3}
     assert {f for f in ("made by g = grad", "made by h = grad") if f in tape.svg()} == {
         "made by g = grad",
@@ -271,7 +271,7 @@ def test_operations_on_a_gradient_are_of_the_first_generation_again() -> None:
         penalty = (g.norm() - 1) ** 2
         penalty.backward()
     assert {op.name: op.generation for op in tape.ops}["norm"] == 1
-    assert all(n.run is None for n in tape.nodes if n.generation == 1)
+    assert all(n.pass_nr is None for n in tape.nodes if n.generation == 1)
 
 
 def test_the_operations_of_a_custom_backward_are_of_the_second_generation_and_stay_calls() -> None:
@@ -326,7 +326,7 @@ def test_every_form_can_be_made_and_read_back(run: Runs) -> None:
     for node in tape.nodes:
         if node.made is not None:
             step = tape.steps[node.made]
-            assert step.run == node.run or step.op is not None
+            assert step.pass_nr == node.pass_nr or step.op is not None
             assert node.within in (None, step.node)
             assert node.value is not None
 

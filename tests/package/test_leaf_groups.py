@@ -14,10 +14,16 @@ import definebyrun as dbr
 from definebyrun.cards.build import build_cards
 from definebyrun.cards.clusters import Cluster, build_clusters
 from definebyrun.cards.model import Card, Link
-from definebyrun.drawing.dot import card_size, to_dot
+from definebyrun.drawing.dot import to_dot
 from definebyrun.drawing.geometry import Box, Point, read_geometry
-from definebyrun.drawing.layout import to_svg
-from definebyrun.drawing.leaf_groups import group_leaves, without_clusters
+from definebyrun.drawing.layout import run_dot
+from definebyrun.drawing.leaf_groups import (
+    CLUSTER_MARGIN,
+    CLUSTER_TOP,
+    group_leaves,
+    without_clusters,
+)
+from definebyrun.drawing.metrics import card_size
 from definebyrun.drawing.svg import Picture, render
 
 NEAR = 3.0
@@ -104,18 +110,20 @@ class Drawn:
         trace = tape.unfolded().trace
         self.cards: list[Card]
         self.links: list[Link]
-        self.frames: list[Cluster]
+        self.clusters: list[Cluster]
         self.cards, self.links = build_cards(trace)
-        self.frames = build_clusters(trace, self.cards, self.links)
-        self.picture: Picture = render(self.cards, self.links, "", self.frames, large)
+        self.clusters = build_clusters(trace, self.cards, self.links)
+        self.picture: Picture = render(self.cards, self.links, "", self.clusters, large)
         svg = self.picture.svg
         self.sizes = {card.id: card_size(card) for card in self.cards}
-        self.clumps = group_leaves(self.cards, self.links, self.frames, self.sizes)
+        self.groups = group_leaves(self.cards, self.links, self.clusters, self.sizes)
         rect = r'<rect x="(\S+)" y="(\S+)" width="(\S+)" height="(\S+)" rx='
         found = re.findall(r'data-c="(\w+)"[^>]*>(?:<path[^>]*>)?' + rect, svg)
         self.boxes: dict[str, Box] = {name: _box(at) for name, *at in found}
-        frames = re.findall(r'<g class="dbr-f[^>]*>' + rect, svg)
-        self.around = dict(zip((f.id for f in self.frames), map(_box, frames), strict=True))
+        clusters = re.findall(rect + '"8"', svg)
+        self.around = dict(
+            zip((each.id for each in self.clusters), map(_box, clusters), strict=True)
+        )
         lines = re.findall(r'data-e="(\w+)"[^>]*><path d="([^"]+)".*?points="([^"]+)"', svg)
         self.lines = {name: (_points(line), _points(tip)) for name, line, tip in lines}
 
@@ -142,13 +150,13 @@ def drawn(request: pytest.FixtureRequest) -> Drawn:
     return Drawn(TAPES[request.param]())
 
 
-def test_there_are_clumps(drawn: Drawn) -> None:
-    for clump in drawn.clumps.values():
-        assert clump.links
-        for link in clump.links:
+def test_there_are_groups(drawn: Drawn) -> None:
+    for group in drawn.groups.values():
+        assert group.links
+        for link in group.links:
             assert [other.id for other in drawn.links if other.tail == link.tail] == [link.id]
     steps = any(card.title.startswith("SGD.step#") for card in drawn.cards)
-    assert bool(drawn.clumps) != steps  # which uses every parameter a second time
+    assert bool(drawn.groups) != steps  # which uses every parameter a second time
 
 
 def test_every_card_is_there_once_and_in_its_own_size(drawn: Drawn) -> None:
@@ -176,24 +184,22 @@ def _apart(one: Point, two: Point) -> float:
     return max(abs(one[0] - two[0]), abs(one[1] - two[1]))
 
 
-def test_a_card_lies_in_its_frame_and_a_frame_in_the_one_around_it(drawn: Drawn) -> None:
-    for frame in drawn.frames:
-        left, top, wide, high = drawn.around[frame.id]
-        inside = [drawn.boxes[name] for name in frame.cards]
-        inside += [drawn.around[other.id] for other in drawn.frames if other.outer == frame.id]
+def test_a_card_lies_in_its_cluster_and_a_cluster_in_the_one_around_it(drawn: Drawn) -> None:
+    for cluster in drawn.clusters:
+        left, top, wide, high = drawn.around[cluster.id]
+        inside = [drawn.boxes[name] for name in cluster.cards]
+        inside += [drawn.around[other.id] for other in drawn.clusters if other.outer == cluster.id]
         for x, y, width, height in inside:
             assert left <= x < x + width <= left + wide
             assert top <= y < y + height <= top + high
 
 
 def test_a_gradient_beside_a_card_has_its_room_above_the_arrow(drawn: Drawn) -> None:
-    text = r'<text class="dbr-g dbr-off" x="(\S+)" y="(\S+)"( text-anchor="end")? data-f="(\d+)"[^>]*>(.*?)</text>'
-    places = [
-        (float(x), float(y), len(words))
-        for x, y, _, _, words in re.findall(text, drawn.picture.svg)
-    ]
-    for clump in drawn.clumps.values():
-        for link in clump.level:
+    flows = drawn.picture.svg.partition('<g class="dbr-g"')[2]
+    text = r'<text x="(\S+)" y="(\S+)"( text-anchor="end")? data-f="(\d+)"[^>]*>(.*?)</text>'
+    places = [(float(x), float(y), len(words)) for x, y, _, _, words in re.findall(text, flows)]
+    for group in drawn.groups.values():
+        for link in group.horizontal:
             line, _ = drawn.lines[link.id]
             (ax, ay), (bx, by) = line[0], line[-1]
             left, right = sorted((ax, bx))
@@ -204,6 +210,31 @@ def test_a_gradient_beside_a_card_has_its_room_above_the_arrow(drawn: Drawn) -> 
             ]
             assert len(own) >= len(link.flows)
             assert all(x + 6.7 * letters <= right + 8 for x, letters in own)
+            middles = [x + 6.7 * letters / 2 for x, letters in own]
+            assert not link.flows or any(abs(at - (left + right) / 2) < 9 for at in middles)
+
+
+def test_a_card_keeps_its_distance_from_its_leaves_and_from_its_cluster(drawn: Drawn) -> None:
+    for group in drawn.groups.values():
+        x, _, width, _ = drawn.boxes[group.card]
+        for side, on_right in ((group.left, False), (group.right, True)):
+            for chain in side.chains:
+                left, _, wide, _ = drawn.boxes[chain[-1].tail]
+                gap = left - x - width if on_right else x - left - wide
+                assert gap >= side.gap - 0.2
+        if group.cluster is not None:
+            left, top, wide, high = drawn.around[group.cluster.id]
+            inside = [drawn.boxes[link.tail] for link in group.links] + [drawn.boxes[group.card]]
+            for x, y, width, height in inside:
+                assert min(x - left, left + wide - x - width) >= CLUSTER_MARGIN - 0.2
+                assert top + CLUSTER_TOP - 0.2 <= y
+                assert y + height <= top + high - CLUSTER_MARGIN + 0.2
+
+
+def test_every_line_is_made_of_whole_curves(drawn: Drawn) -> None:
+    for line, tip in drawn.lines.values():
+        assert len(line) % 3 == 1
+        assert len(tip) == 3
 
 
 def test_modules_that_ran_one_after_the_other_stand_below_each_other() -> None:
@@ -215,29 +246,31 @@ def test_modules_that_ran_one_after_the_other_stand_below_each_other() -> None:
 
 
 def below_each_other(one: Drawn) -> None:
-    blocks = [one.around[frame.id] for frame in one.frames if frame.label.endswith("(Block)")]
+    blocks = [
+        one.around[cluster.id] for cluster in one.clusters if cluster.label.endswith("(Block)")
+    ]
     assert len(blocks) == 3
     for (_, top, _, height), (_, below, _, _) in pairwise(blocks):
         assert top + height < below
 
 
-def test_a_frame_in_which_one_thing_runs_is_one_node_and_what_it_counts_stands_to_the_right() -> (
+def test_a_cluster_in_which_one_thing_runs_is_one_node_and_what_it_counts_stands_to_the_right() -> (
     None
 ):
     one = Drawn(convolutions())
-    norms = {frame.id for frame in one.frames if frame.label.endswith("(BatchNorm2d)")}
-    gathered = [clump for clump in one.clumps.values() if clump.cluster is not None]
-    assert {clump.cluster.id for clump in gathered if clump.cluster is not None} == norms
-    for clump in gathered:
-        (count,) = clump.beside
+    norms = {cluster.id for cluster in one.clusters if cluster.label.endswith("(BatchNorm2d)")}
+    gathered = [group for group in one.groups.values() if group.cluster is not None]
+    assert {group.cluster.id for group in gathered if group.cluster is not None} == norms
+    for group in gathered:
+        (count,) = group.beside
         assert one.boxes[count.card][0] > max(
             x + width
-            for name in (clump.card, *(link.tail for link in clump.links))
+            for name in (group.card, *(link.tail for link in group.links))
             if name not in {count.card, *(link.tail for link in count.links)}
             for x, _, width, _ in [one.boxes[name]]
         )
-    left = {frame.id for frame in without_clusters(one.frames, one.clumps)}
-    assert left == {frame.id for frame in one.frames} - norms
+    left = {cluster.id for cluster in without_clusters(one.clusters, one.groups)}
+    assert left == {cluster.id for cluster in one.clusters} - norms
 
 
 def test_only_large_graphs_are_laid_out_like_that() -> None:
@@ -246,14 +279,15 @@ def test_only_large_graphs_are_laid_out_like_that() -> None:
     assert len(tape.view.drawn[0]) > 60
     assert picture.count("<path") == Drawn(tape).picture.svg.count("<path")
     small = loop().unfolded()
-    cards, links, frames = small.view.drawn
-    assert small.svg() == render(cards, links, small.view.label, frames).svg
+    cards, links, clusters = small.view.drawn
+    assert small.svg() == render(cards, links, small.view.label, clusters).svg
 
 
 def test_the_dot_of_a_large_graph_has_modules_below_each_other_too() -> None:
     tape = convolutions(optimizer=True).unfolded()
-    cards, links, frames = tape.view.drawn
+    cards, links, clusters = tape.view.drawn
     widths = [
-        read_geometry(to_svg(dot)).width for dot in (tape.dot(), to_dot(cards, links, frames))
+        read_geometry(run_dot(dot, "json0")).width
+        for dot in (tape.dot(), to_dot(cards, links, clusters))
     ]
     assert widths[0] < widths[1] / 1.5

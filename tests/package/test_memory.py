@@ -7,7 +7,6 @@ import pickle
 import re
 import subprocess
 import sys
-from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -18,13 +17,12 @@ from torch.utils.checkpoint import checkpoint, checkpoint_sequential
 import definebyrun as dbr
 from definebyrun.cards.build import build_cards
 from definebyrun.comparison.join import join
-from definebyrun.comparison.split import apart
+from definebyrun.comparison.split import half
 from definebyrun.fold.folding import fold
 from definebyrun.memory_plot import MemoryCurve, memory_svg
+from definebyrun.trace import Step, Trace
 from definebyrun.trace.memory import freed_at
-from definebyrun.trace.model import Step, Trace
-
-ROOT = Path(__file__).parents[2]
+from tools import ROOT
 
 
 def blocks(checkpointed: bool = False) -> dbr.Tape:
@@ -98,13 +96,15 @@ def test_checkpointing_keeps_less_and_no_grad_nothing() -> None:
 
 def test_counting_takes_time_in_proportion_to_the_steps() -> None:
     """Every step used to add up all storages again: 20,000 steps took minutes."""
+    from definebyrun.trace import Node, Op, Saved, Step, Trace
     from definebyrun.trace.memory import kept_after_steps
-    from definebyrun.trace.model import Node, Op, Saved, Step, Trace
 
     many = 20_000
     trace = Trace(
-        ops=tuple(Op(i, "mul", None, "", "", (), ()) for i in range(many)),
-        nodes=tuple(Node(i, "MulBackward0", i, saved=(Saved("a", i, 4),)) for i in range(many)),
+        ops=tuple(
+            Op(i, "mul", line=None, code="", scope="", inputs=(), outputs=()) for i in range(many)
+        ),
+        nodes=tuple(Node(i, "MulBackward0", op=i, saved=(Saved("a", i, 4),)) for i in range(many)),
         steps=tuple(Step(i, "forward", op=i) for i in range(many))
         + tuple(Step(many + i, "backward", node=many - 1 - i, freed=True) for i in range(many)),
     )
@@ -257,7 +257,7 @@ def test_what_was_computed_again_says_when_it_is_freed() -> None:
                 assert card.keeps[-1].text == "freed"
                 assert card.keeps[-1].since == after[card.node or 0] <= len(trace.steps)
     assert Trace.from_json(tape.json()) == whole
-    assert apart(join(whole, whole), "A").trace.nodes == whole.nodes
+    assert half(join(whole, whole), "A").trace.nodes == whole.nodes
 
 
 def test_a_second_backward_computes_again_and_frees_that_too() -> None:
@@ -266,7 +266,7 @@ def test_a_second_backward_computes_again_and_frees_that_too() -> None:
         y = checkpoint(lambda t: t.sin().tanh().cos(), x, use_reentrant=False).sum()
         y.backward(retain_graph=True)
         y.backward()
-    runs = [tape.steps[node.until].run for node in tape.nodes if node.until is not None]
+    runs = [tape.steps[node.until].pass_nr for node in tape.nodes if node.until is not None]
     assert runs == [0, 0, 1, 1]  # sin and tanh, twice; cos keeps what tanh gives
     assert tape.memory()[-1] == 0
 

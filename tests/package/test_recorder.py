@@ -18,11 +18,13 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 import definebyrun as dbr
-from definebyrun.recorder import ledger, torch_calls
+from definebyrun.recorder import saved_tensors, torch_calls
 from definebyrun.recorder.ledger import Ledger
 from definebyrun.recorder.node_hooks import NodeHooks
 from definebyrun.recorder.recorder import Recorder
+from definebyrun.recorder.session import Session
 from definebyrun.recorder.snapshot import snapshot
+from tests.programs import EVERYDAY, OPS, labels
 
 
 def names(tape: dbr.Tape) -> list[str]:
@@ -49,26 +51,6 @@ def reached(root: Any, follow: Any) -> Iterator[Any]:
             if target not in seen:
                 seen.add(target)
                 waiting.append(target)
-
-
-def labels(root: Any, name_of: Any, edges_of: Any) -> Counter[str]:
-    """Every reachable node as a label that holds its whole subgraph: equal counters mean equal graphs."""
-    done: dict[Any, str] = {}
-    waiting = [root]
-    while waiting:
-        node = waiting[-1]
-        missing = [
-            target for target, _ in edges_of(node) if target is not None and target not in done
-        ]
-        if missing:
-            waiting += missing
-            continue
-        waiting.pop()
-        inside = ",".join(
-            "-" if t is None else f"{hash(done[t]):x}:{nr}" for t, nr in edges_of(node)
-        )
-        done[node] = f"{name_of(node)}({inside})"
-    return Counter(done.values())
 
 
 def labels_of_tape(tape: dbr.Tape, root: int) -> Counter[str]:
@@ -100,26 +82,6 @@ def labels_of_torch(tensor: torch.Tensor) -> Counter[str]:
         return node.name() + (str(tuple(node.variable.shape)) if hasattr(node, "variable") else "")
 
     return labels(tensor.grad_fn, name_of, edges_of)
-
-
-OPS = (
-    lambda a, b: a + b,
-    lambda a, b: a * b,
-    lambda a, b: a - 0.5 * b,
-    lambda a, b: a @ b,
-    lambda a, b: torch.relu(a),
-    lambda a, b: torch.tanh(a),
-    lambda a, b: a.T,
-    lambda a, b: a.detach() * b,
-    lambda a, b: torch.cat([a, b]).unbind(0)[1].expand(2, 2),
-    lambda a, b: torch.where(a > 0, a, b),
-    lambda a, b: torch.softmax(a, dim=0),
-    lambda a, b: a.view(4).view(2, 2) if a.is_contiguous() else a.reshape(2, 2),
-    lambda a, b: a.clone().mul_(b),
-    lambda a, b: a.max(dim=0).values.expand(2, 2),
-    lambda a, b: torch.einsum("ij,jk->ik", a, b),
-    lambda a, b: nn.functional.linear(a, b),
-)
 
 
 @settings(max_examples=120, deadline=None)
@@ -228,8 +190,8 @@ def test_what_the_run_lets_go_of_is_recorded_like_what_it_keeps(
     said = []
     for large in (10**9, -1):  # all are held, or none
         with (
-            patch.object(torch_calls, "MAX_HELD_SIZE", large),
-            patch.object(ledger, "MAX_HELD_SIZE", large),
+            patch.object(torch_calls, "MAX_HELD_ELEMENTS", large),
+            patch.object(saved_tensors, "MAX_HELD_BYTES", large),
         ):
             said.append(recorded())
     assert said[0] == said[1]
@@ -495,7 +457,7 @@ def test_double_backward_is_an_op_with_nodes_of_its_own() -> None:
     assert tape.tensors[grad.outputs[0]].name == "first"
     assert tape.tensors[grad.outputs[0]].value.item() == 12.0
     assert w.grad.item() == 12.0
-    assert {s.run for s in tape.steps if s.phase == "backward"} == {0, 1}
+    assert {s.pass_nr for s in tape.steps if s.phase == "backward"} == {0, 1}
 
 
 def test_retain_graph_runs_a_node_twice_and_adds_up() -> None:
@@ -608,81 +570,6 @@ def test_memory_climbs_forward_and_falls_backward() -> None:
     assert tape.memory() == (16, 32, 32, 32, 16, 0, 0)
 
 
-def lazy_layer() -> torch.Tensor:
-    model = nn.Sequential(nn.Flatten(), nn.LazyLinear(2))
-    model(torch.ones(3, 2, 2)).sum().backward()
-    return model[1].weight.grad
-
-
-def sparse_leaf() -> torch.Tensor:
-    a = torch.eye(3).to_sparse().requires_grad_()
-    b = torch.ones(3, 3, requires_grad=True)
-    torch.sparse.mm(a, b).sum().backward()
-    return b.grad
-
-
-def parametrized() -> torch.Tensor:
-    layer = nn.utils.parametrizations.spectral_norm(nn.Linear(3, 3))
-    layer(torch.ones(2, 3)).sum().backward()
-    return layer.parametrizations.weight.original.grad
-
-
-def module_hooks() -> torch.Tensor:
-    layer = nn.Linear(2, 2)
-    layer.register_forward_hook(lambda module, args, output: output * 2)
-    layer.register_full_backward_hook(lambda module, grad_input, grad_output: None)
-    layer(torch.ones(1, 2, requires_grad=True)).sum().backward()
-    return layer.weight.grad
-
-
-def transforms() -> torch.Tensor:
-    return torch.vmap(torch.func.grad(lambda x: (x * x).sum()))(torch.arange(6.0).reshape(3, 2))
-
-
-def lstm() -> torch.Tensor:
-    cell = nn.LSTM(3, 4)
-    cell(torch.ones(5, 2, 3))[0].sum().backward()
-    return cell.weight_ih_l0.grad
-
-
-def attention() -> torch.Tensor:
-    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
-    layer(torch.ones(2, 3, 8)).sum().backward()
-    return layer.self_attn.in_proj_weight.grad
-
-
-def mixed_precision() -> torch.Tensor:
-    layer = nn.Linear(4, 4)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        loss = layer(torch.ones(2, 4)).sum()
-    loss.backward()
-    return layer.weight.grad
-
-
-def hessian() -> torch.Tensor:
-    return torch.autograd.functional.hessian(lambda x: (x**3).sum(), torch.arange(3.0))
-
-
-def reentrant_checkpoint() -> torch.Tensor:
-    w = torch.ones(2, requires_grad=True)
-    checkpoint(lambda x: (x * x).exp(), w, use_reentrant=True).sum().backward()
-    return w.grad
-
-
-EVERYDAY = [
-    lazy_layer,
-    sparse_leaf,
-    parametrized,
-    module_hooks,
-    transforms,
-    lstm,
-    attention,
-    mixed_precision,
-    hessian,
-    reentrant_checkpoint,
-]
-
-
 @pytest.mark.parametrize("run", EVERYDAY, ids=lambda run: run.__name__)
 def test_what_people_use_runs_as_before_and_can_be_shown(run: Any) -> None:
     torch.manual_seed(0)
@@ -750,21 +637,44 @@ def test_a_tape_keeps_no_tensor_alive_and_leaves_no_hook() -> None:
     assert not torch.nn.modules.module._global_forward_pre_hooks
 
 
-def test_what_a_recording_held_is_gone_with_its_end_without_the_collector() -> None:
+def recorders_there() -> set[type]:
+    """Which parts of a recording are alive."""
     import gc
 
-    def there() -> set[type]:
-        return {type(thing) for thing in gc.get_objects()} & {Ledger, Recorder, NodeHooks}
+    kinds = {Ledger, NodeHooks, Recorder, Session}
+    return {type(thing) for thing in gc.get_objects()} & kinds
+
+
+def test_what_a_recording_held_is_gone_with_its_end_without_the_collector() -> None:
+    import gc
 
     gc.collect()
     gc.disable()
     try:
         with dbr.record() as tape:
             torch.ones(3, requires_grad=True).exp().sum().backward()
-            assert there() == {Ledger, Recorder, NodeHooks}
-        assert there() == {Recorder}
+            assert recorders_there() == {Ledger, NodeHooks, Recorder, Session}
+        assert recorders_there() == {Recorder}
         del tape
-        assert there() == set()
+        assert recorders_there() == set()
+    finally:
+        gc.enable()
+
+
+def test_the_traceback_of_an_error_keeps_nothing_of_a_recording() -> None:
+    """A notebook keeps the last traceback, and with it every frame that the error came through."""
+    import gc
+
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        return x @ torch.ones(2)
+
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.raises(RuntimeError) as caught, dbr.record():
+            forward(torch.ones(3, requires_grad=True) * 2)
+        assert any("__torch_function__" in str(entry) for entry in caught.traceback)
+        assert recorders_there() <= {Recorder}
     finally:
         gc.enable()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 import definebyrun as dbr
-from definebyrun.trace.model import Trace
-from tests.package.test_recorder import EVERYDAY, OPS
+from definebyrun.trace import Trace
+from tests.programs import EVERYDAY, OPS
 
 
 def strict(text: str) -> Any:
@@ -100,6 +101,15 @@ def test_graphs_empty_and_broken_runs_come_back() -> None:
     assert dbr.load(broken.json()).error.startswith("RuntimeError: ")
 
 
+def test_a_message_that_cannot_be_written_to_a_file_is_spelled_out() -> None:
+    with contextlib.suppress(FileNotFoundError), dbr.record() as broken:
+        torch.ones(2) * 2
+        raise FileNotFoundError(os.fsdecode(b"caf\xe9.pt"))
+    assert broken.error == r"FileNotFoundError: caf\udce9.pt"
+    same(broken)
+    broken.html().encode()
+
+
 def test_a_file_is_read_by_its_path(tmp_path: Path) -> None:
     with dbr.record() as tape:
         torch.ones(2) * 2
@@ -157,3 +167,32 @@ def test_what_cannot_be_read_gets_one_sentence(tmp_path: Path) -> None:
         dbr.load(picture)
     with pytest.raises(IsADirectoryError):
         dbr.load(tmp_path)
+
+
+# ---- files of version 0.1 ----
+
+OLD = sorted(Path(__file__).with_name("saved_0_1").glob("*.json"))
+"""Traces that version 0.1 saved, and beside each the text that it gave for them."""
+
+
+@pytest.mark.parametrize("file", OLD, ids=lambda file: file.stem)
+def test_a_file_of_version_0_1_loads_and_says_what_it_said_then(file: Path) -> None:
+    tape = dbr.load(file)
+    assert tape.text() + "\n" == file.with_suffix(".txt").read_text("utf8")
+    assert tape.json() + "\n" == file.read_text("utf8")
+
+
+# ---- files of later versions ----
+
+
+def test_a_part_that_a_later_version_adds_is_left_out_where_the_file_allows_it() -> None:
+    later = json.loads(changed(optimizers=[{"lr": 0.1}]))
+    later["nodes"][0]["nans"] = 3
+    with pytest.raises(ValueError, match="a part 'nans' that is not known"):
+        dbr.load(json.dumps({**later, "skippable": ["optimizers"]}))
+    tape = dbr.load(json.dumps({**later, "skippable": ["optimizers", "nans"]}))
+    assert tape.json() == json.dumps(GOOD)
+
+
+def test_a_known_part_is_read_also_where_it_is_named_as_one_to_leave_out() -> None:
+    assert dbr.load(changed(skippable=["nodes", "name"])).json() == json.dumps(GOOD)

@@ -12,7 +12,6 @@ import sys
 import threading
 import warnings
 import weakref
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -25,8 +24,7 @@ import definebyrun as dbr
 from definebyrun.drawing import svg
 from definebyrun.text.sentences import sentence
 from tests.programs import Cube
-
-ROOT = Path(__file__).resolve().parents[2]
+from tools import ROOT
 
 
 def leaf(*numbers: float) -> torch.Tensor:
@@ -1008,11 +1006,11 @@ def test_no_collection_is_made_while_a_drawing_is_and_the_collector_is_as_before
 ) -> None:
     during = []
 
-    def lay_out(dot: str) -> str:
+    def lay_out(dot: str, form: str) -> str:
         during.append(gc.isenabled())
         raise dbr.LayoutError("no engine")
 
-    monkeypatch.setattr(svg, "to_svg", lay_out)
+    monkeypatch.setattr(svg, "run_dot", lay_out)
     w = leaf(1.0)
     assert "no engine" in dbr.draw(w * 2)._repr_html_()
     assert gc.isenabled()

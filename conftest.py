@@ -1,0 +1,23 @@
+"""What all tests share: the kernels' fixed environment, and the order of the files.
+
+The environment is settled before torch is imported, so that a number in a test equals the same number in a notebook.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tools import kernels
+
+kernels.settle()
+
+
+def turn(item: pytest.Item) -> int:
+    """Quick files first, then those marked `slow`; the notebooks last, which fill both processes to the end."""
+    if item.path.suffix == ".ipynb":
+        return 2
+    return 1 if item.get_closest_marker("slow") else 0
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=turn)

@@ -1,0 +1,76 @@
+"""What leaves hold in their `.grad`, as far as it is known: changes that no node made are listed."""
+
+from __future__ import annotations
+
+from functools import partial
+from weakref import ref
+
+import torch
+
+from ..trace import Grad
+from ..trace.value import Value
+from ._torch import address_of
+from .snapshot import unguarded_snapshot as snapshot
+from .storages import Storages
+from .torch_calls import is_large, storage_of
+from .versions import Versions
+
+__all__ = ["LeafGrads"]
+
+
+class LeafGrads:
+    """Remembers the content of each leaf's `.grad`, by the leaf's first version, and which storage it lies in."""
+
+    def __init__(self, versions: Versions, storages: Storages) -> None:
+        self.changes: list[Grad] = []
+        self._versions = versions
+        self._now: dict[int, Value | None] = {}
+        self._owners: dict[int, torch.Tensor] = storages.table()
+        # by id: tensors that the run has read as a `.grad`; of large ones a reference
+        self.read: dict[int, torch.Tensor | ref[torch.Tensor]] = {}
+
+    def note_read(self, grad: torch.Tensor) -> None:
+        """The run reads a leaf's `.grad`: that tensor is there from now on, not from the start."""
+        key, known = id(grad), self.read
+        known[key] = ref(grad, partial(known.pop, key)) if is_large(grad) else grad
+
+    def owner(self, address: int) -> torch.Tensor | None:
+        """The leaf whose `.grad` lies in the storage at this address."""
+        return self._owners.get(address)
+
+    def enter(self, leaf: torch.Tensor, version: int) -> None:
+        """A leaf is seen for the first time: note what it held before the recording."""
+        grad = leaf.grad
+        if grad is not None:
+            value = snapshot(grad)
+            self.changes.append(Grad(version, 0, value))
+            self.hold(leaf, grad, value)
+
+    def note(self, leaf: torch.Tensor, since: int) -> None:
+        """Something else than its node may have changed a leaf's `.grad`: note what it holds from step `since` on."""
+        first = self._versions.first(leaf)
+        if first is None:
+            return
+        grad = leaf.grad
+        value = None if grad is None else snapshot(grad)
+        if value != self._now.get(first):
+            self.changes.append(Grad(first, since, value))
+        self.hold(leaf, grad, value)
+
+    def hold(self, leaf: torch.Tensor, grad: torch.Tensor | None, value: Value | None) -> None:
+        """Remember what a leaf holds in its `.grad`, and where that lies."""
+        first = self._versions.first(leaf)
+        if first is not None:
+            self._now[first] = value
+            storage = None if grad is None else storage_of(grad)
+            if storage is not None:
+                self._owners[address_of(storage)] = leaf
+
+    def held(self, leaf: torch.Tensor) -> Value | None:
+        """What a leaf is known to hold in its `.grad`."""
+        first = self._versions.first(leaf)
+        return None if first is None else self._now.get(first)
+
+    def release(self) -> None:
+        """Let go of the gradients that the run has read: callbacks of weak references lead here."""
+        self.read.clear()

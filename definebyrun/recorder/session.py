@@ -1,0 +1,119 @@
+"""One recording from its beginning to its end: it owns what a recording is made of, and what it changes in torch.
+
+A fact that a diagnosis of runs will want is noted where it is at hand, into an optional field of its record: an
+optimizer's identity, groups and rates, and what a scheduler made of them, in `OptimizerSteps.begin`; a module's
+training mode in `enter_module`; counts of NaN and of zeros in a tensor too large to be kept in `snapshot`, beside
+its range.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
+from torch.overrides import TorchFunctionMode
+
+from ..trace import Trace
+from ._torch import DisableTorchFunction
+from .call_stack import CallStack
+from .engine import Engine
+from .ledger import Ledger
+from .node_hooks import NodeHooks
+from .operations import Operations
+from .optimizer_step import OptimizerSteps
+from .patches import keep_native_fast_path, run_compiled_as_eager
+from .source import Sources
+from .user_frames import user_frames
+from .walk import gradient_edge, is_leaf
+
+__all__ = ["Session"]
+
+
+class Session:
+    """A recording that is going on. When the recorder drops it, nothing refers to the run's tensors any more."""
+
+    def __init__(self, mode: TorchFunctionMode) -> None:
+        frames, _ = user_frames()
+        self._frame = frames[0] if frames else None
+        self._sources = Sources(self._frame)
+        self._ledger = Ledger()
+        self._ledger.names.begin(self._frame)
+        self._stack = CallStack(self._frame, self._sources, self._ledger.names)
+        self._engine = Engine(mode)
+        self._hooks = NodeHooks(self._ledger, self._stack)
+        self.operations = Operations(self._ledger, self._stack, self._engine, self._hooks)
+        self.optimizer_steps = OptimizerSteps(self._ledger, self._stack, self.operations)
+        self._changes = ExitStack()  # what has to be put back in torch
+        self._change_torch(mode)
+
+    def _change_torch(self, mode: TorchFunctionMode) -> None:
+        with ExitStack() as changes:
+            changes.enter_context(run_compiled_as_eager(self._engine))
+            changes.enter_context(keep_native_fast_path(mode))
+            self._engine.on(self._hooks.begin_pass)
+            changes.callback(self._engine.off)
+            for handle in (
+                register_module_forward_pre_hook(self.enter_module),
+                register_module_forward_hook(self.leave_module, always_call=True),
+                register_optimizer_step_pre_hook(self.optimizer_steps.begin),
+                register_optimizer_step_post_hook(self.optimizer_steps.end),
+            ):
+                changes.callback(handle.remove)
+            self._changes = changes.pop_all()
+
+    # ---- modules ----
+
+    def enter_module(self, module: torch.nn.Module, args: Any) -> None:
+        """Before a module's forward: enter the call, and read what lies around it."""
+        if self._engine.is_elsewhere():
+            return
+        with DisableTorchFunction():
+            running = sys._getframe(1)
+            around = self._stack.read(running.f_back)
+            outer = self.operations.functions.innermost_call()
+            number = self._ledger.open_call(type(module).__name__, outer)
+            self._ledger.names.call(number, module)
+        self._stack.enter_module(number, running, around)
+
+    def leave_module(self, module: torch.nn.Module, args: Any, output: Any) -> None:
+        """After a module's forward, also when that has raised."""
+        if not self._engine.is_elsewhere():
+            running = self._stack.leave_module()
+            if running is not None:
+                self._ledger.names.assigned.note(running, output)
+
+    # ---- the end ----
+
+    def stop(self) -> None:
+        """Put everything in torch back as it was."""
+        self._changes.close()
+        self._hooks.release()
+
+    def read_variables(self) -> None:
+        """Read the variables as they are at the end: for names, and for results that no call has shown."""
+        with DisableTorchFunction():
+            self._stack.read()
+            if self._frame is not None:
+                self._enter_results(list(self._frame.f_locals.values()))
+            self._ledger.versions.settle_names()
+
+    def _enter_results(self, variables: list[Any]) -> None:
+        """Enter results of custom `Function`s that nothing has used."""
+        nodes = self._ledger.nodes
+        for thing in variables:
+            if issubclass(type(thing), torch.Tensor) and not is_leaf(thing):
+                edge = gradient_edge(thing)
+                if edge and edge[0] not in nodes.graph and not nodes.is_older(edge[0]):
+                    self._ledger.tensor(thing)
+
+    def freeze(self, error: str | None) -> Trace:
+        """All that was recorded, as plain data; `error` is the exception that has ended the recording."""
+        self._hooks.generations.number()
+        return self._ledger.freeze(self._sources, error)

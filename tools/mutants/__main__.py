@@ -1,0 +1,121 @@
+"""Puts small faults into the code, one at a time, and asks the tests: `python -m tools.mutants package`.
+
+A sample from every room alike, the same for the same seed. Prints for each room how many were tried, were killed,
+survived or hung. A survivor is a test that is missing, unless it stands in `equivalent.toml` with the reason why no
+test can see it, or none should. Exits with 1 when one survives that is not listed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+import tomllib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain, zip_longest
+from pathlib import Path
+from typing import Protocol
+
+from tools import ROOT, kernels
+from tools.mutants.forks import can_fork
+from tools.mutants.operators import Mutant
+from tools.mutants.package import Package, Sources, Verdict
+
+__all__ = ["PARTS", "listed", "sample", "table"]
+
+LISTED = Path(__file__).with_name("equivalent.toml")
+OUTCOMES = ("killed", "survived", "hung", "crashed", "equivalent")
+
+
+class Part(Protocol):
+    """Code that can be mutated, and what says whether a mutant is noticed: by tests, or by any other judge."""
+
+    def mutants(self) -> list[Mutant]: ...
+
+    def run(self, mutants: Sequence[Mutant]) -> list[Verdict]: ...
+
+
+def package(say: Callable[[str], None], quick: bool) -> Part:
+    tests = ("tests/package", "definebyrun")
+    return Package(Sources(ROOT, "definebyrun"), tests, ROOT / "_build" / "mutants", say, quick)
+
+
+PARTS: dict[str, Callable[[Callable[[str], None], bool], Part]] = {"package": package}
+"""What `PART` can be: how to make it, from a way to tell how far it is, and whether it has to be quick."""
+
+
+def room(mutant: Mutant) -> str:
+    """The folder in which a mutant's file lies; the file itself where it lies in none."""
+    return mutant.file.partition("/")[0]
+
+
+def sample(mutants: Iterable[Mutant], count: int, seed: int) -> list[Mutant]:
+    """So many mutants, from every room alike until a room has no more."""
+    rooms: dict[str, list[Mutant]] = defaultdict(list)
+    for mutant in sorted(mutants, key=lambda mutant: mutant.rank(seed)):
+        rooms[room(mutant)].append(mutant)
+    dealt = chain.from_iterable(zip_longest(*(rooms[name] for name in sorted(rooms))))
+    return [mutant for mutant in dealt if mutant is not None][:count]
+
+
+def listed(part: str) -> dict[str, str]:
+    """The names of the mutants that no test kills, and why none has to."""
+    entries = tomllib.loads(LISTED.read_text("utf-8")).get(part, [])
+    return {entry["mutant"]: entry["reason"] for entry in entries}
+
+
+def table(verdicts: Sequence[Verdict]) -> str:
+    """A line for each room: how many were tried, and what became of them."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for verdict in verdicts:
+        counts[room(verdict.mutant)][verdict.outcome] += 1
+    rows = [*sorted(counts.items()), ("in all", sum(counts.values(), Counter()))]
+    head = f"{'':16}{'tried':>7}" + "".join(f"{name:>12}" for name in OUTCOMES)
+    lines = [
+        f"{name:16}{count.total():7}" + "".join(f"{count[each]:12}" for each in OUTCOMES)
+        for name, count in rows
+    ]
+    return "\n".join([head, *lines])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.mutants", description=__doc__.partition("\n")[0]
+    )
+    parser.add_argument("part", choices=PARTS, help="what to mutate")
+    parser.add_argument("--count", type=int, default=300, help="how many mutants")
+    parser.add_argument("--seed", type=int, default=0, help="another seed is another sample")
+    parser.add_argument("--only", default="", help="only mutants with this in their name")
+    parser.add_argument("--quick", action="store_true", help="a few, without running all tests")
+    parser.add_argument("--all", action="store_true", help="print every mutant and its killer")
+    options = parser.parse_args()
+    if not can_fork():
+        sys.exit("make mutants forks processes, which this system cannot do: use Linux or macOS")
+    kernels.settle()
+    start = time.monotonic()
+    out = os.dup(sys.stdout.fileno())
+
+    def say(words: str) -> None:  # from any process
+        os.write(out, f"{words} ({time.monotonic() - start:.0f} s)\n".encode())
+
+    part, reasons = PARTS[options.part](say, options.quick), listed(options.part)
+    mutants = [mutant for mutant in part.mutants() if options.only in mutant.name]
+    chosen = sample(mutants, options.count, options.seed)
+    verdicts = part.run([mutant for mutant in chosen if mutant.name not in reasons])
+    verdicts += [
+        Verdict(mutant, "equivalent", reasons[mutant.name])
+        for mutant in chosen
+        if mutant.name in reasons
+    ]
+    for verdict in sorted(verdicts, key=lambda verdict: verdict.mutant.name):
+        if options.all or verdict.outcome in ("survived", "crashed"):
+            mutant, why = verdict.mutant, f" ({verdict.why})" if verdict.why else ""
+            print(f"{verdict.outcome}: line {mutant.line} of {mutant.name}{why}")
+    print(table(verdicts))
+    return int(any(verdict.outcome == "survived" for verdict in verdicts))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
