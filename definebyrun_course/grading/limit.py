@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from threading import Lock, Thread, get_ident
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 __all__ = ["LIMIT_SECONDS", "Stopped", "limited"]
 
@@ -73,7 +73,7 @@ def limited(function: Callable[[], Result], limit_seconds: float = LIMIT_SECONDS
         result = function()
         stopped = False
     except late as error:
-        late.__init__ = object.__init__  # type: ignore[method-assign]
+        late.__init__ = object.__init__  # type: ignore[method-assign,assignment]
         struck = error
     except BaseException:
         stopped = False
@@ -81,7 +81,7 @@ def limited(function: Callable[[], Result], limit_seconds: float = LIMIT_SECONDS
     finally:
         # First the exception stops raising the next one. What is still pending, or is raised while this runs, strikes
         # below: one of each at most, since the watcher waits between two. An attribute is set without a check for it.
-        late.__init__ = object.__init__  # type: ignore[method-assign]
+        late.__init__ = object.__init__  # type: ignore[method-assign,assignment]
         try:
             watch.end()
         except late:
@@ -162,14 +162,15 @@ class _Watch:
         # The next one is pending before the code can handle this one: a bare `except` in a loop would swallow an
         # exception that is merely repeated. `partial` runs in C, so no line of Python comes between.
         again = staticmethod(partial(_raise_in, self._thread, self.late))
-        self.late.__init__ = again  # type: ignore[method-assign,assignment]
+        self.late.__init__ = again  # type: ignore[method-assign]
         while True:
             with self._lock:
                 if self._ended:
                     return
                 if not self.raised:
                     # an exception that strikes in a finalizer is only printed: say nothing, in C, where none strikes
-                    self.raised, sys.unraisablehook = True, deque(maxlen=0).append
+                    say_nothing: Callable[[Any], None] = deque[Any](maxlen=0).append
+                    self.raised, sys.unraisablehook = True, say_nothing
                 _raise_in(self._thread, self.late)
             time.sleep(LOOK_SECONDS)
 

@@ -84,7 +84,7 @@ def _write_dispatch_modes(before: int) -> None:
 
 def _write_forward_level(before: int) -> None:
     while forward_ad._current_level > before:
-        forward_ad.exit_dual_level(level=forward_ad._current_level)
+        forward_ad.exit_dual_level(level=forward_ad._current_level)  # type: ignore[no-untyped-call]
 
 
 def _write_folder(folder: str) -> None:
@@ -102,8 +102,11 @@ def _is_general(found: Any) -> bool:
 
 
 def _write_general_filters(before: list[Any]) -> None:
-    special = [found for found in warnings.filters if not _is_general(found)]
-    warnings.filters[:] = special + before  # type: ignore[index]
+    _write_filters([found for found in warnings.filters if not _is_general(found)] + before)
+
+
+def _write_filters(before: list[Any]) -> None:
+    warnings.filters[:] = before  # type: ignore[index]
 
 
 STATES = (
@@ -193,7 +196,7 @@ STATES = (
     State(
         "all filters of warnings",
         lambda: list(warnings.filters),
-        lambda before: warnings.filters.__setitem__(slice(None), before),  # type: ignore[attr-defined]
+        _write_filters,
         silent=True,
     ),
     State(

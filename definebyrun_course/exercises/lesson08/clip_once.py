@@ -57,6 +57,11 @@ def _ask(
     foreign: list[int] = []
     tensor.register_hook(lambda _: foreign.append(1))
     clip_once(tensor, limit)
+    expect(
+        not tensor.any() and tensor.requires_grad and x.grad is None,
+        f"Your function changed the {kind} that it was given, not only its hooks{seed}.",
+        "The hook changes what comes back in a later backward pass; the tensor itself stays.",
+    )
     before = grad.clone()
     _backward(tensor + other * 1, grad)
     stays = len(tensor._backward_hooks or ()) > 1
@@ -256,6 +261,7 @@ EXERCISE = Exercise(
     check_clip_once,
     tuple(Wrong(name, answer, says) for name, (answer, says) in WRONG.items()),
     right=(Right("a clamped factor", by_clamped_factor), Right("an object as a hook", OneClip)),
+    may_change=(0,),
     oracle=oracle,
     allows={"returns its argument": "what clip_once returns is free; the hook does the work"},
 )
