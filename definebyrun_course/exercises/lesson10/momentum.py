@@ -175,7 +175,7 @@ def by_torch(
         optimizer = torch.optim.SGD(
             [leaf], lr=lr, momentum=momentum or 1e-300, weight_decay=weight_decay
         )
-        optimizer.state[leaf]["momentum_buffer"] = torch.as_tensor(v, dtype=leaf.dtype)
+        optimizer.state[leaf]["momentum_buffer"] = torch.as_tensor(v, dtype=leaf.dtype).clone()
         optimizer.step()
         found.append(leaf.detach().numpy())
         speed.append(optimizer.state[leaf]["momentum_buffer"].numpy())

@@ -164,8 +164,7 @@ def _gradients_are_right(model: Net, x: Tensor, y: Tensor, size: int, where: str
     texts = apart(grads[-1], right[-1])
     expect(
         False,
-        f"The gradient is not that of the whole batch's mean loss, {where}: "
-        f"the last bias has {texts[0]}, not {texts[1]}.",
+        f"The gradient is not that of the batch's mean loss, {where}: the last bias has {texts[0]}, not {texts[1]}.",
         SHARE,
     )
 

@@ -124,8 +124,7 @@ def through_a_file(saved: dict[str, Any]) -> Any:
     except pickle.UnpicklingError as error:
         raise Mistake(
             "torch.load(weights_only=True) refuses your file: there is an object in it that is no plain data.",
-            "Tensors, numbers, texts, lists and dictionaries of these: "
-            "of a model, an optimizer and a generator the state.",
+            "Tensors, numbers, texts, lists and dictionaries: of a model, an optimizer and a generator the state.",
         ) from error
 
 
