@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch._functorch import eager_transforms
 from torch.autograd import forward_ad, set_detect_anomaly
 from torch.nn.modules import module as nn_module
 
@@ -82,9 +83,25 @@ def _write_dispatch_modes(before: int) -> None:
         torch._C._pop_torch_dispatch_stack(None)
 
 
-def _write_forward_level(before: int) -> None:
-    while forward_ad._current_level > before:
-        forward_ad.exit_dual_level(level=forward_ad._current_level)  # type: ignore[no-untyped-call]
+def _is_in_a_forward_level() -> bool:
+    """Whether PyTorch's core is in a level, of which there is one at most; an answer that is cut may leave it behind."""
+    try:
+        level = torch._C._enter_dual_level()
+    except RuntimeError:
+        return True
+    torch._C._exit_dual_level(level)
+    return False
+
+
+def _read_forward_mode() -> tuple[int, int, bool]:
+    return forward_ad._current_level, eager_transforms.JVP_NESTING, _is_in_a_forward_level()
+
+
+def _write_forward_mode(before: tuple[int, int, bool]) -> None:
+    *_, was_in = before
+    if _is_in_a_forward_level() and not was_in:
+        torch._C._exit_dual_level(0)
+    forward_ad._current_level, eager_transforms.JVP_NESTING, _ = before
 
 
 def _write_folder(folder: str) -> None:
@@ -169,8 +186,8 @@ STATES = (
     ),
     State(
         "a level of forward mode",
-        lambda: forward_ad._current_level,
-        _write_forward_level,
+        _read_forward_mode,
+        _write_forward_mode,
         "`with torch.autograd.forward_ad.dual_level():` holds for its lines only.",
     ),
     State(

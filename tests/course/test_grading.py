@@ -346,6 +346,27 @@ def test_what_is_cut_inside_a_transform_leaves_none_of_it_behind() -> None:
         assert (depth(), torch.autograd.forward_ad._current_level) == (0, -1)
 
 
+def half_out_of_a_level(_: Any) -> None:
+    torch.autograd.forward_ad.enter_dual_level()
+    torch._C._exit_dual_level(0)
+
+
+def half_in_a_level(_: Any) -> None:
+    torch._C._enter_dual_level()
+
+
+def half_out_of_jvp(_: Any) -> None:
+    torch._functorch.eager_transforms.JVP_NESTING += 1
+
+
+@pytest.mark.parametrize("answer", [half_out_of_a_level, half_in_a_level, half_out_of_jvp])
+def test_forward_mode_works_after_an_answer_that_was_cut_on_its_way_in_or_out(answer: Any) -> None:
+    verdict = asked(lambda answer: answer(1), answer)
+    assert "a level of forward mode" in verdict.message
+    x = torch.ones(2)
+    assert torch.func.jvp(torch.sin, (x,), (x,))[1].tolist() == x.cos().tolist()
+
+
 def test_random_states_and_output_are_put_back_without_a_word() -> None:
     def draws(_: Any) -> float:
         sys.stdout = None  # type: ignore[assignment]

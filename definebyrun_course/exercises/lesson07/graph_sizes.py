@@ -82,13 +82,21 @@ def _captures() -> Iterator[None]:
     """A region without the warnings of `torch.compile`, with a limit that is reached soon; nothing is kept of it."""
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
-    torch._dynamo.reset()
+    _reset()
     try:
         with torch._dynamo.config.patch(recompile_limit=ONE_CAPTURE):
             yield
     finally:
-        torch._dynamo.reset()
+        _reset()
         logging.disable(disabled)
+
+
+def _reset() -> None:
+    """Forget all that was captured, and captures that were cut: PyTorch would go on waiting for their end."""
+    handler = torch._dynamo.callback.callback_handler
+    vars(handler).clear()
+    vars(handler).update(vars(type(handler)()))
+    torch._dynamo.reset()
 
 
 def check_sizes(graph_sizes: GraphSizes) -> None:
