@@ -84,7 +84,7 @@ def _write_dispatch_modes(before: int) -> None:
 
 
 def _is_in_a_forward_level() -> bool:
-    """Whether PyTorch's core is in a level, of which there is one at most; an answer that is cut may leave it behind."""
+    """Whether PyTorch's core is in a level, of which there is one at most; a cut answer may leave it behind."""
     try:
         level = torch._C._enter_dual_level()
     except RuntimeError:

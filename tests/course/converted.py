@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+import jupytext
 import torch
 
-from definebyrun_course.exercises import Exercise, lessons, of_lesson
+from definebyrun_course.exercises import Exercise, lessons, of_lesson, template
 from tools import chapters
+from tools.mutants import answers
 
 __all__ = [
     "ALL",
@@ -21,12 +22,14 @@ __all__ = [
     "published",
     "right_answers",
     "takes_functions",
+    "template_as_written",
 ]
 
 CONVERTED = ("01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11", "12", "13")
 
 ALL: list[Exercise] = [exercise for number in lessons() for exercise in of_lesson(number)]
 STRICT: list[Exercise] = [exercise for exercise in ALL if exercise.id[:2] in CONVERTED]
+STRICT += [template.EXERCISE]
 
 
 @contextmanager
@@ -41,32 +44,25 @@ def default_dtype(dtype: torch.dtype) -> Iterator[None]:
 
 
 @cache
-def _written(lesson: str) -> dict[str, chapters.Exercise]:
-    found = next(each for each in chapters.lessons() if each.name.startswith(lesson))
-    return {exercise.id: exercise for exercise in chapters.exercises(found)}
+def template_as_written() -> chapters.Exercise:
+    """The template's part in the chapter."""
+    front = "---\njupytext:\n  text_representation:\n    format_name: myst\n---\n"
+    cells = jupytext.reads(front + template.CHAPTER, fmt="md:myst").cells
+    (found,) = chapters.exercises_in(cells, "template.py")
+    return found
 
 
 def published(number: str) -> tuple[Any, ...]:
     """What the chapter's folded solution hands to `check` after the exercise's id."""
-    written = _written(number[:2])[number]
-    names: dict[str, Any] = {"__name__": "__main__"}
-    with default_dtype(torch.get_default_dtype()):  # a lesson may set another for its notebook
-        exec(compile(written.setup, "<setup>", "exec"), names)
-        tree = ast.parse(written.solution)
-        call = tree.body.pop()
-        assert isinstance(call, ast.Expr)
-        assert isinstance(call.value, ast.Call), "the cell ends in its check"
-        exec(compile(tree, "<solution>", "exec"), names)
-        return tuple(
-            eval(compile(ast.Expression(part), "<answer>", "eval"), names)
-            for part in call.value.args[1:]
-        )
+    (exercise,) = (each for each in [*ALL, template.EXERCISE] if each.id == number)
+    written = template_as_written() if exercise is template.EXERCISE else answers.written(number)
+    return answers.of_chapter(exercise, written).answers()[answers.PUBLISHED]
 
 
 def right_answers(exercise: Exercise) -> dict[str, tuple[Any, ...]]:
     """All right answers to an exercise that are known, by name: the published one comes first."""
     listed = {right.name: right.given for right in exercise.right}
-    return {"published": published(exercise.id), **listed}
+    return {answers.PUBLISHED: published(exercise.id), **listed}
 
 
 def takes_functions(exercise: Exercise) -> bool:

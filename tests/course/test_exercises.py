@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
 import definebyrun as dbr
-from definebyrun_course.exercises import Exercise, Wrong, lessons, of_lesson
-from definebyrun_course.grading import Right, expect, is_stub, judge, seeded
+from definebyrun_course.exercises import Exercise, Wrong, lessons, of_lesson, template
+from definebyrun_course.grading import Right, Verdict, expect, is_stub, judge, seeded
 from tests.course.converted import (
     ALL,
     CONVERTED,
@@ -17,6 +19,7 @@ from tests.course.converted import (
     default_dtype,
     right_answers,
     takes_functions,
+    template_as_written,
 )
 
 WAITING = [exercise for exercise in ALL if exercise.id[:2] not in CONVERTED]
@@ -28,11 +31,20 @@ def ids(value: Any) -> str | None:
     return getattr(value, "id", getattr(value, "name", None))
 
 
-@pytest.mark.parametrize(("exercise", "wrong"), [(e, w) for e in ALL for w in e.wrong], ids=ids)
+@cache
+def verdicts_on_wrong(number: str) -> dict[str, Verdict]:
+    """The verdicts on an exercise's wrong answers, by name."""
+    (exercise,) = (each for each in [*WAITING, *STRICT] if each.id == number)
+    return {wrong.name: judge(exercise, wrong.given) for wrong in exercise.wrong}
+
+
+@pytest.mark.parametrize(
+    ("exercise", "wrong"), [(e, w) for e in (*WAITING, *STRICT) for w in e.wrong], ids=ids
+)
 def test_a_listed_wrong_answer_is_caught_with_its_own_message(
     exercise: Exercise, wrong: Wrong
 ) -> None:
-    verdict = dbr.check(exercise.id, *wrong.given)
+    verdict = verdicts_on_wrong(exercise.id)[wrong.name]
     assert verdict.status == "not yet", verdict
     assert wrong.says in repr(verdict), verdict
 
@@ -49,7 +61,8 @@ def test_an_exercise_lists_at_least_two_wrong_answers_with_different_messages(
 def test_five_kinds_of_mistakes_at_least_have_words_that_no_other_verdict_has(
     exercise: Exercise,
 ) -> None:
-    verdicts = [(wrong, repr(judge(exercise, wrong.given))) for wrong in exercise.wrong]
+    found = verdicts_on_wrong(exercise.id)
+    verdicts = [(wrong, repr(found[wrong.name])) for wrong in exercise.wrong]
     assert len({wrong.says for wrong in exercise.wrong}) >= 5
     assert len({wrong.name for wrong in exercise.wrong}) == len(exercise.wrong)
     for wrong in exercise.wrong:
@@ -74,7 +87,7 @@ def test_a_listed_right_answer_passes_whatever_the_default_dtype_and_the_seed(
     for seed in (1, 2026):
         torch.manual_seed(seed)
         with default_dtype(dtype), seeded(seed):
-            verdict = dbr.check(exercise.id, *right.given)
+            verdict = judge(exercise, right.given)
         assert verdict.status == "correct", verdict
 
 
@@ -90,6 +103,18 @@ def test_an_oracle_tells_wrong_answers_from_right_ones_and_no_right_one_from_ano
     assert [name for name, told in right.items() if told != wanted] == []
     wrong = [each for each in exercise.wrong if all(map(callable, each.given))]
     assert [each.name for each in wrong if exercise.oracle(*each.given) == wanted] == []
+
+
+@pytest.mark.parametrize(
+    ("cell", "status"), [("stub", "not attempted yet"), ("solution", "correct")]
+)
+def test_the_template_for_new_exercises_works(cell: str, status: str) -> None:
+    found: list[Verdict] = []
+    check = SimpleNamespace(check=lambda _, *given: found.append(judge(template.EXERCISE, given)))
+    written = template_as_written()
+    exec(getattr(written, cell), {"dbr": check})
+    assert [verdict.status for verdict in found] == [status]
+    assert written.id == template.EXERCISE.id
 
 
 def test_every_lesson_has_at_least_three_exercises_numbered_in_order() -> None:

@@ -28,7 +28,7 @@ __all__ = ["PARTS", "listed", "sample", "table"]
 
 LISTED = Path(__file__).with_name("equivalent.toml")
 MISSED = ("survived", "hole")
-SHOWN = (*MISSED, "crashed")
+SHOWN = (*MISSED, "crashed", "equivalent")
 """Outcomes that are printed one by one."""
 
 

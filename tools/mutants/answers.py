@@ -22,7 +22,7 @@ from tools import chapters
 from tools.mutants.field import of_answers
 from tools.mutants.operators import Faults, Mutant
 
-__all__ = ["PUBLISHED", "Answers", "Source", "exercises", "published", "sources"]
+__all__ = ["PUBLISHED", "Answers", "Source", "exercises", "of_chapter", "sources", "written"]
 
 Answers = dict[str, tuple[Any, ...]]
 """What is handed to `check` after the exercise's id, by the name of the right answer."""
@@ -83,22 +83,21 @@ def exercises() -> list[Exercise]:
 
 def sources(exercise: Exercise) -> list[Source]:
     """The texts that the right answers to an exercise are made of."""
-    return [_of_chapter(exercise), *_of_modules(exercise)]
-
-
-def published(number: str) -> tuple[Any, ...]:
-    """What the chapter's solution hands to `check` after the exercise's id."""
-    (exercise,) = (each for each in of_lesson(number[:2]) if each.id == number)
-    return _of_chapter(exercise).answers()[PUBLISHED]
+    return [of_chapter(exercise, written(exercise.id)), *_of_modules(exercise)]
 
 
 # ---- from chapters ----
 
 
 @cache
-def _written(lesson: str) -> dict[str, chapters.Exercise]:
+def _of_lesson(lesson: str) -> dict[str, chapters.Exercise]:
     found = next(each for each in chapters.lessons() if each.name.startswith(lesson))
     return {exercise.id: exercise for exercise in chapters.exercises(found)}
+
+
+def written(number: str) -> chapters.Exercise:
+    """An exercise as its chapter has it."""
+    return _of_lesson(number[:2])[number]
 
 
 @cache
@@ -115,15 +114,16 @@ def _set_up(setup: str) -> dict[str, Any]:
     return names
 
 
-def _of_chapter(exercise: Exercise) -> Source:
-    """The solution; the check at its end becomes an assignment of what is handed to it."""
-    written = _written(exercise.id[:2])[exercise.id]
-    *body, last = ast.parse(written.solution).body
+def of_chapter(exercise: Exercise, written: chapters.Exercise) -> Source:
+    """The solution that is printed; the check at its end becomes an assignment of what is handed to it."""
+    body = ast.parse(written.solution).body
+    *_, last = checks = [node for node in body if f".check('{exercise.id}'" in ast.unparse(node)]
     match last:
         case ast.Expr(ast.Call(args=[_, *given])):
             handed = ", ".join(ast.unparse(each) for each in given)
         case _:
             raise ValueError(f"the solution of {exercise.id} does not end in its check")
+    body = [node for node in body if node not in checks]
     lines = written.solution.splitlines()[: last.lineno - 1]
     text = "\n".join([*lines, f"{GIVEN} = ({handed},)"])
     parts: list[ast.stmt | ast.expr] = [*body, *_entries(text)]

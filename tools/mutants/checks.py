@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from definebyrun_course.grading import CORRECT, judge, seeded
+from definebyrun_course.grading import Verdict as VerdictOnAnswer
 from definebyrun_course.grading.limit import Stopped, limited
 from definebyrun_course.grading.surroundings import Surroundings
 from tools.mutants.answers import Answers, Source, exercises, sources
@@ -30,6 +31,8 @@ SEED = 1
 """Of what checks draw: the same at every run."""
 MIN_LIMIT_SECONDS, LIMIT_FACTOR = 0.3, 4.0
 """A mutant is cut when it takes so many times what the slowest right answer takes."""
+SURE_SECONDS = 2.0
+"""It is tried once more with so much time: something else may have taken what it had."""
 CUT = "was stopped"
 """Said by a verdict on an answer that was cut."""
 SLOW_SECONDS = 600.0
@@ -76,6 +79,8 @@ class Judge:
 
     def _outcome(self, name: str, given: tuple[Any, ...]) -> tuple[str, str]:
         verdict = self._judged(given)
+        if CUT in verdict.message and self._limit_seconds < SURE_SECONDS:
+            verdict = self._judged(given, SURE_SECONDS)
         if verdict.status != CORRECT:
             return "hung" if CUT in verdict.message else "killed", verdict.message
         told = self._told(given)
@@ -106,9 +111,11 @@ class Judge:
         finally:
             around.put_back()
 
-    def _judged(self, given: tuple[Any, ...]) -> Any:
+    def _judged(
+        self, given: tuple[Any, ...], limit_seconds: float | None = None
+    ) -> VerdictOnAnswer:
         with seeded(SEED):
-            return judge(self.exercise, given, limit_seconds=self._limit_seconds)
+            return judge(self.exercise, given, limit_seconds or self._limit_seconds)
 
     def _limited(self, call: Callable[[], Any], times: float = 1.0) -> Any:
         return limited(call, times * self._limit_seconds)

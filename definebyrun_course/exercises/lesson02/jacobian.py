@@ -212,7 +212,7 @@ def tables(jacobian: Callable[[Function, Tensor], Tensor]) -> Any:
             x = case.x.clone().requires_grad_(asks)
             x.grad = torch.ones_like(x) if asks else None
             case.calls = 0
-            found.append([tried(lambda x, case=case: jacobian(case, x), x), case.calls])
+            found.append([tried(lambda x, case=case: jacobian(case, x).to(w.dtype), x), case.calls])
     return [found, w.grad.tolist(), w.requires_grad, w.tolist()]
 
 

@@ -257,7 +257,7 @@ def _with_generators(tree: Any) -> Any:
 
 
 def told(value: Value) -> Any:
-    """The oracle: values and gradients, the number of nodes, deep trees on all sides."""
+    """The oracle: values and gradients, deep trees on all sides, whether the recursion limit stays."""
     found: list[Any] = []
     leaves, limit = _leaves(), sys.getrecursionlimit()
     cases = [(tree, leaves) for _, tree, _ in _trees(**leaves)]
@@ -269,14 +269,15 @@ def told(value: Value) -> Any:
             found.append([plain(y, asks=True), plain(grads), plain([*names.values()], asks=True)])
         except Exception as error:
             found.append(type(error).__name__)
+    if sys.getrecursionlimit() != limit:
+        sys.setrecursionlimit(limit)
+        return [*found, "the limit is raised"]  # on a deep tree, Python itself may crash
     for side, depth in SIDES.items():
         a, b = (torch.tensor(1.5, requires_grad=True) for _ in range(2))
         try:
             found.append(plain(value(_deep_tree(side, a, b, depth))))
         except Exception as error:
             found.append(type(error).__name__)
-    found.append(sys.getrecursionlimit() == limit)
-    sys.setrecursionlimit(limit)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -47,6 +48,8 @@ def check_along(right_along: Callable[..., Any]) -> None:
         (x.cos() * 1e-3, x, 3, "a gradient that is wrong by a thousandth", TOLERANCE),
         (x.cos() * 1e-5, x, 3, "a gradient that is wrong by a part in 100,000", TOLERANCE),
         (one, many, 3, "one wrong entry among 120", "Does each direction reach all entries?"),
+        (torch.tensor([1.25e-6]).double(), torch.tensor([math.pi / 3]).double(), 1,
+         "a gradient of 0.5 that is wrong by 0.00000125", f"{TOLERANCE} What is an error compared with?"),
     ]  # fmt: skip
     for off, point, k, words, hint in wrong:
         said = _answer(right_along, Watched(off), point, k)
@@ -243,6 +246,7 @@ WRONG = {
     "sizes only": (partial(_along, sizes=True), "Not seen: a gradient with the wrong sign"),
     "a tolerance of a hundredth": (partial(_along, rtol=1e-2), "Not seen: a gradient that is wrong by a thousandth"),
     "a tolerance of a ten-thousandth": (partial(_along, rtol=1e-4), "wrong by a part in 100,000"),
+    "a floor of 1 for the size": (partial(_along, rtol=1e-6, atol=1e-6), "a gradient of 0.5 that is wrong"),
     "a large absolute tolerance": (partial(_along, atol=1e-3), "Not seen: a gradient that is wrong by a thousandth"),
     "a large step": (partial(_along, h=1e-2), "your points are 1e-02 away"),
     "a large step and tolerance": (partial(_along, h=1e-2, rtol=1e-4, atol=1e-4), "wrong by a part in 100,000"),
