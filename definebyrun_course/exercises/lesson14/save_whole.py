@@ -242,8 +242,9 @@ def oracle(save_whole: Callable[..., Any]) -> Any:
     """What a reader finds in each moment, what is in the folder, and what comes out when writing fails."""
     told: list[Any] = []
     with new_folder() as name:
-        path = Path(name, "checkpoint.pt")
-        neighbour = Path(name, NEIGHBOURS[0])
+        folder = name / "run.1"
+        folder.mkdir()
+        path, neighbour = folder / "checkpoint.pt", folder / NEIGHBOURS[0]
         neighbour.write_text("mine")
         inode = 0
         for what, fail in (("a", False), ("b", False), ("c", True), ("d", False), ("e", True)):
@@ -257,7 +258,7 @@ def oracle(save_whole: Callable[..., Any]) -> Any:
                 error = type(raised).__name__
             is_same = path.exists() and path.stat().st_ino == inode
             inode = path.stat().st_ino if path.exists() else 0
-            others = len([*Path(name).iterdir()]) if what in "ab" else 0
+            others = len([*folder.iterdir()]) if what in "ab" else 0
             whole = what == "a" or all(found is not None for _, found in watch.found)
             told.append(
                 [

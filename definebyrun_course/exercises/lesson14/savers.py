@@ -69,7 +69,7 @@ def _save(path: Path, state: State, way: str = "replace") -> None:
 
 def _moved(path: Path, state: State, way: str = "") -> None:
     """The new file is whole first; then the places are changed in some way."""
-    part = tempfile.mktemp() if way == "elsewhere" else f"{path}.part"
+    part = str(path.parent.parent / "new.pt") if way == "elsewhere" else f"{path}.part"
     torch.save(state, part)
     if way == "elsewhere":
         shutil.move(part, path)
