@@ -1,5 +1,6 @@
 """The frame of every exercise: answers go in, a `Verdict` comes out; what an answer does stays without consequences."""
 
+from .afterwards import closed_by
 from .drawn import Drawn, drawn, seeded
 from .exercise import Exercise, Right, Wrong
 from .guard import untouched
@@ -20,6 +21,7 @@ __all__ = [
     "Verdict",
     "Wrong",
     "apart",
+    "closed_by",
     "counted",
     "drawn",
     "expect",

@@ -16,6 +16,7 @@ from typing import Any, TextIO
 
 import torch
 
+from .afterwards import close_all
 from .blame import learners_line, loop_around
 from .exercise import Exercise
 from .forms import said
@@ -45,6 +46,7 @@ def judge(
     except BaseException as error:  # a check never raises
         return Verdict(exercise.id, NOT_YET, f"The check stopped with {_words(error)}.")
     finally:
+        close_all()
         around.put_back()
 
 

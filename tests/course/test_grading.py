@@ -23,6 +23,7 @@ from definebyrun_course.grading import (
     Mistake,
     Verdict,
     apart,
+    closed_by,
     drawn,
     expect,
     judge,
@@ -613,3 +614,22 @@ def test_a_check_never_raises_whatever_an_answer_is() -> None:
         assert verdict.status in ("not yet", "not attempted yet")
     with pytest.raises(Mistake):
         expect(False, "so")
+
+
+def test_what_a_check_has_opened_is_closed_also_when_the_limit_strikes() -> None:
+    closed = []
+
+    def check(answer: Callable[..., Any]) -> None:
+        with closed_by(lambda: closed.append("closed")):
+            answer()
+
+    def endless() -> None:
+        while True:
+            pass
+
+    verdict = judge(Exercise("99.1", "closed", check, ()), (endless,), limit_seconds=0.1)
+    assert "was stopped" in verdict.message
+    assert "closed" in closed
+    closed.clear()
+    assert judge(Exercise("99.1", "closed", check, ()), (lambda: 1,)).status == "correct"
+    assert closed == ["closed"], "once, where nothing strikes"
