@@ -13,7 +13,6 @@ import torch
 
 from definebyrun_course.exercises import Verdict, lessons, of_lesson
 from definebyrun_course.grading import seeded
-from tests.course.converted import CONVERTED
 from tools import chapters
 
 ALL: list[chapters.Exercise] = []
@@ -23,7 +22,6 @@ for lesson in chapters.lessons():
         ALL += chapters.exercises(lesson)
     except chapters.ChapterError as error:
         BROKEN.append(str(error))
-STRICT = [exercise for exercise in ALL if exercise.id[:2] in CONVERTED]
 each = pytest.mark.parametrize("exercise", ALL, ids=lambda exercise: exercise.id)
 
 
@@ -59,7 +57,7 @@ def test_the_folded_solution_is_correct(exercise: chapters.Exercise) -> None:
     assert (verdict.exercise, verdict.status) == (exercise.id, "correct"), repr(verdict)
 
 
-@pytest.mark.parametrize("exercise", STRICT, ids=lambda exercise: exercise.id)
+@each
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_the_folded_solution_is_correct_whatever_the_default_dtype_and_the_seed(
     exercise: chapters.Exercise, dtype: torch.dtype

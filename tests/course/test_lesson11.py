@@ -23,7 +23,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from definebyrun_course.pieces.progress import progress, screen
-from tests.course.converted import published
+from tests.course.answers import published
 from tests.course.lesson_code import cells
 from tools import ROOT
 

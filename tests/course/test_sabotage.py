@@ -8,7 +8,7 @@ import pytest
 
 from definebyrun_course.exercises import Exercise
 from definebyrun_course.grading import Verdict, judge
-from tests.course.converted import STRICT, right_answers, takes_functions
+from tests.course.answers import ALL, right_answers, takes_functions
 from tests.course.saboteurs import KINDS
 
 # a generator of PyTorch's that was cut on its way out complains when it is collected
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 LIMIT_SECONDS = 0.15
 """For answers that never end; a learner's has much more."""
 HARMLESS = "prints without end"
-FUNCTIONS = [exercise for exercise in STRICT if takes_functions(exercise)]
+FUNCTIONS = [exercise for exercise in ALL if takes_functions(exercise)]
 kinds = pytest.mark.parametrize("kind", KINDS)
 each = pytest.mark.parametrize("exercise", FUNCTIONS, ids=lambda exercise: exercise.id)
 
@@ -67,4 +67,4 @@ def test_an_answer_that_never_ends_is_told_so(exercise: Exercise) -> None:
 
 
 def test_what_is_allowed_is_a_kind_of_sabotage() -> None:
-    assert {kind for exercise in STRICT for kind in exercise.allows} <= set(KINDS)
+    assert {kind for exercise in ALL for kind in exercise.allows} <= set(KINDS)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from ...grading import Exercise, Right, Wrong, expect, forms, near
+from ...grading import Exercise, Right, Wrong, closed_by, expect, forms, near
 from ..mistakes import then
 
 __all__ = ["EXERCISE"]
@@ -83,12 +83,11 @@ def _captures() -> Iterator[None]:
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
     _reset()
-    try:
-        with torch._dynamo.config.patch(recompile_limit=ONE_CAPTURE):
+    with closed_by(_reset), torch._dynamo.config.patch(recompile_limit=ONE_CAPTURE):
+        try:
             yield
-    finally:
-        _reset()
-        logging.disable(disabled)
+        finally:
+            logging.disable(disabled)
 
 
 def _reset() -> None:

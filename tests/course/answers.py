@@ -1,4 +1,4 @@
-"""The lessons whose exercises are held to all rules; the others still wait for it."""
+"""All exercises that are held to the rules, those of the lessons and the template, with their right answers."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ import torch
 
 from definebyrun_course.exercises import Exercise, lessons, of_lesson, template
 from tools import chapters
-from tools.mutants import answers
+from tools.mutants.answers import PUBLISHED, of_chapter, written
 
 __all__ = [
     "ALL",
-    "STRICT",
     "default_dtype",
     "published",
     "right_answers",
@@ -24,9 +23,8 @@ __all__ = [
     "template_as_written",
 ]
 
-
 ALL: list[Exercise] = [exercise for number in lessons() for exercise in of_lesson(number)]
-STRICT: list[Exercise] = [*ALL, template.EXERCISE]
+ALL += [template.EXERCISE]
 
 
 @contextmanager
@@ -51,15 +49,15 @@ def template_as_written() -> chapters.Exercise:
 
 def published(number: str) -> tuple[Any, ...]:
     """What the chapter's folded solution hands to `check` after the exercise's id."""
-    (exercise,) = (each for each in [*ALL, template.EXERCISE] if each.id == number)
-    written = template_as_written() if exercise is template.EXERCISE else answers.written(number)
-    return answers.of_chapter(exercise, written).answers()[answers.PUBLISHED]
+    (exercise,) = (each for each in ALL if each.id == number)
+    printed = template_as_written() if exercise is template.EXERCISE else written(number)
+    return of_chapter(exercise, printed).answers()[PUBLISHED]
 
 
 def right_answers(exercise: Exercise) -> dict[str, tuple[Any, ...]]:
     """All right answers to an exercise that are known, by name: the published one comes first."""
     listed = {right.name: right.given for right in exercise.right}
-    return {answers.PUBLISHED: published(exercise.id), **listed}
+    return {PUBLISHED: published(exercise.id), **listed}
 
 
 def takes_functions(exercise: Exercise) -> bool:
