@@ -24,6 +24,7 @@ __all__ = [
     "Lesson",
     "back",
     "exercises",
+    "exercises_in",
     "find",
     "lessons",
     "notebook",
@@ -222,7 +223,11 @@ def back(lesson: Lesson, book: NotebookNode) -> str:
 
 def exercises(lesson: Lesson) -> list[Exercise]:
     """The chapter's exercises in order, read from the text: stub, folded solution, and the cells they rest on."""
-    cells = notebook(lesson).cells
+    return exercises_in(notebook(lesson).cells, f"chapters/{lesson.chapter.name}")
+
+
+def exercises_in(cells: list[NotebookNode], chapter: str) -> list[Exercise]:
+    """The exercises in cells; `chapter` says where these are from when they are not complete."""
     rests = "\n".join(c.source for c in cells if "exercise-setup" in c.metadata.get("tags", []))
     found = []
     for cell, following in zip(cells, [*cells[1:], None], strict=True):
@@ -234,7 +239,7 @@ def exercises(lesson: Lesson) -> list[Exercise]:
             if following and following.cell_type == "markdown"
             else None
         )
-        where = f"chapters/{lesson.chapter.name}, exercise cell {cell.id}"
+        where = f"{chapter}, exercise cell {cell.id}"
         if not check:
             raise ChapterError(
                 f'{where}: its last line must be a check such as dbr.check("01.1", answer).'

@@ -9,7 +9,7 @@ import importlib
 import pkgutil
 from typing import Any
 
-from .core import NOT_YET, Exercise, Verdict, Wrong, judge
+from ..grading import NOT_YET, Exercise, Verdict, Wrong, judge
 
 __all__ = ["Exercise", "Verdict", "Wrong", "check", "lessons", "of_lesson"]
 

@@ -106,9 +106,10 @@ def test_a_sample_takes_from_every_room_alike() -> None:
 
 def test_the_table_counts_by_room() -> None:
     one, two = made_up("room/a.py", 2)
-    said = table([Verdict(one, "killed", "t"), Verdict(two, "survived")]).splitlines()
-    assert said[1].split() == ["room", "2", "1", "1", "0", "0", "0"]
-    assert said[2].split() == ["in", "all", "2", "1", "1", "0", "0", "0"]
+    verdicts = [Verdict(one, "killed", "t"), Verdict(two, "survived")]
+    said = table(verdicts, ["killed", "survived", "hung"]).splitlines()
+    assert said[1].split() == ["room", "2", "1", "1", "0"]
+    assert said[2].split() == ["in", "all", "2", "1", "1", "0"]
 
 
 @pytest.mark.parametrize("part", list(PARTS))

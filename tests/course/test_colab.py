@@ -132,7 +132,11 @@ def test_each_wheel_holds_its_whole_package(wheels: dict[str, Path]) -> None:
 
 
 def test_a_wheel_is_small(wheels: dict[str, Path]) -> None:
-    assert all(path.stat().st_size < 200_000 for path in wheels.values())
+    most = {".": 200_000, "definebyrun_course": 400_000}  # with all wrong answers
+    assert {name: path.stat().st_size < most[name] for name, path in wheels.items()} == {
+        ".": True,
+        "definebyrun_course": True,
+    }
 
 
 def test_both_packages_have_one_version_and_one_address() -> None:

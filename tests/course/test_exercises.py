@@ -1,43 +1,107 @@
-"""Exercises answer back: every wrong answer is caught with its own message, a stub is a stub, nothing is raised."""
+"""Exercises answer back: right answers pass, wrong ones are caught with words of their own, nothing is raised."""
 
 from __future__ import annotations
 
+from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
 import definebyrun as dbr
-from definebyrun_course.exercises import Exercise, Wrong, lessons, of_lesson
-from definebyrun_course.exercises.core import expect, is_stub, judge
+from definebyrun_course.exercises import Exercise, Wrong, lessons, of_lesson, template
+from definebyrun_course.grading import Right, Verdict, expect, is_stub, judge, seeded
+from tests.course.answers import (
+    ALL,
+    default_dtype,
+    right_answers,
+    takes_functions,
+    template_as_written,
+)
 
-ALL = [exercise for number in lessons() for exercise in of_lesson(number)]
+BISECTED = ("too many", "too few", "not enough", "too large", "too small")
+"""Words by which a number is found without understanding."""
 
 
 def ids(value: Any) -> str | None:
     return getattr(value, "id", getattr(value, "name", None))
 
 
+@cache
+def verdicts_on_wrong(number: str) -> dict[str, Verdict]:
+    """The verdicts on an exercise's wrong answers, by name."""
+    (exercise,) = (each for each in ALL if each.id == number)
+    return {wrong.name: judge(exercise, wrong.given) for wrong in exercise.wrong}
+
+
 @pytest.mark.parametrize(("exercise", "wrong"), [(e, w) for e in ALL for w in e.wrong], ids=ids)
 def test_a_listed_wrong_answer_is_caught_with_its_own_message(
     exercise: Exercise, wrong: Wrong
 ) -> None:
-    answers = (
-        wrong.answer
-        if isinstance(wrong.answer, tuple) and exercise.id != "01.1"
-        else (wrong.answer,)
-    )
-    verdict = dbr.check(exercise.id, *answers)
+    verdict = verdicts_on_wrong(exercise.id)[wrong.name]
     assert verdict.status == "not yet", verdict
-    assert wrong.says in verdict.message, verdict
+    assert wrong.says in repr(verdict), verdict
 
 
 @pytest.mark.parametrize("exercise", ALL, ids=ids)
-def test_an_exercise_lists_at_least_two_wrong_answers_with_different_messages(
+def test_five_kinds_of_mistakes_at_least_have_words_that_no_other_verdict_has(
     exercise: Exercise,
 ) -> None:
-    assert len(exercise.wrong) >= 2
-    assert len({wrong.says for wrong in exercise.wrong}) == len(exercise.wrong)
+    found = verdicts_on_wrong(exercise.id)
+    verdicts = [(wrong, repr(found[wrong.name])) for wrong in exercise.wrong]
+    assert len({wrong.says for wrong in exercise.wrong}) >= 5
+    assert len({wrong.name for wrong in exercise.wrong}) == len(exercise.wrong)
+    for wrong in exercise.wrong:
+        taken = [
+            other.name
+            for other, verdict in verdicts
+            if other.says != wrong.says and wrong.says in verdict
+        ]
+        assert not taken, f"{wrong.says!r} of {wrong.name} stands in the verdicts on {taken}"
+    for words in BISECTED:
+        assert not [wrong.name for wrong, verdict in verdicts if words in verdict]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize(
+    ("exercise", "right"), [(e, r) for e in ALL for r in e.right or [None]], ids=ids
+)
+def test_a_listed_right_answer_passes_whatever_the_default_dtype_and_the_seed(
+    exercise: Exercise, right: Right | None, dtype: torch.dtype
+) -> None:
+    assert right is not None, "a right answer is listed beside the published one"
+    for seed in (1, 2026):
+        torch.manual_seed(seed)
+        with default_dtype(dtype), seeded(seed):
+            verdict = judge(exercise, right.given)
+        assert verdict.status == "correct", verdict
+
+
+@pytest.mark.parametrize("exercise", ALL, ids=ids)
+def test_an_oracle_tells_wrong_answers_from_right_ones_and_no_right_one_from_another(
+    exercise: Exercise,
+) -> None:
+    assert (exercise.oracle is not None) == takes_functions(exercise)
+    if exercise.oracle is None:
+        return
+    right = {name: exercise.oracle(*given) for name, given in right_answers(exercise).items()}
+    wanted = right["published"]
+    assert [name for name, told in right.items() if told != wanted] == []
+    wrong = [each for each in exercise.wrong if all(map(callable, each.given))]
+    assert [each.name for each in wrong if exercise.oracle(*each.given) == wanted] == []
+
+
+@pytest.mark.parametrize(
+    ("cell", "status"), [("stub", "not attempted yet"), ("solution", "correct")]
+)
+def test_the_template_for_new_exercises_works(cell: str, status: str) -> None:
+    found: list[Verdict] = []
+    check = SimpleNamespace(check=lambda _, *given: found.append(judge(template.EXERCISE, given)))
+    written = template_as_written()
+    exec(getattr(written, cell), {"dbr": check})
+    assert [verdict.status for verdict in found] == [status]
+    assert written.id == template.EXERCISE.id
 
 
 def test_every_lesson_has_at_least_three_exercises_numbered_in_order() -> None:
@@ -110,7 +174,7 @@ def test_dots_left_inside_are_not_attempted_either() -> None:
 )
 @pytest.mark.parametrize("exercise", ALL, ids=ids)
 def test_a_check_never_raises(exercise: Exercise, answer: Any) -> None:
-    verdict = dbr.check(exercise.id, answer)
+    verdict = judge(exercise, (answer,))
     assert verdict.status == "not yet"
     assert verdict.message
     assert repr(verdict).startswith(f"✗ Exercise {exercise.id}: not yet\n")

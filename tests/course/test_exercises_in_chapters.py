@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from definebyrun_course.exercises import Verdict, lessons, of_lesson
+from definebyrun_course.grading import seeded
 from tools import chapters
 
 ALL: list[chapters.Exercise] = []
@@ -24,19 +25,20 @@ for lesson in chapters.lessons():
 each = pytest.mark.parametrize("exercise", ALL, ids=lambda exercise: exercise.id)
 
 
-def run(setup: str, cell: str) -> Verdict:
-    """Run a cell as a notebook does; the value of its last expression."""
+def run(setup: str, cell: str, dtype: torch.dtype | None = None) -> Verdict:
+    """Run a cell as a notebook does, under this default dtype if one is given; the value of its last expression."""
     tree = ast.parse(cell)
     assert isinstance(tree.body[-1], ast.Expr), "the cell ends in its check"
     last = ast.Expression(tree.body.pop().value)
     names: dict = {"__name__": "__main__"}
-    dtype = torch.get_default_dtype()
+    before = torch.get_default_dtype()
     try:
         exec(compile(setup, "<setup>", "exec"), names)
+        torch.set_default_dtype(dtype or torch.get_default_dtype())
         exec(compile(tree, "<cell>", "exec"), names)
         return eval(compile(last, "<check>", "eval"), names)
     finally:
-        torch.set_default_dtype(dtype)  # a lesson may set another for all of its notebook
+        torch.set_default_dtype(before)  # a lesson may set another for all of its notebook
 
 
 def test_every_exercise_can_be_read() -> None:
@@ -53,6 +55,18 @@ def test_the_stub_runs_and_is_not_attempted_yet(exercise: chapters.Exercise) -> 
 def test_the_folded_solution_is_correct(exercise: chapters.Exercise) -> None:
     verdict = run(exercise.setup, exercise.solution)
     assert (verdict.exercise, verdict.status) == (exercise.id, "correct"), repr(verdict)
+
+
+@each
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_the_folded_solution_is_correct_whatever_the_default_dtype_and_the_seed(
+    exercise: chapters.Exercise, dtype: torch.dtype
+) -> None:
+    for seed in (1, 99, 2026):
+        torch.manual_seed(seed)
+        with seeded(seed):
+            verdict = run(exercise.setup, exercise.solution, dtype)
+        assert verdict.status == "correct", repr(verdict)
 
 
 def test_chapters_and_package_know_the_same_exercises() -> None:

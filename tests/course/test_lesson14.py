@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import torch
 
-from definebyrun_course.exercises import lesson14
+from definebyrun_course.exercises.lesson14.buckets import right_buckets
 from tests.course.lesson_code import cells
 
 pytestmark = pytest.mark.skipif(
@@ -142,7 +142,7 @@ def test_the_first_step_has_one_bucket_and_later_ones_follow_the_gradients(found
     used = [*net.first.parameters(), *net.middle.parameters(), *net.last.parameters()]
     names = {id(p): name for name, p in net.named_parameters()}
     # Backward the bias of a layer is ready before its weight, so going forward the weight comes first, as here.
-    filled = lesson14._buckets([p.numel() * 8 for p in used], 524)
+    filled = right_buckets([p.numel() * 8 for p in used], 524)
     for log in (kept["traced"], other["traced"]):
         first, *later = [[event for event in step if not isinstance(event, str)] for step in log]
         assert [sorted(bucket[1]) for bucket in first] == [sorted(names.values())]

@@ -1,8 +1,9 @@
-"""Puts small faults into the code, one at a time, and asks the tests: `python -m tools.mutants package`.
+"""Puts small faults into code, one at a time, and asks what should notice: `python -m tools.mutants package`.
 
-A sample from every room alike, the same for the same seed. Prints for each room how many were tried, were killed,
-survived or hung. A survivor is a test that is missing, unless it stands in `equivalent.toml` with the reason why no
-test can see it, or none should. Exits with 1 when one survives that is not listed.
+`package` mutates the package and asks its tests: a sample from every room alike, the same for the same seed. `checks`
+mutates right answers to exercises, all of them, and asks the exercises' checks. Prints for each room or lesson how many
+were tried and what became of them. One that is not noticed is a test that is missing, or a hole in a check, unless it
+stands in `equivalent.toml` with the reason why nothing can see it, or need not. Exits with 1 when one is not listed.
 """
 
 from __future__ import annotations
@@ -26,11 +27,22 @@ from tools.mutants.package import Package, Sources, Verdict
 __all__ = ["PARTS", "listed", "sample", "table"]
 
 LISTED = Path(__file__).with_name("equivalent.toml")
-OUTCOMES = ("killed", "survived", "hung", "crashed", "equivalent")
+MISSED = ("survived", "hole")
+SHOWN = (*MISSED, "crashed", "equivalent")
+"""Outcomes that are printed one by one."""
 
 
 class Part(Protocol):
-    """Code that can be mutated, and what says whether a mutant is noticed: by tests, or by any other judge."""
+    """Code that can be mutated, and what says whether a mutant is noticed: by tests, or by any other judge.
+
+    `outcomes` are the columns of the table, `count` is how many are tried unless told otherwise, None for all.
+    """
+
+    @property
+    def outcomes(self) -> tuple[str, ...]: ...
+
+    @property
+    def count(self) -> int | None: ...
 
     def mutants(self) -> list[Mutant]: ...
 
@@ -42,17 +54,26 @@ def package(say: Callable[[str], None], quick: bool) -> Part:
     return Package(Sources(ROOT, "definebyrun"), tests, ROOT / "_build" / "mutants", say, quick)
 
 
-PARTS: dict[str, Callable[[Callable[[str], None], bool], Part]] = {"package": package}
+def checks(say: Callable[[str], None], quick: bool) -> Part:
+    from tools.mutants.checks import Checks  # imports the package, which `package` must not do
+
+    return Checks(say)
+
+
+PARTS: dict[str, Callable[[Callable[[str], None], bool], Part]] = {
+    "package": package,
+    "checks": checks,
+}
 """What `PART` can be: how to make it, from a way to tell how far it is, and whether it has to be quick."""
 
 
 def room(mutant: Mutant) -> str:
-    """The folder in which a mutant's file lies; the file itself where it lies in none."""
+    """The folder in which a mutant's file lies, such as a lesson; the file itself where it lies in none."""
     return mutant.file.partition("/")[0]
 
 
-def sample(mutants: Iterable[Mutant], count: int, seed: int) -> list[Mutant]:
-    """So many mutants, from every room alike until a room has no more."""
+def sample(mutants: Iterable[Mutant], count: int | None, seed: int) -> list[Mutant]:
+    """So many mutants, from every room alike until a room has no more; None takes all."""
     rooms: dict[str, list[Mutant]] = defaultdict(list)
     for mutant in sorted(mutants, key=lambda mutant: mutant.rank(seed)):
         rooms[room(mutant)].append(mutant)
@@ -66,15 +87,15 @@ def listed(part: str) -> dict[str, str]:
     return {entry["mutant"]: entry["reason"] for entry in entries}
 
 
-def table(verdicts: Sequence[Verdict]) -> str:
+def table(verdicts: Sequence[Verdict], outcomes: Sequence[str]) -> str:
     """A line for each room: how many were tried, and what became of them."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for verdict in verdicts:
         counts[room(verdict.mutant)][verdict.outcome] += 1
     rows = [*sorted(counts.items()), ("in all", sum(counts.values(), Counter()))]
-    head = f"{'':16}{'tried':>7}" + "".join(f"{name:>12}" for name in OUTCOMES)
+    head = f"{'':16}{'tried':>7}" + "".join(f"{name:>12}" for name in outcomes)
     lines = [
-        f"{name:16}{count.total():7}" + "".join(f"{count[each]:12}" for each in OUTCOMES)
+        f"{name:16}{count.total():7}" + "".join(f"{count[each]:12}" for each in outcomes)
         for name, count in rows
     ]
     return "\n".join([head, *lines])
@@ -85,7 +106,7 @@ def main() -> int:
         prog="python -m tools.mutants", description=__doc__.partition("\n")[0]
     )
     parser.add_argument("part", choices=PARTS, help="what to mutate")
-    parser.add_argument("--count", type=int, default=300, help="how many mutants")
+    parser.add_argument("--count", type=int, help="how many mutants")
     parser.add_argument("--seed", type=int, default=0, help="another seed is another sample")
     parser.add_argument("--only", default="", help="only mutants with this in their name")
     parser.add_argument("--quick", action="store_true", help="a few, without running all tests")
@@ -102,7 +123,7 @@ def main() -> int:
 
     part, reasons = PARTS[options.part](say, options.quick), listed(options.part)
     mutants = [mutant for mutant in part.mutants() if options.only in mutant.name]
-    chosen = sample(mutants, options.count, options.seed)
+    chosen = sample(mutants, options.count or part.count, options.seed)
     verdicts = part.run([mutant for mutant in chosen if mutant.name not in reasons])
     verdicts += [
         Verdict(mutant, "equivalent", reasons[mutant.name])
@@ -110,11 +131,16 @@ def main() -> int:
         if mutant.name in reasons
     ]
     for verdict in sorted(verdicts, key=lambda verdict: verdict.mutant.name):
-        if options.all or verdict.outcome in ("survived", "crashed"):
-            mutant, why = verdict.mutant, f" ({verdict.why})" if verdict.why else ""
-            print(f"{verdict.outcome}: line {mutant.line} of {mutant.name}{why}")
-    print(table(verdicts))
-    return int(any(verdict.outcome == "survived" for verdict in verdicts))
+        if options.all or verdict.outcome in SHOWN:
+            print(told(verdict))
+    print(table(verdicts, part.outcomes))
+    return int(any(verdict.outcome in MISSED for verdict in verdicts))
+
+
+def told(verdict: Verdict) -> str:
+    """What became of one mutant, in a line."""
+    mutant, why = verdict.mutant, f" ({verdict.why})" if verdict.why else ""
+    return f"{verdict.outcome}: line {mutant.line} of {mutant.name}{why}"
 
 
 if __name__ == "__main__":

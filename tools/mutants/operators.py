@@ -12,7 +12,17 @@ from dataclasses import dataclass
 from hashlib import sha256
 from types import CodeType
 
-__all__ = ["FUNCTIONS", "Block", "Instead", "Mutant", "begins", "compiled", "general", "mutants_of"]
+__all__ = [
+    "FUNCTIONS",
+    "Block",
+    "Faults",
+    "Instead",
+    "Mutant",
+    "begins",
+    "compiled",
+    "general",
+    "mutants_of",
+]
 
 MAX_SHOWN_CHARACTERS = 70
 MIN_TELLING_CHARACTERS = 12
@@ -77,7 +87,7 @@ class _Site:
     operator: str
     change: str
     block: Block | None
-    put: Callable[[], None]
+    put: Callable[[], Callable[[], None]]
 
 
 def mutants_of(file: str, source: str, instead: Instead | None = None) -> list[Mutant]:
@@ -91,29 +101,40 @@ def mutants_of(file: str, source: str, instead: Instead | None = None) -> list[M
     a.py f: g(x, 1) → g(1, x) in x if x > 0 else g(x, 1)
     a.py f: 1 → 2 in g(x, 1)
     """
-    found = []
-    seen: Counter[tuple[str, str]] = Counter()
-    for number, site in enumerate(_sites(ast.parse(source), instead or general)):
-        seen[site.scope, site.change] += 1
-        again = seen[site.scope, site.change]
-        change = site.change + (f" (number {again})" if again > 1 else "")
-        found.append(Mutant(file, site.scope, site.line, site.operator, change, number, site.block))
-    return found
+    return Faults(source, instead).mutants(file)
 
 
-def compiled(
-    source: str, path: str, number: int | None = None, instead: Instead | None = None
-) -> CodeType:
+def compiled(source: str, path: str, number: int | None = None) -> CodeType:
     """The code of a module, with the fault of this number; None for none."""
-    tree = ast.parse(source)
-    if number is not None:
-        _sites(tree, instead or general)[number].put()
-        ast.fix_missing_locations(tree)
-    return compile(tree, path, "exec", dont_inherit=True)
+    return Faults(source).code(path, number)
 
 
-def _sites(tree: ast.Module, instead: Instead) -> list[_Site]:
-    return list(_Walk(instead).within(tree, "", None, False))
+class Faults:
+    """A source that is parsed once, and its faults, which are put in one at a time."""
+
+    def __init__(self, source: str, instead: Instead | None = None) -> None:
+        self._tree = ast.parse(source)
+        self._sites = list(_Walk(instead or general).within(self._tree, "", None, False))
+
+    def mutants(self, file: str) -> list[Mutant]:
+        found = []
+        seen: Counter[tuple[str, str]] = Counter()
+        for number, site in enumerate(self._sites):
+            seen[site.scope, site.change] += 1
+            again = seen[site.scope, site.change]
+            change = site.change + (f" (number {again})" if again > 1 else "")
+            about = (file, site.scope, site.line, site.operator, change)
+            found.append(Mutant(*about, number, site.block))
+        return found
+
+    def code(self, path: str, number: int | None = None) -> CodeType:
+        """The code of the module, with the fault of this number; None for none."""
+        take_out = (lambda: None) if number is None else self._sites[number].put()
+        try:
+            ast.fix_missing_locations(self._tree)
+            return compile(self._tree, path, "exec", dont_inherit=True)
+        finally:
+            take_out()
 
 
 class _Walk:
@@ -138,7 +159,8 @@ class _Walk:
                     continue
                 self.line = getattr(child, "lineno", self.line)
                 for operator, new in self.instead(child):
-                    put = _putter(node, field, index if isinstance(value, list) else None, new)
+                    where = index if isinstance(value, list) else None
+                    put = _putter(node, field, where, child, new)
                     change = _change(node, child, new)
                     yield _Site(scope or "module", self.line, operator, change, here, put)
                 inner = scope
@@ -152,12 +174,20 @@ def begins(statements: list[ast.stmt]) -> Block:
     return statements[0].lineno, statements[0].col_offset
 
 
-def _putter(node: ast.AST, field: str, index: int | None, new: ast.AST) -> Callable[[], None]:
-    def put() -> None:
+def _putter(
+    node: ast.AST, field: str, index: int | None, old: ast.AST, new: ast.AST
+) -> Callable[[], Callable[[], None]]:
+    """What puts the new node into its place, and gives what takes it out again."""
+
+    def place(child: ast.AST) -> None:
         if index is None:
-            setattr(node, field, new)
+            setattr(node, field, child)
         else:
-            getattr(node, field)[index] = new
+            getattr(node, field)[index] = child
+
+    def put() -> Callable[[], None]:
+        place(new)
+        return lambda: place(old)
 
     return put
 

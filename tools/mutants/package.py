@@ -60,6 +60,8 @@ class Package:
     workers: int = 2
     limit_seconds: float = 6 * MAX_TEST_SECONDS
     """A mutant hangs when its tests take longer; the machine may be busy."""
+    outcomes: tuple[str, ...] = ("killed", "survived", "hung", "crashed", "equivalent")
+    count: int | None = 300
 
     def mutants(self) -> list[Mutant]:
         return [each for each in self.sources.mutants() if each.block or not self.quick]

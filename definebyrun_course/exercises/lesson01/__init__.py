@@ -1,0 +1,9 @@
+"""Exercises of lesson 01, Your first graph: predict a graph, find its leaves, build one to size, make a leaf."""
+
+from __future__ import annotations
+
+from . import counts, leaves, size, weights
+
+__all__ = ["EXERCISES"]
+
+EXERCISES = (counts.EXERCISE, leaves.EXERCISE, size.EXERCISE, weights.EXERCISE)
