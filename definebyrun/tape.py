@@ -7,8 +7,9 @@ one sentence says what to install and the text stands in.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
 from errno import ENAMETOOLONG, ENOENT
 from os import PathLike
 from pathlib import Path
@@ -16,9 +17,12 @@ from typing import Any, Never
 
 import torch
 
+from .cards.hidden import HIDEABLE
 from .comparison.join import join
 from .drawing.dot import to_dot
 from .drawing.layout import LayoutError
+from .drawing.look import DIRECTIONS, PLAIN, Look
+from .drawing.pdf import pdf
 from .drawing.png import png
 from .drawing.standalone import standalone_svg
 from .fold.folding import fold
@@ -43,7 +47,8 @@ from .trace import (
     Trace,
 )
 from .trace.memory import kept_after_steps
-from .view import View
+from .trace.renamed import renamed
+from .view import View, show
 
 __all__ = ["Player", "Tape", "compare", "draw", "load", "record"]
 
@@ -59,6 +64,21 @@ class Player:
 
     def _repr_html_(self) -> str:
         return self._tape.html()
+
+    def show(self) -> None:
+        """Display the player where this is called, in the middle of a cell too; outside a notebook, print the text.
+
+        >>> with record() as tape:
+        ...     y = torch.ones(2) * 3
+        >>> tape.play().show()
+        player: 2 operations, 0 nodes, 0 edges, 2 steps
+        leaves
+          ones: constant [1, 1]
+        steps
+          1  ones(2) → [1, 1]
+          2  y = mul(ones, 3) → [3, 3]
+        """
+        show(self)
 
 
 class Tape:
@@ -80,7 +100,9 @@ class Tape:
         trace: Trace | Recorder,
         whole: Trace | None = None,
         runs: tuple[Trace, Trace] | None = None,
+        look: Look = PLAIN,
     ) -> None:
+        self._look = look
         self._given = trace
         self._whole = whole  # of a folded tape: the run that it was folded from
         self._runs = runs  # of a comparison: the two that it was made of, with their modules
@@ -149,7 +171,7 @@ class Tape:
 
     @property
     def root(self) -> int | None:
-        """The index of the tensor that `draw` started from; None for a recorded run."""
+        """The index of the tensor that `draw` started from, the first of several; None for a recorded run."""
         return self.trace.root
 
     @property
@@ -170,35 +192,51 @@ class Tape:
         if self._view is None:
             trace, chosen = self.trace, self._whole is not None
             self._view = View(
-                trace, as_given=chosen, unlimited=self._whole is trace, runs=self._runs
+                trace,
+                as_given=chosen,
+                unlimited=self._whole is trace,
+                runs=self._runs,
+                look=self._look,
             )
         return self._view
 
     def fold(
-        self, modules: bool | int | str | Iterable[str] = False, repeats: bool = False
+        self,
+        modules: bool
+        | int
+        | str
+        | type
+        | Callable[[ModuleCall], Any]
+        | Iterable[str | type | Callable[[ModuleCall], Any]] = False,
+        repeats: bool = False,
     ) -> Tape:
         """The same run, smaller: modules folded into one card for each call, repetitions rolled up into one.
 
-        `modules` is how many levels of modules stay open, or the paths of those to fold: with 0 every module that
-        your code calls is one card; with 1 or True those are open and the modules inside them are cards. `repeats`
-        rolls up what runs at least three times in a row. Every call starts from the whole run.
+        `modules` is how many levels of modules stay open: with 0 every module that your code calls is one card; with
+        1 or True those are open and the modules inside them are cards. Or it says which to fold, as one of these or as
+        several: a path (`"model.fc"`), a pattern of paths (`"encoder.layers.*"`), a class or its name (`nn.Linear`;
+        classes derived from it have other names), or a function that is given each `ModuleCall` and says whether to
+        fold it. Of calls inside each other the outermost is folded. `repeats` rolls up what runs at least three times
+        in a row. Every call of this method starts from the whole run.
 
-        Raises `ValueError` for a path that no module of the run has, and for a negative number of levels; also for a
-        comparison, whose two tapes can be folded before they are compared. Raises `TypeError` for anything that is
-        neither a number of levels nor paths.
+        Raises `ValueError` for a path, a pattern or a class that no module of the run has, and for a negative number
+        of levels; also for a comparison, whose two tapes can be folded before they are compared. Raises `TypeError` for
+        anything else.
 
         >>> model = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Tanh())
         >>> with record() as tape:
         ...     y = model(torch.ones(1, 2)).sum()
         >>> [op.name for op in tape.ops], [op.name for op in tape.fold(modules=0).ops]
         (['ones', 'linear', 'tanh', 'sum'], ['ones', 'model', 'sum'])
+        >>> tape.fold(torch.nn.Linear).text() == tape.fold("model.0").text()
+        True
         """
         if self.sides:
             raise ValueError(
                 "fold the two tapes, then compare them: a comparison itself is not folded"
             )
         whole = self.trace if self._whole is None else self._whole
-        return Tape(fold(whole, modules, repeats), whole)
+        return Tape(fold(whole, modules, repeats), whole, look=self._look)
 
     def unfolded(self) -> Tape:
         """The whole run, drawn as it is whatever its size; a layout that takes more than two minutes is given up.
@@ -212,7 +250,80 @@ class Tape:
         (1, 80)
         """
         whole = self.trace if self._whole is None else self._whole
-        return Tape(whole, whole)
+        return Tape(whole, whole, look=self._look)
+
+    def hide(self, *what: str) -> Tape:
+        """The same run with less in its picture; its data and its text stay whole, and a sentence says what is hidden.
+
+        `what` is any of `"constants"` (tensors without gradient, such as the data), `"buffers"` (those of them that
+        modules hold, such as running means), `"optimizer"` (the steps of optimizers) and `"unlinked"` (cards without an
+        arrow). Raises `ValueError` for any other word, and for none.
+
+        >>> w = torch.ones(2, requires_grad=True)
+        >>> with record() as tape:
+        ...     x = torch.tensor([1.0, 2.0])
+        ...     loss = (w * x).sum()
+        >>> len(tape.view.drawn.cards), len(tape.hide("constants").view.drawn.cards)
+        (4, 3)
+        >>> print(str(tape.hide("constants")).splitlines()[-1])
+        Not drawn: 1 constant.
+        """
+        if not what or not {*what} <= {*HIDEABLE}:
+            raise ValueError(f"hide takes some of {', '.join(map(repr, HIDEABLE))}, not {what}")
+        hidden = tuple(each for each in HIDEABLE if each in (*self._look.hidden, *what))
+        return self._with(replace(self._look, hidden=hidden))
+
+    def arrange(self, direction: str = "down", width: float | None = None) -> Tape:
+        """The same run with its picture running another way: data flows `"down"`, or to the `"right"`.
+
+        `width`, in CSS pixels, is what the picture is to stay in: it is folded as little as that takes, and where
+        nothing is narrow enough it is the narrowest. It holds for a tape that you have not folded yourself.
+
+        Raises `ValueError` for any other direction, and for a width that is not above 0.
+
+        >>> a = torch.tensor(3.0, requires_grad=True)
+        >>> down, right = (draw(a.exp().log()).arrange(way).view.picture for way in ("down", "right"))
+        >>> down.height > down.width, right.height > right.width
+        (True, False)
+        """
+        if direction not in DIRECTIONS:
+            raise ValueError(f"direction is 'down' or 'right', not {direction!r}")
+        if width is not None and not width > 0:
+            raise ValueError(f"width is a number of pixels above 0, not {width!r}")
+        return self._with(replace(self._look, direction=direction, width=width))
+
+    def _with(self, look: Look) -> Tape:
+        """The same tape with other wishes for its picture."""
+        return Tape(self._given, self._whole, self._runs, look)
+
+    def rename(self, names: Mapping[str, str]) -> Tape:
+        """The same run with other names for tensors and modules: `{"old": "new"}`.
+
+        An old name is that of a tensor, or the path of a module, whose inner names change with it. Raises `ValueError`
+        for a name that nothing in the run has, `TypeError` where names are no text.
+
+        >>> model = torch.nn.Linear(2, 1)
+        >>> with record() as tape:
+        ...     y = model(torch.ones(1, 2))
+        >>> [leaf.name for leaf in tape.rename({"model": "head", "y": "score"}).leaves[1:]]
+        ['head.weight', 'head.bias']
+        """
+        whole = None if self._whole is None else renamed(self._whole, names)
+        trace = whole if self._whole is self.trace else None
+        runs = self._runs and (renamed(self._runs[0], names), renamed(self._runs[1], names))
+        return Tape(trace or renamed(self.trace, names), whole, runs, self._look)
+
+    def show(self) -> None:
+        """Display the picture where this is called, in the middle of a cell too; outside a notebook, print the text.
+
+        >>> draw(torch.ones(2, requires_grad=True) * 2).show()
+        graph: 2 nodes, 1 edge
+        leaves
+          tensor: leaf [1, 1]
+        graph
+          MulBackward0 (tensor: [2, 2]) → AccumulateGrad(tensor)
+        """
+        show(self)
 
     def text(self) -> str:
         """The canonical text: every operation, node, edge and gradient, one fact a line; of the whole run.
@@ -241,7 +352,8 @@ class Tape:
         '\\tn1 -> n0 [class="edge" id=e0]'
         """
         cards, links, clusters = self.view.drawn
-        return to_dot(cards, links, clusters, large=self.view.is_large)
+        right = self._look.direction == "right"
+        return to_dot(cards, links, clusters, self.view.is_large, right)
 
     def svg(self) -> str:
         """The picture as SVG: it shows the end of the run, and holds all states before that for a page to switch on.
@@ -257,19 +369,29 @@ class Tape:
     def png(self) -> bytes:
         """The picture as a PNG, light, at twice its size in pixels, as it is at the end of the run.
 
-        Raises `LayoutError` where no layout engine is there, `RuntimeError` where matplotlib is not.
+        Raises `LayoutError` where no layout engine is there, `RuntimeError` where `resvg-py` is not.
 
         >>> draw(torch.ones(2, requires_grad=True) * 2).png()[:4]
         b'\\x89PNG'
         """
         return png(standalone_svg(self.view.picture))
 
+    def pdf(self) -> bytes:
+        """The picture as a PDF of one page, in vectors, light, as it is at the end of the run; a pixel is 1/96 inch.
+
+        Raises `LayoutError` where no layout engine is there, `RuntimeError` where `svglib` or matplotlib is not.
+
+        >>> draw(torch.ones(2, requires_grad=True) * 2).pdf()[:5]
+        b'%PDF-'
+        """
+        return pdf(standalone_svg(self.view.picture))
+
     def save(self, path: str | PathLike[str]) -> None:
         """Write the tape to a file in the form that the file's ending names.
 
-        `.svg` and `.png` are the picture at the end of the run, `.html` is a page with the step player, `.dot` the
-        graph for Graphviz, `.json` the data, `.txt` the canonical text. Raises `ValueError` for any other ending,
-        and what `svg` and `png` raise.
+        `.svg`, `.png` and `.pdf` are the picture at the end of the run, `.html` is a page with the step player, `.dot`
+        the graph for Graphviz, `.json` the data, `.txt` the canonical text. Raises `ValueError` for any other ending,
+        and what `svg`, `png` and `pdf` raise.
 
         >>> import tempfile
         >>> w = torch.tensor(2.0, requires_grad=True)
@@ -282,6 +404,7 @@ class Tape:
         forms = {
             ".svg": lambda: standalone_svg(self.view.picture),
             ".png": self.png,
+            ".pdf": self.pdf,
             ".html": lambda: page(self.view.label, self.html()),
             ".dot": self.dot,
             ".json": self.json,
@@ -419,23 +542,39 @@ def record(*nothing: Never) -> AbstractContextManager[Tape]:
     return _Recording()
 
 
-def draw(tensor: torch.Tensor, *more: Never) -> Tape:
-    """The backward graph that hangs from a tensor right now, without any recording.
+def draw(
+    tensors: torch.Tensor | Mapping[str, Any] | Sequence[Any],
+    *more: Never,
+    names: Mapping[str, torch.Tensor] | None = None,
+) -> Tape:
+    """The backward graph that hangs from a tensor, or from several, right now, without any recording.
 
-    Raises `TypeError` for anything but one tensor, `ValueError` for a tensor without a graph.
+    `tensors` is one, or a tuple, list or dictionary of them, also within each other, such as a model's outputs; the
+    keys of a dictionary name them, and what is no tensor in there is passed over. `names` names tensors that no
+    variable of the code around holds, `{"scale": net.scale}`: what it says goes before any other name.
+
+    Raises `TypeError` for anything else and for containers without a tensor, `ValueError` where none has a graph.
 
     >>> import torch
     >>> a = torch.tensor(3.0, requires_grad=True)
     >>> len(draw(a * a).edges)
     2
+    >>> both = draw({"square": a * a, "double": 2 * a}, names={"side": a})
+    >>> [tensor.name for tensor in both.tensors]
+    ['side', 'square', 'double']
     """
-    if more or not isinstance(tensor, torch.Tensor):
-        given = ", ".join(type(each).__name__ for each in (tensor, *more))
+    if more:
+        given = ", ".join(type(each).__name__ for each in (tensors, *more))
         raise TypeError(
-            f"draw takes a torch.Tensor, not {given}: draw one result, as in draw(model(x)), or see several "
-            "by `with record() as tape: …`, which shows all that runs"
+            f"draw takes one thing, not {given}: one result, as in draw(model(x)), or several as in draw((a, b)); "
+            "`with record() as tape: …` shows all that runs"
         )
-    return Tape(walk(tensor))
+    for name, tensor in (names or {}).items():
+        if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
+            raise TypeError(
+                "names takes a dictionary from names to tensors, such as {'scale': net.scale}"
+            )
+    return Tape(walk(tensors, names))
 
 
 def compare(a: Tape, b: Tape, names: tuple[str, str] = ("A", "B")) -> Tape:
