@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from errno import ENAMETOOLONG, ENOENT
 from os import PathLike
@@ -63,22 +64,38 @@ def record(*nothing: Never) -> AbstractContextManager[Tape]:
     return _Recording()
 
 
-def draw(tensor: torch.Tensor, *more: Never) -> Tape:
-    """The backward graph that hangs from a tensor right now, without any recording.
+def draw(
+    tensors: torch.Tensor | Mapping[str, Any] | Sequence[Any],
+    *more: Never,
+    names: Mapping[str, torch.Tensor] | None = None,
+) -> Tape:
+    """The backward graph that hangs from a tensor, or from several, right now, without any recording.
 
-    Raises `TypeError` for anything but one tensor, `ValueError` for a tensor without a graph.
+    `tensors` is one, or a tuple, list or dictionary of them, also within each other, such as a model's outputs; the
+    keys of a dictionary name them, and what is no tensor in there is passed over. `names` names tensors that no
+    variable of the code around holds, `{"scale": net.scale}`: what it says goes before any other name.
+
+    Raises `TypeError` for anything else and for containers without a tensor, `ValueError` where none has a graph.
 
     >>> a = torch.tensor(3.0, requires_grad=True)
     >>> len(draw(a * a).edges)
     2
+    >>> both = draw({"square": a * a, "double": 2 * a}, names={"side": a})
+    >>> [tensor.name for tensor in both.tensors]
+    ['side', 'square', 'double']
     """
-    if more or not isinstance(tensor, torch.Tensor):
-        given = ", ".join(type(each).__name__ for each in (tensor, *more))
+    if more:
+        given = ", ".join(type(each).__name__ for each in (tensors, *more))
         raise TypeError(
-            f"draw takes a torch.Tensor, not {given}: draw one result, as in draw(model(x)), or see several "
-            "by `with record() as tape: …`, which shows all that runs"
+            f"draw takes one thing, not {given}: one result, as in draw(model(x)), or several as in draw((a, b)); "
+            "`with record() as tape: …` shows all that runs"
         )
-    return Tape(walk(tensor))
+    for name, tensor in (names or {}).items():
+        if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
+            raise TypeError(
+                "names takes a dictionary from names to tensors, such as {'scale': net.scale}"
+            )
+    return Tape(walk(tensors, names))
 
 
 def compare(a: Tape, b: Tape, names: tuple[str, str] = ("A", "B")) -> Tape:

@@ -1,32 +1,28 @@
 """What the user holds: a `Tape` is a `Trace` that can show itself.
 
 A tape shows its whole graph when a notebook displays it, with the canonical text as `text/plain`. `play()` gives
-the step player. A large graph is folded before it is shown, and a sentence says so. Where there is no layout engine,
-one sentence says what to install and the text stands in.
+the step player.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from os import PathLike
-from pathlib import Path
-from typing import Never
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any, Never
 
-from .drawing.dot import to_dot
-from .drawing.layout import LayoutError
-from .drawing.png import png
-from .drawing.standalone import standalone_svg
+from .cards.hidden import HIDEABLE
+from .drawing.look import DIRECTIONS, PLAIN, Look
 from .fold.folding import fold
+from .forms import Forms
 from .memory_plot import MemoryCurve
-from .player import instead_html, page, player_html, still_html
 from .recorder.recorder import Recorder
-from .text.compared import canonical_text, tabulate
+from .text.compared import tabulate
 from .text.printable import printable
 from .text.table import Table
-from .trace import Trace
+from .trace import ModuleCall, Trace
 from .trace.memory import kept_after_steps
-from .trace.parts import TraceParts
-from .view import View
+from .trace.renamed import renamed
+from .view import View, show
 
 __all__ = ["Player", "Tape"]
 
@@ -43,8 +39,23 @@ class Player:
     def _repr_html_(self) -> str:
         return self._tape.html()
 
+    def show(self) -> None:
+        """Display the player where this is called, in the middle of a cell too; outside a notebook, print the text.
 
-class Tape(TraceParts):
+        >>> with dbr.record() as tape:
+        ...     y = torch.ones(2) * 3
+        >>> tape.play().show()
+        player: 2 operations, 0 nodes, 0 edges, 2 steps
+        leaves
+          ones: constant [1, 1]
+        steps
+          1  ones(2) → [1, 1]
+          2  y = mul(ones, 3) → [3, 3]
+        """
+        show(self)
+
+
+class Tape(Forms):
     """A recorded run, or the graph of a tensor: data with pictures.
 
     Every part of the `Trace` is here as a property. Reading any of them before the `with` block of `record` has ended
@@ -63,7 +74,9 @@ class Tape(TraceParts):
         trace: Trace | Recorder,
         whole: Trace | None = None,
         runs: tuple[Trace, Trace] | None = None,
+        look: Look = PLAIN,
     ) -> None:
+        self._look = look
         self._given = trace
         self._whole = whole  # of a folded tape: the run that it was folded from
         self._runs = runs  # of a comparison: the two that it was made of, with their modules
@@ -84,35 +97,51 @@ class Tape(TraceParts):
         if self._view is None:
             trace, chosen = self.trace, self._whole is not None
             self._view = View(
-                trace, as_given=chosen, unlimited=self._whole is trace, runs=self._runs
+                trace,
+                as_given=chosen,
+                unlimited=self._whole is trace,
+                runs=self._runs,
+                look=self._look,
             )
         return self._view
 
     def fold(
-        self, modules: bool | int | str | Iterable[str] = False, repeats: bool = False
+        self,
+        modules: bool
+        | int
+        | str
+        | type
+        | Callable[[ModuleCall], Any]
+        | Iterable[str | type | Callable[[ModuleCall], Any]] = False,
+        repeats: bool = False,
     ) -> Tape:
         """The same run, smaller: modules folded into one card for each call, repetitions rolled up into one.
 
-        `modules` is how many levels of modules stay open, or the paths of those to fold: with 0 every module that
-        your code calls is one card; with 1 or True those are open and the modules inside them are cards. `repeats`
-        rolls up what runs at least three times in a row. Every call starts from the whole run.
+        `modules` is how many levels of modules stay open: with 0 every module that your code calls is one card; with
+        1 or True those are open and the modules inside them are cards. Or it says which to fold, as one of these or as
+        several: a path (`"model.fc"`), a pattern of paths (`"encoder.layers.*"`), a class or its name (`nn.Linear`;
+        classes derived from it have other names), or a function that is given each `ModuleCall` and says whether to
+        fold it. Of calls inside each other the outermost is folded. `repeats` rolls up what runs at least three times
+        in a row. Every call of this method starts from the whole run.
 
-        Raises `ValueError` for a path that no module of the run has, and for a negative number of levels; also for a
-        comparison, whose two tapes can be folded before they are compared. Raises `TypeError` for anything that is
-        neither a number of levels nor paths.
+        Raises `ValueError` for a path, a pattern or a class that no module of the run has, and for a negative number
+        of levels; also for a comparison, whose two tapes can be folded before they are compared. Raises `TypeError` for
+        anything else.
 
         >>> model = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Tanh())
         >>> with dbr.record() as tape:
         ...     y = model(torch.ones(1, 2)).sum()
         >>> [op.name for op in tape.ops], [op.name for op in tape.fold(modules=0).ops]
         (['ones', 'linear', 'tanh', 'sum'], ['ones', 'model', 'sum'])
+        >>> tape.fold(torch.nn.Linear).text() == tape.fold("model.0").text()
+        True
         """
         if self.sides:
             raise ValueError(
                 "fold the two tapes, then compare them: a comparison itself is not folded"
             )
         whole = self.trace if self._whole is None else self._whole
-        return Tape(fold(whole, modules, repeats), whole)
+        return Tape(fold(whole, modules, repeats), whole, look=self._look)
 
     def unfolded(self) -> Tape:
         """The whole run, drawn as it is whatever its size; a layout that takes more than two minutes is given up.
@@ -126,106 +155,68 @@ class Tape(TraceParts):
         (1, 80)
         """
         whole = self.trace if self._whole is None else self._whole
-        return Tape(whole, whole)
+        return Tape(whole, whole, look=self._look)
 
-    def text(self) -> str:
-        """The canonical text: every operation, node, edge and gradient, one fact a line; of the whole run.
+    def hide(self, *what: str) -> Tape:
+        """The same run with less in its picture; its data and its text stay whole, and a sentence says what is hidden.
 
-        >>> print(dbr.draw(torch.ones(2, requires_grad=True) * 2).text())
-        2 nodes, 1 edge
-        leaves
-          tensor: leaf [1, 1]
-        graph
-          MulBackward0 (tensor: [2, 2]) → AccumulateGrad(tensor)
-        """
-        return canonical_text(self.trace)
+        `what` is any of `"constants"` (tensors without gradient, such as the data), `"buffers"` (those of them that
+        modules hold, such as running means), `"optimizer"` (the steps of optimizers) and `"unlinked"` (cards without an
+        arrow). Raises `ValueError` for any other word, and for none.
 
-    def json(self) -> str:
-        """The trace as JSON, which `load` reads.
-
-        >>> dbr.draw(torch.ones(2, requires_grad=True) * 2).json()[:31]
-        '{"format": "definebyrun trace",'
-        """
-        return self.trace.json()
-
-    def dot(self) -> str:
-        """The picture as DOT, for Graphviz or any program that reads it.
-
-        >>> dbr.draw(torch.ones(2, requires_grad=True) * 2).dot().splitlines()[-2]
-        '\\tn1 -> n0 [class="edge" id=e0]'
-        """
-        cards, links, clusters = self.view.drawn
-        return to_dot(cards, links, clusters, large=self.view.is_large)
-
-    def svg(self) -> str:
-        """The picture as SVG: it shows the end of the run, and holds all states before that for a page to switch on.
-
-        `save` writes one without these states, on white paper. Lengths are in CSS pixels. Raises `LayoutError` where
-        no layout engine is there, and for a picture that would take too long to lay out.
-
-        >>> dbr.draw(torch.ones(2, requires_grad=True) * 2).svg()[:22]
-        '<svg class="dbr-svg" x'
-        """
-        return self.view.picture.svg
-
-    def png(self) -> bytes:
-        """The picture as a PNG, light, at twice its size in pixels, as it is at the end of the run.
-
-        Raises `LayoutError` where no layout engine is there, `RuntimeError` where matplotlib is not.
-
-        >>> dbr.draw(torch.ones(2, requires_grad=True) * 2).png()[:4]
-        b'\\x89PNG'
-        """
-        return png(standalone_svg(self.view.picture))
-
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write the tape to a file in the form that the file's ending names.
-
-        `.svg` and `.png` are the picture at the end of the run, `.html` is a page with the step player, `.dot` the
-        graph for Graphviz, `.json` the data, `.txt` the canonical text. Raises `ValueError` for any other ending,
-        and what `svg` and `png` raise.
-
-        >>> import tempfile
-        >>> w = torch.tensor(2.0, requires_grad=True)
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     dbr.draw(w * w).save(f"{folder}/square.txt")
-        ...     Path(folder, "square.txt").read_text("utf-8").splitlines()[0]
-        '2 nodes, 2 edges'
-        """
-        path = Path(path)
-        forms = {
-            ".svg": lambda: standalone_svg(self.view.picture),
-            ".png": self.png,
-            ".html": lambda: page(self.view.label, self.html()),
-            ".dot": self.dot,
-            ".json": self.json,
-            ".txt": self.text,
-        }
-        form = forms.get(path.suffix.lower())
-        if form is None:
-            raise ValueError(
-                f"{path.name!r} must end in one of {', '.join(forms)}: that says what to write."
-            )
-        content = form()
-        path.write_bytes(content if isinstance(content, bytes) else f"{content}\n".encode())
-
-    def html(self) -> str:
-        """The step player as one self-contained HTML fragment; without a layout engine, the text.
-
+        >>> w = torch.ones(2, requires_grad=True)
         >>> with dbr.record() as tape:
-        ...     y = torch.ones(2) * 3
-        >>> tape.html()[:27]
-        '<div class="dbr dbr-player"'
+        ...     x = torch.tensor([1.0, 2.0])
+        ...     loss = (w * x).sum()
+        >>> len(tape.view.drawn.cards), len(tape.hide("constants").view.drawn.cards)
+        (4, 3)
+        >>> print(str(tape.hide("constants")).splitlines()[-1])
+        Not drawn: 1 constant.
         """
-        if not self.trace.steps:
-            return self._repr_html_()
-        view = self.view
-        try:
-            picture = view.picture
-        except LayoutError as error:
-            return self._instead(error)
-        cards, links, _ = view.drawn
-        return player_html(view.trace, cards, links, picture, view.label, view.note)
+        if not what or not {*what} <= {*HIDEABLE}:
+            raise ValueError(f"hide takes some of {', '.join(map(repr, HIDEABLE))}, not {what}")
+        hidden = tuple(each for each in HIDEABLE if each in (*self._look.hidden, *what))
+        return self._with(replace(self._look, hidden=hidden))
+
+    def arrange(self, direction: str = "down", width: float | None = None) -> Tape:
+        """The same run with its picture running another way: data flows `"down"`, or to the `"right"`.
+
+        `width`, in CSS pixels, is what the picture is to stay in: it is folded as little as that takes, and where
+        nothing is narrow enough it is the narrowest. It holds for a tape that you have not folded yourself.
+
+        Raises `ValueError` for any other direction, and for a width that is not above 0.
+
+        >>> a = torch.tensor(3.0, requires_grad=True)
+        >>> down, right = (dbr.draw(a.exp().log()).arrange(way).view.picture for way in ("down", "right"))
+        >>> down.height > down.width, right.height > right.width
+        (True, False)
+        """
+        if direction not in DIRECTIONS:
+            raise ValueError(f"direction is 'down' or 'right', not {direction!r}")
+        if width is not None and not width > 0:
+            raise ValueError(f"width is a number of pixels above 0, not {width!r}")
+        return self._with(replace(self._look, direction=direction, width=width))
+
+    def _with(self, look: Look) -> Tape:
+        """The same tape with other wishes for its picture."""
+        return Tape(self._given, self._whole, self._runs, look)
+
+    def rename(self, names: Mapping[str, str]) -> Tape:
+        """The same run with other names for tensors and modules: `{"old": "new"}`.
+
+        An old name is that of a tensor, or the path of a module, whose inner names change with it. Raises `ValueError`
+        for a name that nothing in the run has, `TypeError` where names are no text.
+
+        >>> model = torch.nn.Linear(2, 1)
+        >>> with dbr.record() as tape:
+        ...     y = model(torch.ones(1, 2))
+        >>> [leaf.name for leaf in tape.rename({"model": "head", "y": "score"}).leaves[1:]]
+        ['head.weight', 'head.bias']
+        """
+        whole = None if self._whole is None else renamed(self._whole, names)
+        trace = whole if self._whole is self.trace else None
+        runs = self._runs and (renamed(self._runs[0], names), renamed(self._runs[1], names))
+        return Tape(trace or renamed(self.trace, names), whole, runs, self._look)
 
     def play(self, *nothing: Never) -> Player:
         """The step player: forward, then backward, by slider, buttons or arrow keys.
@@ -277,13 +268,3 @@ class Tape(TraceParts):
             return "tape: the recording is still going on"
         kind = "comparison" if self.sides else "tape" if self.root is None else "graph"
         return printable(f"{kind}: {self.view.text}")
-
-    def _repr_html_(self) -> str:
-        view = self.view
-        try:
-            return still_html(view.trace, view.picture, view.label, view.note)
-        except LayoutError as error:
-            return self._instead(error)
-
-    def _instead(self, error: LayoutError) -> str:
-        return instead_html(str(error), self.view.text)

@@ -21,7 +21,17 @@ from . import layout_process
 from .leaf_groups import LeafGroup, Sizes, spaced_links, without_clusters
 from .metrics import small_print_width
 
-__all__ = ["CLUSTER", "EDGE", "GRAPH", "NODE", "STRAIGHT", "LayoutError", "layout_dot", "run_dot"]
+__all__ = [
+    "CLUSTER",
+    "EDGE",
+    "GRAPH",
+    "NODE",
+    "RIGHT",
+    "STRAIGHT",
+    "LayoutError",
+    "layout_dot",
+    "run_dot",
+]
 
 MISSING = "No layout engine was found, so there is no picture: run `pip install pygraphviz`, or install Graphviz."
 FAILED = "Graphviz could not lay out this graph: {}"
@@ -36,6 +46,7 @@ GRAPH = {"nodesep": "0.3", "rankdir": "TB", "ranksep": "0.45"}
 NODE = {"fixedsize": "true", "shape": "box"}
 EDGE = {"arrowsize": "0.7", "penwidth": "1.2"}
 CLUSTER = "labeljust=l margin=9"
+RIGHT = {"rankdir": "LR", "ranksep": "0.6"}
 STRAIGHT = "splines=line nslimit=1 mclimit=0.1 "
 """Links are straight, and what is polished in rounds (crossings, places within a rank) is polished in few."""
 
@@ -53,11 +64,12 @@ def layout_dot(
     large: bool,
     settings: str = "",
     column: bool = False,
+    right: bool = False,
 ) -> str:
     """What a layout needs, as DOT: no text, and one node for each group. If `large`, modules stand below each other.
 
     `settings` are further attributes of the graph, such as `STRAIGHT`. In a `column` what is computed runs straight
-    down.
+    down. With `right` data flows from left to right, not down.
 
     Without text no font is looked up: the empty label of all nodes stands in the first lines, as a default, because
     Graphviz forgets one that is given to each.
@@ -69,7 +81,7 @@ def layout_dot(
     leaves = {card.id for card in cards if card.kind in LEAF_KINDS}
     lines = [
         "digraph {\n",
-        f"graph [{settings}{_attributes(GRAPH)}]\n",
+        f"graph [{settings}{_attributes({**GRAPH, **(RIGHT if right else {})})}]\n",
         f'node [{_attributes(NODE)} label=""]\n',
         f"edge [{_attributes(EDGE)}]\n",
     ]

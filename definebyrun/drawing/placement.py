@@ -56,11 +56,15 @@ def place(
     clusters: Sequence[Cluster],
     large: bool,
     unlimited: bool = False,
+    right: bool = False,
 ) -> Placement:
     """Lay out a picture; in a `large` one leaves stand beside what uses them, and modules below each other.
 
+    With `right` data flows from left to right, and each card stands for itself, in a large picture too.
+
     Raises `LayoutError` without an engine, and where there are too many links, unless `unlimited`, or too little time.
     """
+    large = large and not right
     sizes = {card.id: card_size(card) for card in cards}
     groups = group_leaves(cards, links, clusters, sizes) if large else {}
     room = MAX_RANKS_CROSSED - CLUSTER_RANKS * len(clusters)
@@ -79,10 +83,14 @@ def place(
         if total > room:
             settings = STRAIGHT
             seconds = MAX_LAYOUT_SECONDS_ASKED if unlimited else MAX_LAYOUT_SECONDS
-    dot = layout_dot(cards, laid_out, clusters, sizes, groups, large, settings, bool(arcs))
+    dot = layout_dot(cards, laid_out, clusters, sizes, groups, large, settings, bool(arcs), right)
     geometry = open_groups(groups, read_geometry(run_dot(dot, "json0", seconds)))
-    _draw_arcs(geometry, [link for link in links if link.id in arcs])
-    horizontal = frozenset(link.id for group in groups.values() for link in group.horizontal)
+    if arcs:
+        geometry = _transposed(geometry) if right else geometry
+        _draw_arcs(geometry, [link for link in links if link.id in arcs])
+        geometry = _transposed(geometry) if right else geometry
+    level = links if right else [link for group in groups.values() for link in group.horizontal]
+    horizontal = frozenset(link.id for link in level)
     note = " ".join(said for said, so in ((ARCS, arcs), (LINES, settings)) if so)
     return Placement(geometry, horizontal, note)
 
@@ -93,6 +101,20 @@ def _cost(links: Sequence[Link], groups: dict[str, LeafGroup]) -> dict[str, int]
     outside = [link for link in links if link.id not in within]
     crossed = ranks_crossed(outside)
     return {link.id: crossed[link.id] * (BACK_RANKS if link.back else 1) for link in outside}
+
+
+def _transposed(geometry: Geometry) -> Geometry:
+    """What was across is down: arcs beside the cards come to lie below them."""
+    boxes = {name: (y, x, height, width) for name, (x, y, width, height) in geometry.boxes.items()}
+    routes = {
+        name: Route(
+            [(y, x) for x, y in route.points],
+            route.tip and (route.tip[1], route.tip[0]),
+            route.label and (route.label[1], route.label[0]),
+        )
+        for name, route in geometry.routes.items()
+    }
+    return Geometry(geometry.height, geometry.width, boxes, routes)
 
 
 def _draw_arcs(geometry: Geometry, links: Sequence[Link]) -> None:

@@ -75,12 +75,15 @@ def render(
     clusters: Sequence[Cluster] = (),
     large: bool = False,
     unlimited: bool = False,
+    right: bool = False,
 ) -> Picture:
     """Lay out and draw; `label` is the text alternative, and a large graph has its leaves beside what uses them.
 
+    With `right` data flows from left to right.
+
     Raises `layout.LayoutError` without an engine, and where the layout would take too long, unless `unlimited`.
     """
-    placement = place(cards, links, clusters, large, unlimited)
+    placement = place(cards, links, clusters, large, unlimited, right)
     geometry, horizontal = placement.geometry, placement.horizontal
     boxes, routes = geometry.boxes, geometry.routes
     flowing = [link for link in links if link.flows]

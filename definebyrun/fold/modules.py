@@ -7,9 +7,7 @@ outside. Its nodes become one, at which the gradients of its outputs arrive.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, cast
 
 from ..trace import ModuleCall, Op, Stack, Trace, cached
 from ..trace.frozen import altered
@@ -17,7 +15,7 @@ from .live_ranges import LiveRanges, enclosing_blocks
 from .plan import Plan
 from .repeats import common_call
 
-__all__ = ["call_depths", "calls_by_op", "folded_into", "plan_modules"]
+__all__ = ["call_depths", "calls_by_op", "plan_modules"]
 
 
 def call_depths(trace: Trace) -> list[int]:
@@ -25,43 +23,6 @@ def call_depths(trace: Trace) -> list[int]:
     found: list[int] = []
     for call in trace.calls:
         found.append(0 if call.outer is None else found[call.outer] + 1)
-    return found
-
-
-def folded_into(trace: Trace, modules: bool | int | str | Iterable[str]) -> list[int | None]:
-    """By call: the call that it is folded into, if any."""
-    if isinstance(modules, int):
-        if modules < 0:
-            raise ValueError(f"modules is a number of levels that stay open, so not {modules}")
-        level = int(modules)
-        wanted = [depth == level for depth in call_depths(trace)]
-    else:
-        paths = _paths(modules)
-        known = dict.fromkeys(call.path for call in trace.calls)
-        for path in paths:
-            if path not in known:
-                there = ", ".join(list(known)[:8]) or "none"
-                raise ValueError(f"no module of this run has the path {path!r}; there are: {there}")
-        wanted = [call.path in paths for call in trace.calls]
-    into: list[int | None] = []
-    for call in trace.calls:
-        outer = None if call.outer is None else into[call.outer]
-        into.append(call.index if outer is None and wanted[call.index] else outer)
-    return into
-
-
-def _paths(modules: object) -> list[str]:
-    """The paths that were asked for; `TypeError` for anything else."""
-    several = isinstance(modules, Iterable) and not isinstance(modules, str)
-    asked: Iterable[Any] = cast(Iterable[Any], modules) if several else [modules]
-    found: list[str] = []
-    for path in asked:
-        if not isinstance(path, str):
-            given = f"the class {path.__name__}" if isinstance(path, type) else type(path).__name__
-            raise TypeError(
-                f"modules takes True, a number of levels or paths such as 'model.fc', not {given}"
-            )
-        found.append(path)
     return found
 
 

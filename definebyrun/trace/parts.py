@@ -68,7 +68,7 @@ class TraceParts:
 
     @property
     def root(self) -> int | None:
-        """The index of the tensor that `draw` started from; None for a recorded run."""
+        """The index of the tensor that `draw` started from, the first of several; None for a recorded run."""
         return self.trace.root
 
     @property
