@@ -95,9 +95,9 @@ class Names:
         if owner is not None:
             self.give(grad, owner + ".grad")
 
-    def stored_tensors(self, variables: dict[str, Any]) -> list[torch.Tensor]:
+    def stored_tensors(self, variables: Scope) -> list[torch.Tensor]:
         """The tensors in containers and attributes of what these variables hold."""
-        return self._search.tensors(list(variables.items()), RESULTS)
+        return self._search.tensors(variables, RESULTS)
 
     # ---- what was found ----
 

@@ -137,9 +137,11 @@ class NodeHooks:
             return
         with DisableTorchFunction():
             task = graph_task_id()
-            self.passes.of_task(task)
             received = self._received(number, grad_outputs, task)
-            before = None if leaf is None else _snapshot_or_none(leaf.grad)
+            before = None
+            if leaf is not None:
+                self.passes.of_task(task)  # while it runs: `fail_pass` may need it afterwards
+                before = _snapshot_or_none(leaf.grad)
             self._before[number] = _Begun(task, leaf, received, before)
 
     def _has_run(

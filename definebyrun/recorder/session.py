@@ -116,8 +116,8 @@ class Session:
             self._stack.read()
             self._enter_results(self._ledger.versions.without_known_node())
             if self._frame is not None:
-                variables = self._frame.f_locals
-                self._enter_results(list(variables.values()))
+                variables = list(self._frame.f_locals.items())  # the dict itself is emptied later
+                self._enter_results([thing for _, thing in variables])
                 self._enter_results(self._ledger.names.stored_tensors(variables))
             self._ledger.read_again()
             self._ledger.versions.settle_names()

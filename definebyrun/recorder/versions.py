@@ -118,13 +118,9 @@ class Versions:
 
     def without_known_node(self) -> list[torch.Tensor]:
         """The results that ask for a gradient while no node is known: the forward of a custom `Function` made them."""
-        found = []
-        for version in self._latest.values():
-            if self.drafts[version].node is None:
-                tensor = self.tensor_of(version)
-                if tensor is not None and tensor.requires_grad:
-                    found.append(tensor)
-        return found
+        unknown = [v for v in self._latest.values() if self.drafts[v].node is None]
+        tensors = map(self.tensor_of, unknown)
+        return [each for each in tensors if each is not None and each.requires_grad]
 
     # ---- content that no call has changed ----
 
@@ -165,9 +161,8 @@ class Versions:
 
     def changed_unseen(self) -> list[torch.Tensor]:
         """The small leaves, buffers and exposed tensors that have changed although no call has shown it."""
-        keys = [*self._leaves, *[key for key in self._latest if key in self._exposed]]
-        keys = list(dict.fromkeys(keys))
-        tensors = [self.tensor_of(self._latest[key]) for key in keys if key in self._latest]
+        keys = [key for key in self._latest if key in self._leaves or key in self._exposed]
+        tensors = [self.tensor_of(self._latest[key]) for key in keys]
         return [each for each in tensors if each is not None and self.has_changed_unseen(each)]
 
     def _is_held(self, key: int) -> bool:
