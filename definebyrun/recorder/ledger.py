@@ -252,15 +252,14 @@ class Ledger:
 
     def freeze(self, sources: Sources, error: str | None) -> Trace:
         """Everything as plain data."""
-        calls = self._module_calls()
+        calls = _named_calls(self._calls, self.names)
         for op in self.ops:
             if op.stack:
                 op.line, op.code = op.stack[0][1], sources.text(op.stack[0])
             op.args = op.args or op.inputs
             around = op.call
-            while (
-                around is not None and not calls[around].path
-            ):  # the forward of a `Function` has none
+            # the forward of a `Function` has no path
+            while around is not None and not calls[around].path:
                 around = calls[around].outer
             op.scope = "" if around is None else calls[around].path
         self.saved.finish(self.steps)
@@ -283,13 +282,14 @@ class Ledger:
             error=error,
         )
 
-    def _module_calls(self) -> tuple[ModuleCall, ...]:
-        """The calls, with the paths of their modules."""
-        paths, first = dict(self.names.paths()), first_calls(self.names.calls)
-        found = []
-        for call in self._calls:
-            number = call.index
-            same = first.get(number, number)
-            path = paths.get(number, "")
-            found.append(altered(call, path=path, first=None if same == number else same))
-        return tuple(found)
+
+def _named_calls(calls: list[ModuleCall], names: Names) -> tuple[ModuleCall, ...]:
+    """The calls, with the paths of their modules."""
+    paths, first = dict(names.paths()), first_calls(names.calls)
+    found = []
+    for call in calls:
+        number = call.index
+        same = first.get(number, number)
+        path = paths.get(number, "")
+        found.append(altered(call, path=path, first=None if same == number else same))
+    return tuple(found)

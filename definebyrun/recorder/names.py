@@ -41,7 +41,7 @@ class Names:
         self._known = KnownNames()
         self._kinds = Kinds()
         self._objects: list[ObjectName] = []  # in the order in which they were met
-        self._calls: list[tuple[int, torch.nn.Module]] = []
+        self.calls: list[tuple[int, torch.nn.Module]] = []
         self._outermost: FrameType | None = None
         self._bearers: dict[tuple[int, str], int] = {}  # by code and variable: what it held first
         self._poor = {"self"}  # and variables that have held several modules, objects or containers
@@ -75,7 +75,7 @@ class Names:
                 self._register(module, [str(each.path) for each in found], is_searched=True)
         elif not name.is_searched and name.thing() is module:
             self._search_owner(module)
-        self._calls.append((number, module))
+        self.calls.append((number, module))
 
     def first_use(self, leaf: torch.Tensor) -> None:
         """A leaf is used that may have no name yet."""
@@ -120,14 +120,9 @@ class Names:
         """All tensors that have a name, in the order in which they got it."""
         return self._known.tensors()
 
-    @property
-    def calls(self) -> list[tuple[int, torch.nn.Module]]:
-        """The numbers of module calls, with the modules."""
-        return self._calls
-
     def paths(self) -> Iterator[tuple[int, str]]:
         """The numbers of module calls, with the names of the modules."""
-        return ((number, self._known.text(module) or "") for number, module in self._calls)
+        return ((number, self._known.text(module) or "") for number, module in self.calls)
 
     # ---- inside ----
 
@@ -233,7 +228,7 @@ class Names:
         scopes = scopes_of(frames)
         self._settle_leaves([leaf for leaf in leaves if self._known.owner(leaf) is None], scopes)
         self._settle_results(leaves, results, scopes)
-        used = {id(self._known.owner(thing)) for _, thing in self._calls}
+        used = {id(self._known.owner(thing)) for _, thing in self.calls}
         used |= {id(self._known.owner(thing)) for thing in (*leaves, *results)}
         self._settle_objects([name for name in self._objects if id(name) in used], scopes)
 
@@ -253,11 +248,8 @@ class Names:
         """Search for leaves without a name. No two parameters that are in no module share one: `w`, `w (2)`."""
         names = {id(leaf): self._known.text(leaf) for leaf in leaves}
         counts = Counter(names[id(leaf)] for leaf in leaves if _is_parameter(leaf))
-        wanted = {
-            id(leaf): leaf
-            for leaf in leaves
-            if names[id(leaf)] is None or counts[names[id(leaf)]] > 1
-        }
+        nameless = [n for n in leaves if names[id(n)] is None or counts[names[id(n)]] > 1]
+        wanted = {id(leaf): leaf for leaf in nameless}
         for key, found in self._search.paths(scopes, wanted).items():
             others = [each for each in found if counts[str(each.path)] < 2]
             if others:

@@ -8,8 +8,8 @@ their storage goes with it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import Any
 from weakref import ref
 
 import torch
@@ -21,6 +21,7 @@ from ..trace.records import TensorKind
 from ._torch import address_of
 from .drafts import TensorDraft
 from .names import Names
+from .shared_memory import SharedMemory
 from .snapshot import is_same, shape_only
 from .snapshot import unguarded_snapshot as snapshot
 from .storages import Storages
@@ -41,15 +42,8 @@ class Versions:
         self._stale: set[int] = set()  # ids of tensors whose memory was written by way of another
         self.touched: list[int] = []  # the newest versions of those, since leaves were taken
         self._used: set[int] = set()  # versions that an operation has read
-        # by storage: the id of the tensor on it, or the ids
-        self._sharing: dict[int, int | set[int]] = storages.table()
-        # by storage, and what is shown of it: the newest version that shows that
-        self._views: dict[int, dict[Any, int]] = storages.table()
-        # storages in which nothing has been written yet
-        self._uninitialized: dict[int, None] = storages.table()
-        # storages whose memory others have too, and the ids of the small tensors on them
-        self._handed_out: dict[int, None] = storages.table()
-        self._exposed: set[int] = set()
+        self._memory = SharedMemory(storages)
+        self._exposed: set[int] = set()  # ids of small tensors whose memory others have too
         self._leaves: dict[int, None] = {}  # ids of small tensors that no operation made
 
     # ---- which version a tensor is ----
@@ -88,8 +82,7 @@ class Versions:
 
     def address_on(self, version: int) -> int | None:
         """The address of the storage that a version's tensor has now; None when the tensor is gone, or has none."""
-        tensor = self.tensor_of(version)
-        storage = None if tensor is None else storage_of(tensor)
+        storage = storage_of(tensor) if (tensor := self.tensor_of(version)) is not None else None
         return None if storage is None else address_of(storage)
 
     def first(self, leaf: torch.Tensor) -> int | None:
@@ -113,30 +106,25 @@ class Versions:
 
     def version_on(self, address: int, tensor: torch.Tensor) -> int | None:
         """The newest version that shows the same part of a storage as this tensor, in the same form."""
-        views = self._views.get(address)
-        return None if views is None else views.get(view_key(tensor, shape_of(tensor)))
+        return self._memory.version(address, view_key(tensor, shape_of(tensor)))
 
     def without_known_node(self) -> list[torch.Tensor]:
         """The results that ask for a gradient while no node is known: the forward of a custom `Function` made them."""
-        unknown = [v for v in self._latest.values() if self.drafts[v].node is None]
-        tensors = map(self.tensor_of, unknown)
-        return [each for each in tensors if each is not None and each.requires_grad]
+        return [each for each, draft in self.live() if draft.node is None and each.requires_grad]
 
     # ---- content that no call has changed ----
 
     def hand_out(self, tensor: torch.Tensor) -> None:
         """Others can write into a tensor's memory from now on: compare the small tensors on it at each use."""
-        storage = storage_of(tensor)
-        if storage is not None:
+        if (storage := storage_of(tensor)) is not None:
             address = address_of(storage)
             self._storages.watch(storage)
-            self._handed_out[address] = None
-            self._uninitialized.pop(address, None)
-            sharing = self._sharing.get(address, set())
-            small = [
-                k for k in ({sharing} if isinstance(sharing, int) else sharing) if self._is_held(k)
-            ]
-            self._exposed.update(small)
+            self._memory.handed_out[address] = None
+            self._memory.unwritten.pop(address, None)
+            there = self._memory.tensors(address)
+            self._exposed |= {
+                k for k in there if not isinstance(self._tensors[self._latest[k]], ref)
+            }
 
     def may_differ(self, tensor: torch.Tensor) -> bool:
         """Whether a known tensor has another content than when last seen; True where that was not kept."""
@@ -150,7 +138,7 @@ class Versions:
         if known is None or id(tensor) in self._stale:
             return False
         value, storage = self.drafts[known].value, storage_of(tensor)
-        if storage is None or address_of(storage) in self._uninitialized:
+        if storage is None or address_of(storage) in self._memory.unwritten:
             return False
         now = snapshot(tensor)
         return (now.data is not None or now.low is not None) and not is_same(value, now)
@@ -161,12 +149,9 @@ class Versions:
 
     def changed_unseen(self) -> list[torch.Tensor]:
         """The small leaves, buffers and exposed tensors that have changed although no call has shown it."""
-        keys = [key for key in self._latest if key in self._leaves or key in self._exposed]
-        tensors = [self.tensor_of(self._latest[key]) for key in keys]
-        return [each for each in tensors if each is not None and self.has_changed_unseen(each)]
-
-    def _is_held(self, key: int) -> bool:
-        return not isinstance(self._tensors[self._latest[key]], ref)
+        watched = self._leaves.keys() | self._exposed
+        live = [each for each, _ in self.live() if id(each) in watched]
+        return list(filter(self.has_changed_unseen, live))
 
     # ---- what has changed ----
 
@@ -176,9 +161,8 @@ class Versions:
 
     def written(self, address: int, by: torch.Tensor) -> None:
         """A storage was written to by way of one tensor: all others on it are stale, whatever their counters say."""
-        self._uninitialized.pop(address, None)
-        sharing = self._sharing.get(address, set())
-        others = ({sharing} if isinstance(sharing, int) else sharing) - {id(by)}
+        self._memory.unwritten.pop(address, None)
+        others = self._memory.tensors(address) - {id(by)}
         self._stale |= others
         self.touched += sorted(map(self._latest.__getitem__, others))
 
@@ -190,18 +174,17 @@ class Versions:
         """`torch.empty` and its like: what stands in the memory of these tensors means nothing yet."""
         for storage in map(storage_of, results):
             if storage is not None:
-                self._uninitialized[address_of(storage)] = None
+                self._memory.unwritten[address_of(storage)] = None
 
     def initialized(self, tensor: torch.Tensor) -> None:
         """Something has been written into a tensor's memory."""
-        storage = storage_of(tensor)
-        if storage is not None:
-            self._uninitialized.pop(address_of(storage), None)
+        if (storage := storage_of(tensor)) is not None:
+            self._memory.unwritten.pop(address_of(storage), None)
 
     def take_touched_leaves(self) -> list[torch.Tensor]:
         """The leaves that have become stale since the last call: `w.data.mul_(2)` changes the leaf w."""
         touched, self.touched = dict.fromkeys(self.touched), []
-        leaves = [v for v in touched if self.drafts[v].kind in ("leaf", "parameter")]
+        leaves = (v for v in touched if self.drafts[v].kind in ("leaf", "parameter"))
         tensors = map(self.tensor_of, leaves)
         return [each for each in tensors if each is not None and id(each) in self._stale]
 
@@ -223,8 +206,8 @@ class Versions:
             origin = self._first_of(earlier)
         storage = storage_of(tensor)
         address = None if storage is None else address_of(storage)
-        readable = address not in self._uninitialized
-        is_held = True
+        memory, is_held = self._memory, True
+        readable = address not in memory.unwritten
         value = snapshot(tensor) if readable else shape_only(tensor)
         held: torch.Tensor | ref[torch.Tensor] = tensor
         # what nothing has been written to is known by its address alone
@@ -253,14 +236,9 @@ class Versions:
         if is_held and kind != "result":
             self._leaves[key] = None
         if address is not None:
-            if is_held and (address in self._handed_out or not storage.resizable()):
+            if is_held and (address in memory.handed_out or not storage.resizable()):
                 self._exposed.add(key)  # memory that NumPy has cannot be resized
-            self._views.setdefault(address, {})[view_key(tensor, value.shape)] = index
-            sharing = self._sharing.setdefault(address, key)
-            if isinstance(sharing, set):
-                sharing.add(key)
-            elif sharing != key:
-                self._sharing[address] = {sharing, key}
+            memory.add(address, key, view_key(tensor, value.shape), index)
         return index
 
     def _tensor_died(self, index: int, key: int, address: int, _: object) -> None:
@@ -270,11 +248,7 @@ class Versions:
             del self._latest[key]
             self._counters.pop(key, None)
             self._stale.discard(key)
-        sharing = self._sharing.get(address)
-        if isinstance(sharing, set):
-            sharing.discard(key)
-        elif sharing == key:
-            del self._sharing[address]
+        self._memory.drop(address, key)
 
     def _first_of(self, version: int) -> int:
         origin = self.drafts[version].origin
@@ -284,14 +258,13 @@ class Versions:
 
     def settle_names(self) -> None:
         """Find the names of all tensors that are still there, while the frames are."""
-        leaves: list[torch.Tensor] = []
-        results: list[torch.Tensor] = []
+        self._names.settle(*_leaves_and_results(self.live()))
+
+    def live(self) -> Iterator[tuple[torch.Tensor, TensorDraft]]:
+        """The tensors that are still there, each with its newest version."""
         for version in self._latest.values():
-            tensor, kind = self.tensor_of(version), self.drafts[version].kind
-            if tensor is not None:
-                leaf = kind in ("leaf", "parameter") or type(tensor) is Parameter
-                (leaves if leaf else results).append(tensor)
-        self._names.settle(leaves, results)
+            if (tensor := self.tensor_of(version)) is not None:
+                yield tensor, self.drafts[version]
 
     def note_owners(self, owners: dict[int, tuple[int, ...]]) -> None:
         """Say of leaves which modules hold them, by the `id`s of their tensors."""
@@ -301,14 +274,30 @@ class Versions:
 
     def freeze(self) -> tuple[TensorVersion, ...]:
         """All versions, with the names that their tensors have now."""
-        for draft in self.drafts:  # a leaf's node may have become known with a later version
-            if draft.origin is not None and draft.node is not None:
-                first = self.drafts[draft.origin]
-                if first.node is None and first.kind == draft.kind:
-                    first.node = draft.node
+        _share_nodes(self.drafts)
         for draft in self.drafts:
-            tensor = self.tensor_of(draft.index)
-            if tensor is not None:
+            if (tensor := self.tensor_of(draft.index)) is not None:
                 draft.name = self._names.of(tensor)
         self._tensors.clear()  # callbacks of weak references lead here
         return sealed(self.drafts, TensorVersion)
+
+
+def _leaves_and_results(
+    live: Iterable[tuple[torch.Tensor, TensorDraft]],
+) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """The parameters and all that ask for gradients, and the others."""
+    leaves: list[torch.Tensor] = []
+    results: list[torch.Tensor] = []
+    for tensor, draft in live:
+        leaf = draft.kind in ("leaf", "parameter") or type(tensor) is Parameter
+        (leaves if leaf else results).append(tensor)
+    return leaves, results
+
+
+def _share_nodes(drafts: list[TensorDraft]) -> None:
+    """Give the first version of a leaf its node, which may have become known with a later one."""
+    for draft in drafts:
+        if draft.origin is not None and draft.node is not None:
+            first = drafts[draft.origin]
+            if first.node is None and first.kind == draft.kind:
+                first.node = draft.node
