@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from typing import Any
 
@@ -34,7 +35,7 @@ def called_once(number: str) -> None:
 def spoiled(exercise: Exercise, kind: str) -> dict[str, Verdict]:
     """The verdicts on right answers with this fault, where it has changed anything; classes are left out.
 
-    One that never ends is cut by the frame, whichever answer it was made from: one is enough.
+    Of those that never end, one is cut for each exercise; with `ALL=1` in the environment all of them.
     """
     found = {}
     for name, given in right_answers(exercise).items():
@@ -50,7 +51,7 @@ def spoiled(exercise: Exercise, kind: str) -> dict[str, Verdict]:
             verdict = judge(exercise, tuple(answers), **limit)
             if sabotage.struck:
                 found[f"{name}, answer {place + 1}"] = verdict
-                if not sabotage.ends:
+                if not (sabotage.ends or os.environ.get("ALL")):
                     return found
     return found
 
