@@ -12,6 +12,16 @@ from tools import kernels
 kernels.settle()
 
 
+@pytest.fixture(autouse=True)
+def names_in_examples(doctest_namespace: dict[str, object]) -> None:
+    """Examples in docstrings use `dbr` and `torch` as a reader does, who has imported both."""
+    import torch
+
+    import definebyrun as dbr
+
+    doctest_namespace |= {"dbr": dbr, "torch": torch}
+
+
 def turn(item: pytest.Item) -> int:
     """Quick files first, then those marked `slow`; the notebooks last, which fill both processes to the end."""
     if item.path.suffix == ".ipynb":

@@ -129,13 +129,25 @@ class Api(SphinxDirective):
         options = f":module: {PACKAGE}\n"
         if isinstance(definition, ast.FunctionDef):
             return block("function", signature(definition), markdown(said, links), options)
-        members = [x for x in definition.body if public_member(x)]
+        members = [x for x in with_inherited(found) if public_member(x)]
         links |= {x.name: f"{definition.name}.{x.name}" for x in members if hasattr(x, "name")}
         parts = [field(x, aliases(found.module)) for x in members if isinstance(x, ast.AnnAssign)]
         parts += [member(x, links) for x in members if isinstance(x, ast.FunctionDef)]
         body = "\n".join([markdown(said, links), "", *parts])
         kind = "exception" if definition.name.endswith("Error") else "class"
         return block(kind, definition.name, body, options, depth=5)
+
+
+def with_inherited(found: Found) -> list[ast.stmt]:
+    """The statements of a class, before them those of its bases in the package that it does not replace."""
+    body = found.definition.body
+    own = {getattr(statement, "name", None) for statement in body}
+    inherited = []
+    for base in getattr(found.definition, "bases", []):
+        there = find(ast.unparse(base), found.file.parent, found.file)
+        if there is not None:
+            inherited += [x for x in with_inherited(there) if getattr(x, "name", None) not in own]
+    return [*inherited, *body]
 
 
 def names(module: ast.Module) -> list[str]:

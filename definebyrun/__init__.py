@@ -7,8 +7,9 @@ import warnings
 from typing import Any
 
 from .drawing.layout import LayoutError
+from .entry_points import compare, draw, load, record
 from .memory_plot import MemoryCurve
-from .tape import Player, Tape, compare, draw, load, record
+from .tape import Player, Tape
 from .text.table import Table
 from .trace import (
     Block,

@@ -72,14 +72,14 @@ def _parts(
         "css": Markup(palette.css(style, picture.svg) + style),
         "svg": Markup(picture.svg.replace("<svg ", f'<svg style="min-width:{least}px" ', 1)),
         "image": data_uri(picture),
-        "caption": _caption(trace, folding),
+        "caption": _caption(trace, folding, picture.note),
         "text": canonical_text(trace),
     }
 
 
-def _caption(trace: Trace, folding: str) -> Markup:
-    """The legend of a comparison, its marks in their colours; the sentence under a picture that was folded unasked."""
-    words = escape(" ".join(part for part in (legend(trace), folding) if part))
+def _caption(trace: Trace, *notes: str) -> Markup:
+    """The legend of a comparison, its marks in their colours; what is said of the folding and of the arrows."""
+    words = escape(" ".join(part for part in (legend(trace), *notes) if part))
     for side in "AB":
         mark = Markup('<b class="dbr-only{0}">only {0}</b>').format(side)
         words = words.replace(f": only {side} did", Markup(": {} did").format(mark))

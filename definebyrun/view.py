@@ -7,21 +7,24 @@ unless the user has said how to show it.
 from __future__ import annotations
 
 from functools import cached_property, partial
+from math import inf
 from typing import NamedTuple
 
 from .cards.build import count_cards
 from .cards.clusters import Cluster, build_clusters
 from .cards.compared import build_cards
+from .cards.hidden import without
 from .cards.model import Card, Link
 from .comparison.join import join
 from .drawing.layout import LayoutError
+from .drawing.look import PLAIN, Look
 from .drawing.svg import Picture, render
-from .fold.folding import fit, fit_both
+from .fold.folding import fit, fit_both, fit_width
 from .recorder.gc_pause import no_collections
 from .text.compared import canonical_text, summary
 from .trace import Trace
 
-__all__ = ["MAX_CARDS_LAID_OUT", "MAX_CARDS_SHOWN", "Drawn", "View"]
+__all__ = ["MAX_CARDS_LAID_OUT", "MAX_CARDS_SHOWN", "Drawn", "View", "show"]
 
 MAX_CARDS_SHOWN = 60
 """A graph of more cards than this is folded when it is shown, unless it is asked for as it is."""
@@ -41,7 +44,8 @@ class View:
     """What is shown of a trace.
 
     `as_given` says that the user has chosen how to show it, so that nothing is folded; `unlimited` that it is laid out
-    whatever its size. `runs` are the two traces of a comparison, with their module calls.
+    whatever its size. `runs` are the two traces of a comparison, with their module calls; `look` are the wishes for the
+    picture.
     """
 
     def __init__(
@@ -51,8 +55,10 @@ class View:
         as_given: bool = False,
         unlimited: bool = False,
         runs: tuple[Trace, Trace] | None = None,
+        look: Look = PLAIN,
     ) -> None:
         self._given, self._as_given, self._unlimited, self._runs = given, as_given, unlimited, runs
+        self.look = look
 
     @cached_property
     @no_collections()
@@ -62,16 +68,30 @@ class View:
         if self._as_given or (given.sides and self._runs is None):
             return given
         if self._runs is None:
+            if self.look.width is not None:
+                return fit_width(given, self._width_of, self.look.width)
             return fit(given, count_cards, MAX_CARDS_SHOWN)
         a, b = given.sides
         joined = partial(join, names=(a, b))
         return fit_both(given, *self._runs, joined, count_cards, MAX_CARDS_SHOWN)
 
-    @cached_property
+    def _width_of(self, trace: Trace) -> float:
+        """How wide the picture of a trace is, in points; infinite where it is not laid out."""
+        try:
+            return View(trace, as_given=True, look=self.look).picture.width
+        except LayoutError:
+            return inf
+
+    @property
     def drawn(self) -> Drawn:
         """The cards, links and clusters of the picture."""
-        cards, links = build_cards(self.trace)
-        return Drawn(cards, links, build_clusters(self.trace, cards, links))
+        return self._drawn_and_hidden[0]
+
+    @cached_property
+    def _drawn_and_hidden(self) -> tuple[Drawn, str]:
+        """What is drawn, and in a sentence what is not."""
+        cards, links, hidden = without(self.trace, *build_cards(self.trace), self.look.hidden)
+        return Drawn(cards, links, build_clusters(self.trace, cards, links)), hidden
 
     @property
     def is_large(self) -> bool:
@@ -88,7 +108,8 @@ class View:
                 f"This graph has {number_of} cards; above {MAX_CARDS_LAID_OUT} only the text is shown."
             )
         cards, links, clusters = self.drawn
-        return render(cards, links, self.label, clusters, self.is_large)
+        right = self.look.direction == "right"
+        return render(cards, links, self.label, clusters, self.is_large, self._unlimited, right)
 
     @property
     def text(self) -> str:
@@ -97,6 +118,12 @@ class View:
 
     @property
     def note(self) -> str:
+        """What is said below a picture that was folded unasked, or in which something is hidden; else empty."""
+        hidden = self._drawn_and_hidden[1] if self.look.hidden else ""
+        return " ".join(filter(None, (self._folding, hidden)))
+
+    @property
+    def _folding(self) -> str:
         """A sentence for a picture that was folded unasked; empty for any other."""
         shown = self.trace
         if shown is self._given:
@@ -128,3 +155,17 @@ class View:
 
 def _count(number_of: int, word: str) -> str:
     return f"{number_of} {word}" + "s" * (number_of != 1)
+
+
+def show(thing: object) -> None:
+    """Display a thing in a notebook; print it where there is none."""
+    try:
+        from IPython.core.getipython import get_ipython
+        from IPython.display import display
+    except ImportError:
+        print(thing)
+        return
+    if get_ipython() is None:
+        print(thing)
+    else:
+        display(thing)  # type: ignore[no-untyped-call]  # IPython's is without types

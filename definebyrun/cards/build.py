@@ -74,6 +74,7 @@ def _count(trace: Trace) -> int:
 def _leaf_cards(trace: Trace, history: BackwardHistory) -> list[Card]:
     """A card for each leaf; more than one where PyTorch has given the leaf a new `AccumulateGrad` on the way."""
     cards = []
+    beside = _changed_beside(trace)
     for tensor in trace.leaves:
         versions = trace.leaf_versions(tensor.index)
         born = op_step(trace, tensor.op) if tensor.op is not None else tensor.since
@@ -82,6 +83,8 @@ def _leaf_cards(trace: Trace, history: BackwardHistory) -> list[Card]:
             if version.op is not None:
                 text = format_value(version.value, MAX_ROW_CHARS)
                 values.append(State(op_step(trace, version.op), text))
+        if tensor.kind == "constant":
+            values += beside.get(tensor.name, ())
         nodes = list(dict.fromkeys(t.node for t in versions if t.node is not None))
         title = tensor_label(trace, tensor.index)
         if not nodes:
@@ -95,6 +98,18 @@ def _leaf_cards(trace: Trace, history: BackwardHistory) -> list[Card]:
             card.grads = leaf_grads(trace, tensor.index, ran)
             cards.append(card)
     return cards
+
+
+def _changed_beside(trace: Trace) -> dict[str | None, list[State]]:
+    """By name, the later values of what operations changed besides making their results: they have no other card."""
+    found: dict[str | None, list[State]] = {}
+    for op in trace.ops:
+        for i in op.outputs[len(op.results) :]:
+            tensor = trace.tensors[i]
+            if tensor.name is not None:
+                state = State(op_step(trace, op.index), format_value(tensor.value, MAX_ROW_CHARS))
+                found.setdefault(tensor.name, []).append(state)
+    return found
 
 
 # ---- operations ----
@@ -113,22 +128,36 @@ def _op_cards(trace: Trace, history: BackwardHistory) -> list[Card]:
         cards.append(card)
         for index in trace.nodes_of(op.index):
             if index != main and trace.nodes[index].made is None:
-                inner = Card(f"n{index}", "inner", f"in {op.name}", card.born, index, op.index)
-                _fill_node(trace, inner, index, history)
-                cards.append(inner)
+                cards.append(_inner_card(trace, op, index, card.born, history))
     return cards
+
+
+def _inner_card(trace: Trace, op: Op, index: int, born: int, history: BackwardHistory) -> Card:
+    """The card of a further node of an operation: one within it, or that of an output of its own."""
+    own = [t for t in (trace.tensors[i] for i in op.outputs) if t.node == index]
+    card = Card(f"n{index}", "inner", f"in {op.name}", born, index, op.index)
+    if own:
+        names = ", ".join(dict.fromkeys(t.name for t in own if t.name))
+        card.kind, card.title = "op", clip(_title(names, op.name, born, False))
+        card.values = [State(0, values_row([t.value for t in own]))]
+    _fill_node(trace, card, index, history)
+    return card
 
 
 def _op_card(trace: Trace, op: Op, main: int | None, history: BackwardHistory) -> Card | None:
     """The card of an operation: of its `main` node, else a plain one; None where a backward pass made all its nodes,
     which have cards of their own."""
-    outputs = [trace.tensors[i] for i in op.outputs]
+    outputs = [trace.tensors[i] for i in op.results]
     names = ", ".join(dict.fromkeys(t.name for t in outputs if t.name))
     if main is None or trace.nodes[main].made is not None:
         if not _has_plain_card(trace, op):
             return None
         if main is not None:
             main, outputs = None, [t for t in outputs if t.node is None]
+    else:  # each output stands on the card of its own node
+        others = set(trace.nodes_of(op.index)) - {main}
+        outputs = [t for t in outputs if t.node not in others]
+        names = ", ".join(dict.fromkeys(t.name for t in outputs if t.name))
     born = op_step(trace, op.index)
     title = _title(names, op.name, born, bool(op.module))
     title += {"backward": ", in backward", "recompute": ", recomputed"}.get(op.during, "")

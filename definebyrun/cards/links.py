@@ -9,6 +9,7 @@ from ..text.labels import op_step
 from ..trace import Edge, TensorVersion, Trace
 from .gradient_rows import BackwardHistory, clip
 from .model import Card, Link
+from .readers import reading_node
 
 __all__ = ["Chips", "chip_of", "data_links", "edge_links"]
 
@@ -70,13 +71,14 @@ def data_links(trace: Trace, cards: dict[str, Card], chips: Chips) -> list[Link]
     seen: set[tuple[str, str]] = set()
     for op in trace.ops:
         nodes, main = trace.nodes_of(op.index), trace.main_node(op.index)
-        head = f"o{op.index}" if main is None else f"n{main}"
         targets = {edge.target for edge in trace.edges_of(nodes)}
         for index in dict.fromkeys(op.inputs):
             tensor = trace.tensors[index]
             if tensor.node is not None and (tensor.node in targets or tensor.node in nodes):
                 continue
-            tail = _card_of(trace, tensor)
+            reader = main if len(nodes) < 2 else reading_node(trace, op.index, index)
+            head = f"o{op.index}" if reader is None else f"n{reader}"
+            tail = _card_of(trace, tensor, cards)
             back = tensor.kind == "result" and _reads_earlier_repetition(trace, op.index, tensor.op)
             if (tail, head) in seen:
                 continue  # two versions of one leaf
@@ -101,13 +103,30 @@ def _last_chip(card: str, chips: Chips, step: int) -> str:
     return next((link.tail for link in reversed(links) if link.born <= step), links[0].tail)
 
 
-def _card_of(trace: Trace, tensor: TensorVersion) -> str:
-    """The id of the card on which a tensor stands."""
+def _card_of(trace: Trace, tensor: TensorVersion, cards: dict[str, Card]) -> str:
+    """The id of the card on which a tensor stands: a result without a gradient on its operation's.
+
+    What an operation changed besides stands on the card of what it was before.
+    """
+    before: TensorVersion | None = tensor
+    while before is not None:
+        tensor, before = before, _before_change(trace, before)
     if tensor.node is not None:
         return f"n{tensor.node}"
     if tensor.kind != "result":
         return _leaf_card(trace, tensor)
-    return f"o{tensor.op}"
+    main = None if tensor.op is None else trace.main_node(tensor.op)
+    return f"o{tensor.op}" if main is None or f"o{tensor.op}" in cards else f"n{main}"
+
+
+def _before_change(trace: Trace, tensor: TensorVersion) -> TensorVersion | None:
+    """The version of a tensor before an operation that changed it besides; None for all others and without a name."""
+    op = None if tensor.op is None else trace.ops[tensor.op]
+    if op is None or tensor.name is None or tensor.index not in op.outputs[len(op.results) :]:
+        return None
+    inputs = (trace.tensors[i] for i in op.inputs)
+    earlier = (each for each in inputs if each.index < tensor.index)  # not of the time before
+    return next((each for each in earlier if each.name == tensor.name), None)
 
 
 def _leaf_card(trace: Trace, tensor: TensorVersion) -> str:

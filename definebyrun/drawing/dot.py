@@ -13,7 +13,7 @@ import graphviz
 
 from ..cards.clusters import Cluster
 from ..cards.model import AGAIN, Card, Link
-from .layout import CLUSTER, EDGE, GRAPH, NODE
+from .layout import CLUSTER, EDGE, GRAPH, NODE, RIGHT
 from .leaf_groups import spaced_links
 from .metrics import card_size
 from .palette import (
@@ -32,20 +32,32 @@ __all__ = ["to_dot"]
 
 
 def to_dot(
-    cards: list[Card], links: list[Link], clusters: Sequence[Cluster] = (), large: bool = False
+    cards: list[Card],
+    links: list[Link],
+    clusters: Sequence[Cluster] = (),
+    large: bool = False,
+    right: bool = False,
 ) -> str:
-    """The picture as DOT, data flowing from top to bottom; in a `large` one modules stand below each other."""
-    apart = spaced_links(cards, links, clusters, ()) if large else set()
+    """The picture as DOT, data flowing from top to bottom, or to the `right`.
+
+    In a `large` one modules stand below each other.
+    """
+    apart = spaced_links(cards, links, clusters, ()) if large and not right else set()
     lines = [_node(card) for card in cards]
     lines += _nested(clusters)
     lines += [_edge(link, " minlen=2" if link.id in apart else "") for link in links]
-    return _head() + "".join(lines) + "}\n"
+    return _head(right) + "".join(lines) + "}\n"
 
 
 @cache
-def _head() -> str:
+def _head(right: bool) -> str:
     """The first lines of the DOT: what holds for all nodes and edges."""
-    graph = {**GRAPH, "bgcolor": "transparent", "outputorder": "edgesfirst"}
+    graph = {
+        **GRAPH,
+        **(RIGHT if right else {}),
+        "bgcolor": "transparent",
+        "outputorder": "edgesfirst",
+    }
     node = {**NODE, "fontname": "monospace", "fontsize": "12", "margin": "0"}
     edge = {**EDGE, "color": EDGE_LINE.light}
     dot = graphviz.Digraph("definebyrun", graph_attr=graph, node_attr=node, edge_attr=edge)

@@ -16,11 +16,10 @@ from html import escape
 
 from ..cards.clusters import Cluster
 from ..cards.model import AGAIN, Card, Link, State
-from .geometry import CORNER_HANDLE, Box, Point, Route, read_geometry
+from .geometry import CORNER_HANDLE, Box, Point, Route
 from .geometry import PAD as GRAPH_PAD
-from .layout import layout_dot, run_dot
-from .leaf_groups import GRADIENT_CHAR_WIDTH, group_leaves, open_groups
-from .metrics import CARD_PAD, ROW_HEIGHT, SMALL_PRINT_SIZE, TEXT_SIZE, TITLE_SIZE, card_size
+from .leaf_groups import GRADIENT_CHAR_WIDTH
+from .metrics import CARD_PAD, ROW_HEIGHT, SMALL_PRINT_SIZE, TEXT_SIZE, TITLE_SIZE
 from .palette import (
     BACKWARD,
     CLUSTER_FILL,
@@ -37,6 +36,7 @@ from .palette import (
     SMALL_PRINT_INK,
     Colour,
 )
+from .placement import place
 
 __all__ = ["Picture", "render"]
 
@@ -64,6 +64,8 @@ class Picture:
     svg: str
     width: float
     height: float
+    note: str = ""
+    """How the arrows are simplified, in a sentence, where there are too many to lay out each."""
 
 
 def render(
@@ -72,17 +74,18 @@ def render(
     label: str,
     clusters: Sequence[Cluster] = (),
     large: bool = False,
+    unlimited: bool = False,
+    right: bool = False,
 ) -> Picture:
     """Lay out and draw; `label` is the text alternative, and a large graph has its leaves beside what uses them.
 
-    Raises `layout.LayoutError` without an engine.
+    With `right` data flows from left to right.
+
+    Raises `layout.LayoutError` without an engine, and where the layout would take too long, unless `unlimited`.
     """
-    sizes = {card.id: card_size(card) for card in cards}
-    groups = group_leaves(cards, links, clusters, sizes) if large else {}
-    dot = layout_dot(cards, links, clusters, sizes, groups, large)
-    geometry = open_groups(groups, read_geometry(run_dot(dot, "json0")))
+    placement = place(cards, links, clusters, large, unlimited, right)
+    geometry, horizontal = placement.geometry, placement.horizontal
     boxes, routes = geometry.boxes, geometry.routes
-    horizontal = {link.id for group in groups.values() for link in group.horizontal}
     flowing = [link for link in links if link.flows]
     parts = [
         _group(
@@ -116,7 +119,7 @@ def render(
         f'font-family="{FONTS}" font-size="{TEXT_SIZE:g}" fill="{INK.light}" stroke-width="{BORDER_WIDTH}">'
     )
     inside = "".join(parts).replace('.0"', '"')  # lengths; within words every quote is escaped
-    return Picture(f"{start}{inside}</svg>", width, height)
+    return Picture(f"{start}{inside}</svg>", width, height, placement.note)
 
 
 # ---- clusters ----

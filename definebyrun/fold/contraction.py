@@ -161,7 +161,9 @@ class _Contraction:
             node, shown = self.trace.nodes[old], self.trace.nodes[groups.shown[old]]
             holds, times = self._counts(old)
             if old in groups.mixed:  # a folded module, whatever generations lie in it
-                node = altered(node, generation=1, pass_nr=None, within=None, made=None, value=None)
+                node = altered(
+                    node, generation=1, pass_nr=None, within=None, made=None, value=None, slots=0
+                )
             yield altered(
                 renumbered(node, numbers),
                 name=node.name if holds in (1, node.holds) else f"{holds} nodes",

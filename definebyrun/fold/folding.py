@@ -6,27 +6,27 @@ they stand for; what it no longer shows is counted, not invented. Repetitions ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from math import inf
 
 from ..trace import Trace
 from .contraction import contract
-from .modules import call_depths, calls_by_op, folded_into, plan_modules
+from .modules import call_depths, calls_by_op, plan_modules
 from .node_graphs import roll_up_nodes
 from .roll_up import roll_up_all
+from .selection import Modules, folded_into
 
-__all__ = ["fit", "fit_both", "fold"]
+__all__ = ["fit", "fit_both", "fit_width", "fold"]
 
 
-def fold(
-    trace: Trace, modules: bool | int | str | Iterable[str] = False, repeats: bool = False
-) -> Trace:
+def fold(trace: Trace, modules: Modules = False, repeats: bool = False) -> Trace:
     """A trace in which modules are folded, one operation for each call, and repetitions rolled up.
 
-    `modules` is how many levels of modules stay open, or the paths of those to fold: with 0 every module that your
+    `modules` is how many levels of modules stay open, or which are folded: with 0 every module that your
     code calls is one operation; with 1 or True those are open and the modules inside them folded. `repeats` rolls up
     what runs at least three times in a row, also through modules of one structure that differ in their numbers.
 
-    Raises `ValueError` for a path that no module of the run has, and for a negative number of levels.
+    Raises `ValueError` for what no module of the run is called, and for a negative number of levels.
 
     >>> from definebyrun.trace import Op, Step, TensorVersion
     >>> from definebyrun.trace.value import Value
@@ -73,6 +73,23 @@ def fit(trace: Trace, count: Callable[[Trace], int], most: int) -> Trace:
         if count(folded) <= most:
             break
     return folded
+
+
+def fit_width(trace: Trace, width_of: Callable[[Trace], float], most: float) -> Trace:
+    """The trace folded as little as it takes that `width_of` gives at most `most`; else the narrowest.
+
+    As it is, then with repetitions rolled up, then with modules folded as well, the deepest first.
+    """
+    levels = range(max(call_depths(trace), default=-1), -1, -1)
+    narrowest, least = trace, width_of(trace)
+    for level in (False, *levels):
+        if least <= most:
+            break
+        folded = fold(trace, level, repeats=True)
+        width = inf if folded is trace else width_of(folded)
+        if width < least:
+            narrowest, least = folded, width
+    return narrowest
 
 
 def _least_cards(trace: Trace, into: list[int | None]) -> int:

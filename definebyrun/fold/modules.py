@@ -1,14 +1,13 @@
 """A trace and a choice of module calls go in, a plan comes out in which each of these calls is one operation.
 
-What a call reads from outside are its inputs, what is used outside are its outputs, and its leaves are those that
-nothing else uses. Its nodes become one, at which the gradients of its outputs arrive.
+What a call reads from outside are its inputs, what is used outside are its outputs. Its leaves are those that its
+module holds, or that an operation inside it makes, and that nothing else uses: what its caller has given it stays
+outside. Its nodes become one, at which the gradients of its outputs arrive.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, cast
 
 from ..trace import ModuleCall, Op, Stack, Trace, cached
 from ..trace.frozen import altered
@@ -16,7 +15,7 @@ from .live_ranges import LiveRanges, enclosing_blocks
 from .plan import Plan
 from .repeats import common_call
 
-__all__ = ["call_depths", "calls_by_op", "folded_into", "plan_modules"]
+__all__ = ["call_depths", "calls_by_op", "plan_modules"]
 
 
 def call_depths(trace: Trace) -> list[int]:
@@ -24,43 +23,6 @@ def call_depths(trace: Trace) -> list[int]:
     found: list[int] = []
     for call in trace.calls:
         found.append(0 if call.outer is None else found[call.outer] + 1)
-    return found
-
-
-def folded_into(trace: Trace, modules: bool | int | str | Iterable[str]) -> list[int | None]:
-    """By call: the call that it is folded into, if any."""
-    if isinstance(modules, int):
-        if modules < 0:
-            raise ValueError(f"modules is a number of levels that stay open, so not {modules}")
-        level = int(modules)
-        wanted = [depth == level for depth in call_depths(trace)]
-    else:
-        paths = _paths(modules)
-        known = dict.fromkeys(call.path for call in trace.calls)
-        for path in paths:
-            if path not in known:
-                there = ", ".join(list(known)[:8]) or "none"
-                raise ValueError(f"no module of this run has the path {path!r}; there are: {there}")
-        wanted = [call.path in paths for call in trace.calls]
-    into: list[int | None] = []
-    for call in trace.calls:
-        outer = None if call.outer is None else into[call.outer]
-        into.append(call.index if outer is None and wanted[call.index] else outer)
-    return into
-
-
-def _paths(modules: object) -> list[str]:
-    """The paths that were asked for; `TypeError` for anything else."""
-    several = isinstance(modules, Iterable) and not isinstance(modules, str)
-    asked: Iterable[Any] = cast(Iterable[Any], modules) if several else [modules]
-    found: list[str] = []
-    for path in asked:
-        if not isinstance(path, str):
-            given = f"the class {path.__name__}" if isinstance(path, type) else type(path).__name__
-            raise TypeError(
-                f"modules takes True, a number of levels or paths such as 'model.fc', not {given}"
-            )
-        found.append(path)
     return found
 
 
@@ -90,15 +52,35 @@ def plan_modules(trace: Trace, into: list[int | None]) -> Plan:
         whole = None if call is None else into[call]
         if whole is not None:
             ops_by_call.setdefault(whole, []).append(index)
-    plan, ranges = Plan.of(trace), LiveRanges.of(trace)
+    plan, ranges, owned = Plan.of(trace), LiveRanges.of(trace), _Owned(trace)
     for call, ops in ops_by_call.items():
         block = _common_block(trace, [trace.ops[i] for i in ops])
-        leaves = ranges.leaves_in(ops[0], ops[-1])
+        leaves = [i for i in ranges.leaves_in(ops[0], ops[-1]) if owned.by(call, i, ops)]
         if block is not None:  # leaves that all repetitions share stay outside
             leaves = [i for i in leaves if block in enclosing_blocks(trace, trace.tensors[i].block)]
-        if len(ops) > 1 or (leaves and not trace.ops[ops[0]].module):
+        nodes = sum(len(trace.nodes_of(i)) for i in ops)
+        if max(len(ops), nodes) > 1 or not trace.ops[ops[0]].module:
             _FoldedCall(trace, ranges, trace.calls[call], ops, block, leaves).write(plan)
     return plan
+
+
+class _Owned:
+    """Which leaves a call has to itself; in a run that does not say whose they are, their names say it."""
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+        self._told = any(tensor.owners for tensor in trace.tensors)
+
+    def by(self, call: int, leaf: int, ops: list[int]) -> bool:
+        """Whether the module of a call holds a leaf, or one of the call's operations has made it."""
+        tensor, module = self._trace.tensors[leaf], self._trace.calls[call]
+        if tensor.op is not None and ops[0] <= tensor.op <= ops[-1]:
+            return True
+        if self._told:
+            return (call if module.first is None else module.first) in tensor.owners
+        return bool(module.path) and (tensor.name or "").startswith(
+            (f"{module.path}.", f"{module.path}[")
+        )
 
 
 @dataclass
@@ -138,17 +120,19 @@ class _FoldedCall:
             plan.tensor[i] = i if i in outputs else None
         parameters = sum(op.parameters * op.times for op in members)
         parameters += sum(trace.nodes[i].times for i in accumulators)
-        read = (i for op in members for i in op.inputs if i not in made_inside and i not in own)
+        hidden = made_inside | {i for leaf in self.leaves for i in self.ranges.versions[leaf]}
+        read = (i for op in members for i in op.inputs if i not in hidden)
         inputs = tuple(dict.fromkeys(read))
         plan.changed_ops[last] = self._op(members, inputs, outputs, parameters)
 
     def _outputs(self, members: list[Op], own: set[int]) -> tuple[int, ...]:
         """Results that are used after the call, or named and never used; else those of the last operation."""
         last, tensors, last_use = self.ops[-1], self.trace.tensors, self.ranges.last_use
-        made = [i for op in members for i in op.outputs if i not in own]
-        changed = {i for op in members if op.inplace and own & set(op.inputs) for i in op.outputs}
+        made = [i for op in members for i in op.results if i not in own]
+        writing = [op for op in members if op.inplace and not op.beside]
+        changed = {i for op in writing if own & set(op.inputs) for i in op.outputs}
         unused = {i for i in made if last_use[i] < 0 and tensors[i].name} - changed
-        of_last = self.trace.ops[last].outputs
+        of_last = self.trace.ops[last].results
         used = {i for i in made if last_use[i] > last} or set(of_last)
         return tuple(i for i in made if i in unused or i in used) or of_last
 
@@ -174,6 +158,7 @@ class _FoldedCall:
             outputs=outputs,
             args=inputs,
             inplace=False,
+            beside=0,
             grad_enabled=any(op.grad_enabled for op in members),
             opaque=False,
             factory=False,

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from operator import attrgetter, methodcaller
 from types import ModuleType
@@ -32,12 +32,14 @@ __all__ = [
     "CAPTURING_MODULE",
     "MODULES",
     "PARAMETERS",
+    "DisableTorchDispatch",
     "DisableTorchFunction",
     "address_of",
     "autograd_node_now",
     "checkpoint_inputs",
     "checkpoint_of",
     "compiler_is_loaded",
+    "declared_arguments",
     "dispatch_mode_count",
     "engine_run_backward",
     "first_output_metadata",
@@ -46,9 +48,12 @@ __all__ = [
     "function_modes",
     "graph_is_kept",
     "graph_task_id",
+    "has_own_dispatch",
     "is_fake",
     "is_functorch_wrapped",
+    "is_operator",
     "is_view",
+    "jit_tracer",
     "next_sequence_nr",
     "packed_by_hook",
     "pop_function_mode",
@@ -56,13 +61,16 @@ __all__ = [
     "push_function_mode",
     "raw_saved_attributes",
     "registered_parts",
+    "remove_function_mode",
     "replace_engine_run_backward",
     "saved_attributes",
     "saved_tensor_hooks",
     "sequence_nr",
+    "unseen_leaf_node",
     "version_counter",
     "view_base",
     "without_dispatch_modes",
+    "without_jit_trace",
 ]
 
 # ---- modes ----
@@ -78,6 +86,21 @@ function_modes = cast("Callable[[], list[TorchFunctionMode]]", _get_current_func
 push_function_mode = cast("Callable[[TorchFunctionMode], None]", _push_mode)
 pop_function_mode = cast("Callable[[], TorchFunctionMode]", _pop_mode)
 
+
+def remove_function_mode(mode: TorchFunctionMode) -> None:
+    """Take a mode off this thread's stack wherever it lies: recordings may end in another order than they began.
+
+    `mode.__exit__` takes off whatever is on top.
+    """
+    if mode not in function_modes():
+        return
+    above = []
+    while (top := pop_function_mode()) is not mode:
+        above.append(top)
+    for each in reversed(above):
+        push_function_mode(each)
+
+
 # A snapshot is read out with `tolist` and `detach`: the run's own dispatch modes must not see these calls.
 dispatch_mode_count: Callable[[], int] = torch._C._len_torch_dispatch_stack
 without_dispatch_modes = cast("Callable[[], AbstractContextManager[Any]]", _disable_current_modes)
@@ -87,9 +110,83 @@ is_functorch_wrapped: Callable[[torch.Tensor], bool] = (
 )
 
 
+# Without any `__torch_dispatch__`, of a mode or of a tensor's class.
+DisableTorchDispatch: Callable[[], AbstractContextManager[None]] = torch._C._DisableTorchDispatch
+
+
+@cache
+def has_own_dispatch(kind: type[torch.Tensor]) -> bool:
+    """Whether a class of tensors has a `__torch_dispatch__`, which sees the calls that are made on them."""
+    return kind.__torch_dispatch__ != torch.Tensor.__torch_dispatch__
+
+
+class _LeafNode(torch.autograd.Function):
+    """Its own node leads to those of its inputs, and no operation runs that a `__torch_dispatch__` could see."""
+
+    @staticmethod
+    def forward(ctx: Any, leaf: torch.Tensor, found: list[Any]) -> None:
+        found.append(ctx.next_functions[0][0])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> None:
+        raise NotImplementedError("it has no result")
+
+
+def unseen_leaf_node(leaf: torch.Tensor) -> Any:
+    """The `AccumulateGrad` of a leaf, found without an operation, which takes longer than by way of a view."""
+    found: list[Any] = []
+    with torch.inference_mode(False), torch.enable_grad():
+        _LeafNode.apply(leaf, found)  # type: ignore[no-untyped-call]  # torch's is without types
+    return found[0]
+
+
 def is_fake(tensor: torch.Tensor) -> bool:
     """Whether a tensor is a `FakeTensor`; one that is asked for numbers leaves a mark on the tracing that it is for."""
     return isinstance(tensor, FakeTensor)
+
+
+# ---- `torch.jit.trace` ----
+
+# The tracer of `torch.jit.trace` in this thread, or None: it captures every call on tensors, the recorder's too, which
+# at worst ends the process. `torch.jit.is_tracing` asks the same with three calls in Python.
+jit_tracer: Callable[[], Any] = torch._C._get_tracing_state
+_set_jit_tracer: Callable[[Any], None] = torch._C._set_tracing_state  # type: ignore[attr-defined]  # not in its stub
+
+
+@contextmanager
+def without_jit_trace() -> Iterator[None]:
+    """A region in which what `torch.jit.trace` captures leaves out the calls of this thread."""
+    tracer = jit_tracer()
+    _set_jit_tracer(None)
+    try:
+        yield
+    finally:
+        _set_jit_tracer(tracer)
+
+
+# ---- operators ----
+
+
+def is_operator(func: Any) -> bool:
+    """Whether a function is one of `torch.ops`, which has schemas: `torch.ops.aten.add`, or `.add.Tensor` of it."""
+    return isinstance(func, (torch._ops.OpOverload, torch._ops.OpOverloadPacket))
+
+
+def declared_arguments(func: Any) -> list[tuple[str, bool]]:
+    """The arguments that an operator's schema declares, in order, each with whether the operator may write into it.
+
+    For a function such as `torch.batch_norm` it is that of the operator of this name; empty where there is none.
+    """
+    overload = func
+    if not isinstance(func, torch._ops.OpOverload):
+        packet = func if is_operator(func) else getattr(torch.ops.aten, func.__name__, None)
+        if packet is None:
+            return []
+        overload = getattr(packet, packet.overloads()[0])
+    return [
+        (each.name, each.alias_info is not None and each.alias_info.is_write)
+        for each in overload._schema.arguments
+    ]
 
 
 # ---- backward passes ----

@@ -8,12 +8,13 @@ filters, "once" and `pytest.warns` work as without a recording. It does not coun
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import CodeType, FrameType, FunctionType
+from pathlib import Path
+from types import CodeType, FrameType, FunctionType, TracebackType
 from typing import Any
 
 from torch.overrides import handle_torch_function
 
-__all__ = ["CALL_SITE_NAME", "CallSites"]
+__all__ = ["CALL_SITE_NAME", "CallSites", "without_own_frames"]
 
 CALL_SITE_NAME = "<recorded call>"
 """The name of these functions, by which they are told from the user's."""
@@ -24,6 +25,22 @@ _NO_COLUMNS = b"".join(
     bytes([0x80 | 13 << 3 | min(8, _UNITS - at) - 1, 0]) for at in range(0, _UNITS, 8)
 )
 """A line table (see CPython's `Objects/locations.md`): all on the first line, at no column."""
+
+
+_FOLDER = str(Path(__file__).parent)
+
+
+def without_own_frames(traceback: TracebackType | None) -> TracebackType | None:
+    """A traceback without the recorder's frames that it begins with: a bare `raise` then adds none of them again.
+
+    The call from the user's line would stand in it twice.
+    """
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        if code.co_name != CALL_SITE_NAME and not code.co_filename.startswith(_FOLDER):
+            break
+        traceback = traceback.tb_next
+    return traceback
 
 
 class CallSites:

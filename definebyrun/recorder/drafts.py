@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         output_nr: int = 0
         origin: int | None = None
         since: int = 0
+        owners: tuple[int, ...] = ()
 
     @dataclass
     class OpDraft:
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
         call: int | None = None
         generation: int = 1
         pass_nr: int | None = None
+        beside: int = 0
 
     @dataclass
     class NodeDraft:
@@ -78,6 +80,7 @@ if TYPE_CHECKING:
         made: int | None = None
         value: Value | None = None
         until: int | None = None
+        slots: int = 0
 
     @dataclass
     class StepDraft:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import get_ident
+from functools import partial
+from threading import RLock, get_ident
 from types import FrameType
 from typing import Any
 
@@ -21,10 +22,13 @@ from ._torch import (
     engine_run_backward,
     function_modes,
     graph_task_id,
+    jit_tracer,
     pop_function_mode,
     push_function_mode,
+    remove_function_mode,
     replace_engine_run_backward,
 )
+from .call_site import without_own_frames
 
 __all__ = ["Engine", "running_node", "running_phase"]
 
@@ -37,43 +41,56 @@ class Engine:
     def __init__(self, mode: TorchFunctionMode) -> None:
         self._mode: TorchFunctionMode | None = mode
         self._begin_pass: Callable[[], None] = _nothing
-        self._run_backward: Callable[..., Any] = engine_run_backward()  # what stood there before
+        self._fail_pass: Callable[[], None] = _nothing
         self._thread = get_ident()
         self.is_hidden = False
         """Whether what runs is kept out of the mode's sight."""
         self.creates_graph = False
         """Whether the pass that is running was asked for `create_graph`."""
 
-    def on(self, begin_pass: Callable[[], None]) -> None:
-        """Stand before the engine; `begin_pass` is called before each pass."""
-        self._begin_pass, self._run_backward = begin_pass, engine_run_backward()
-        replace_engine_run_backward(self._run)
+    def on(self, begin_pass: Callable[[], None], fail_pass: Callable[[], None]) -> None:
+        """Stand before the engine; `begin_pass` is called before each pass, `fail_pass` after one that has raised."""
+        self._begin_pass, self._fail_pass = begin_pass, fail_pass
+        _Standing.add(self)
 
     def off(self) -> None:
-        """Put the engine back as it was, and let go of what this one leads to: somebody may have kept it.
+        """Stand aside, and let go of what this one leads to: somebody may have kept it.
 
         The tables of `torch.overrides` do, by way of the `torch.compile` that they find when they are made.
         """
-        replace_engine_run_backward(self._run_backward)
-        self._mode, self._begin_pass = None, _nothing
+        _Standing.remove(self)
+        self._mode, self._begin_pass, self._fail_pass = None, _nothing, _nothing
 
     def is_elsewhere(self) -> bool:
         """Whether this code is none of the recording's: another thread runs it, or PyTorch captures it for itself."""
-        return self.is_hidden or get_ident() != self._thread
+        return self.is_hidden or jit_tracer() is not None or get_ident() != self._thread
 
-    def _run(self, *args: Any, **kwargs: Any) -> Any:
-        """Run a pass, as `torch.autograd` calls it: `create_graph` is its fourth argument."""
+    @property
+    def is_of_this_thread(self) -> bool:
+        """Whether the recording began in the thread that asks."""
+        return get_ident() == self._thread
+
+    def run(self, run_backward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Run a pass by `run_backward`, as `torch.autograd` calls it: `create_graph` is the fourth argument of that."""
         self._begin_pass()
         mode = self._mode
-        if mode is None or self.is_elsewhere() or mode in function_modes():
-            return self._run_backward(*args, **kwargs)
-        outer, self.creates_graph = self.creates_graph, len(args) > 3 and bool(args[3])
-        push_function_mode(mode)
+        if mode is None or self.is_elsewhere():
+            return run_backward(*args, **kwargs)
+        is_off = mode not in function_modes()
+        outer = self.creates_graph
+        if is_off:
+            self.creates_graph = len(args) > 3 and bool(args[3])
+            push_function_mode(mode)
         try:
-            return self._run_backward(*args, **kwargs)
+            return run_backward(*args, **kwargs)
+        except BaseException as error:
+            self._fail_pass()
+            error.__traceback__ = without_own_frames(error.__traceback__)
+            raise
         finally:
-            pop_function_mode()
             self.creates_graph = outer
+            if is_off:
+                remove_function_mode(mode)
 
     @contextmanager
     def hidden(self) -> Iterator[None]:
@@ -96,6 +113,48 @@ class Engine:
                 push_function_mode(on)
             for each in reversed(above):
                 push_function_mode(each)
+
+
+class _Standing:
+    """The engines of all recordings that are going on, in all threads, and what stood in their place before the first.
+
+    Recordings that overlap may end in any order: only the last to end puts back what was there.
+    """
+
+    lock = RLock()  # a collection may end another recording meanwhile
+    engines: tuple[Engine, ...] = ()
+    is_kept = False
+    """Whether another program stands before the engine with a function that leads here, and so it stays."""
+    run_backward: Callable[..., Any] = staticmethod(engine_run_backward())
+
+    @classmethod
+    def add(cls, engine: Engine) -> None:
+        with cls.lock:
+            if not cls.engines and not cls.is_kept:
+                cls.run_backward = staticmethod(engine_run_backward())
+                replace_engine_run_backward(_run_past_engines)
+            cls.engines = (*cls.engines, engine)
+
+    @classmethod
+    def remove(cls, engine: Engine) -> None:
+        with cls.lock:
+            cls.engines = tuple([each for each in cls.engines if each is not engine])
+            if not cls.engines:
+                cls.is_kept = engine_run_backward() is not _run_past_engines
+                if not cls.is_kept:
+                    replace_engine_run_backward(cls.run_backward)
+
+
+def _run_past_engines(*args: Any, **kwargs: Any) -> Any:
+    """Run a pass in the place of `torch.autograd`'s function: the engine of the newest recording begins."""
+    run_backward = _Standing.run_backward
+    for engine in _Standing.engines:
+        run_backward = partial(engine.run, run_backward)
+    try:
+        return run_backward(*args, **kwargs)
+    except BaseException as error:
+        error.__traceback__ = without_own_frames(error.__traceback__)
+        raise
 
 
 def _nothing() -> None:

@@ -10,6 +10,7 @@ import torch
 from ..trace import Grad
 from ..trace.value import Value
 from ._torch import address_of
+from .snapshot import is_same
 from .snapshot import unguarded_snapshot as snapshot
 from .storages import Storages
 from .torch_calls import is_large, storage_of
@@ -26,6 +27,9 @@ class LeafGrads:
         self._versions = versions
         self._now: dict[int, Value | None] = {}
         self._owners: dict[int, torch.Tensor] = storages.table()
+        self._leaves: dict[int, torch.Tensor] = {}  # by first version
+        self.exposed: dict[int, None] = storages.table()
+        """Addresses of storages of `.grad`s into which others can write."""
         # by id: tensors that the run has read as a `.grad`; of large ones a reference
         self.read: dict[int, torch.Tensor | ref[torch.Tensor]] = {}
 
@@ -34,12 +38,36 @@ class LeafGrads:
         key, known = id(grad), self.read
         known[key] = ref(grad, partial(known.pop, key)) if is_large(grad) else grad
 
+    def leaf_of_read(self, tensor: torch.Tensor) -> torch.Tensor | None:
+        """The leaf whose `.grad` a tensor is, if the run has read it there."""
+        if id(tensor) not in self.read:
+            return None
+        return next((leaf for leaf in self._owners.values() if leaf.grad is tensor), None)
+
+    def hand_out(self, address: int) -> None:
+        """Others can write into the storage at this address from now on, which may be that of a `.grad`."""
+        if address in self._owners:
+            self.exposed[address] = None
+
+    def note_exposed(self, since: int) -> None:
+        """Note what others have written into the `.grad`s that they can write into, before step `since`."""
+        for address in list(self.exposed):
+            leaf = self._owners.get(address)
+            if leaf is not None:
+                self.note(leaf, since)
+
+    def note_all(self, since: int) -> None:
+        """Note for every leaf whose `.grad` is not what it is known to be what it holds from step `since` on."""
+        for leaf in self._leaves.values():
+            self.note(leaf, since)
+
     def owner(self, address: int) -> torch.Tensor | None:
         """The leaf whose `.grad` lies in the storage at this address."""
         return self._owners.get(address)
 
     def enter(self, leaf: torch.Tensor, version: int) -> None:
         """A leaf is seen for the first time: note what it held before the recording."""
+        self._leaves[version] = leaf
         grad = leaf.grad
         if grad is not None:
             value = snapshot(grad)
@@ -53,7 +81,7 @@ class LeafGrads:
             return
         grad = leaf.grad
         value = None if grad is None else snapshot(grad)
-        if value != self._now.get(first):
+        if not is_same(value, self._now.get(first)):
             self.changes.append(Grad(first, since, value))
         self.hold(leaf, grad, value)
 

@@ -20,6 +20,7 @@ from .drafts import FunctionForward, OpDraft, Stack, StepDraft
 from .leaf_grads import LeafGrads
 from .names import Names
 from .nodes import Nodes
+from .owners import first_calls, owners_by_tensor
 from .saved_tensors import SavedTensors
 from .source import Sources
 from .storages import Storages
@@ -28,6 +29,9 @@ from .versions import Versions
 from .walk import NodeOutput, gradient_edge, is_leaf, leaf_kind, tensor_kind
 
 __all__ = ["Ledger"]
+
+UNSEEN_WRITE = "unseen write"
+"""The name of an operation that stands for a change which no call has shown."""
 
 
 class Ledger:
@@ -40,7 +44,7 @@ class Ledger:
         storages = Storages()
         self.versions = Versions(self.names, storages)
         self.leaf_grads = LeafGrads(self.versions, storages)
-        self.saved = SavedTensors(self.nodes, self.versions, storages)
+        self.saved = SavedTensors(self.nodes, self.versions, storages, self.ops)
         self._storages = storages
         self._calls: list[ModuleCall] = []
         self._forwards: list[FunctionForward] = []
@@ -87,6 +91,29 @@ class Ledger:
 
     # ---- changes that no operation returns ----
 
+    def read_again(self) -> None:
+        """At the end: enter what leaves, buffers and their `.grad`s hold now, where no call has shown it."""
+        changed = self.versions.changed_unseen()
+        if changed:
+            self._enter_unseen(changed)
+        self.leaf_grads.note_all(len(self.steps) + 1)
+
+    def _enter_unseen(self, tensors: list[torch.Tensor]) -> None:
+        """Enter a change that no call has shown: NumPy, say, has written into the memory of these tensors."""
+        known = tuple([i for i in map(self.versions.latest, tensors) if i is not None])
+        op = OpDraft(-1, UNSEEN_WRITE, line=None, code="", scope="", inputs=known, outputs=())
+        op.inplace = op.opaque = True
+        for tensor in tensors:
+            self.changed(tensor)
+        self.add(op, tensors)
+
+    def hand_out(self, tensor: torch.Tensor) -> None:
+        """Others can write into a tensor's memory from now on."""
+        self.versions.hand_out(tensor)
+        storage = storage_of(tensor)
+        if storage is not None:
+            self.leaf_grads.hand_out(address_of(storage))
+
     def changed(self, tensor: torch.Tensor) -> None:
         """An in-place change reaches every tensor on the same memory, with or without a version counter."""
         storage = storage_of(tensor)
@@ -96,6 +123,17 @@ class Ledger:
             owner = self.leaf_grads.owner(address)
             if owner is not None:
                 self.note_grad(owner)
+
+    def data_replaced(self, tensor: torch.Tensor) -> None:
+        """`tensor.data = …` has put other memory under a tensor, which may be a leaf's `.grad`."""
+        self.versions.replaced(tensor)
+        leaf = self.leaf_grads.leaf_of_read(tensor)
+        if leaf is not None:
+            self.note_grad(leaf)
+
+    def note_exposed_grads(self) -> None:
+        """Note what others have written into `.grad`s that they can write into, before the next step."""
+        self.leaf_grads.note_exposed(len(self.steps) + 1)
 
     def note_grad(self, leaf: torch.Tensor) -> None:
         """Something else than its own node may have changed a leaf's `.grad`: note what it holds now."""
@@ -107,6 +145,8 @@ class Ledger:
         """The number of a tensor that is used now, which may be the first that is seen of it."""
         known = self.versions.use_unchanged(tensor)
         if known is None:
+            if self.versions.is_exposed(tensor) and self.versions.has_changed_unseen(tensor):
+                self._enter_unseen([tensor])
             known = self._renumber(tensor)
             self.versions.use(known, tensor)
         return known
@@ -212,8 +252,7 @@ class Ledger:
 
     def freeze(self, sources: Sources, error: str | None) -> Trace:
         """Everything as plain data."""
-        paths = dict(self.names.paths())
-        calls = tuple([altered(call, path=paths.get(call.index, "")) for call in self._calls])
+        calls = self._module_calls()
         for op in self.ops:
             if op.stack:
                 op.line, op.code = op.stack[0][1], sources.text(op.stack[0])
@@ -225,6 +264,7 @@ class Ledger:
                 around = calls[around].outer
             op.scope = "" if around is None else calls[around].path
         self.saved.finish(self.steps)
+        self.versions.note_owners(owners_by_tensor(self.names.calls))
         tensors = self.versions.freeze()
         self._storages.release()
         self.leaf_grads.release()
@@ -242,3 +282,14 @@ class Ledger:
             calls=calls,
             error=error,
         )
+
+    def _module_calls(self) -> tuple[ModuleCall, ...]:
+        """The calls, with the paths of their modules."""
+        paths, first = dict(self.names.paths()), first_calls(self.names.calls)
+        found = []
+        for call in self._calls:
+            number = call.index
+            same = first.get(number, number)
+            path = paths.get(number, "")
+            found.append(altered(call, path=path, first=None if same == number else same))
+        return tuple(found)

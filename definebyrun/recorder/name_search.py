@@ -12,6 +12,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from types import FrameType
 from typing import Any, NamedTuple
 
+import torch
+
 from .name_paths import Path
 from .object_parts import MODULE, OBJECT, OTHER, TENSOR, Kinds, parts
 from .user_frames import clear_locals_copy
@@ -116,6 +118,20 @@ class Search:
         for paths in found.values():
             paths.sort(key=lambda each: each.rank)
         return found
+
+    def tensors(self, scope: Scope, depth: Depth) -> list[torch.Tensor]:
+        """The tensors that lie in what these variables hold, so many levels down, those of the upper levels first."""
+        found: dict[int, torch.Tensor] = {}
+        times = Counter[int]()
+        level: list[Any] = [
+            (0, name, thing, kind, None, "")
+            for name, thing in scope
+            if (kind := self._kinds[type(thing)]) not in (OTHER, TENSOR) and is_plain_name(name)
+        ]
+        for _ in range(depth.levels):
+            level = self._below(level, {}, times, depth.registered)
+            found |= {id(each[2]): each[2] for each in level if each[3] == TENSOR}
+        return list(found.values())
 
     def _below(
         self, level: list[Any], wanted: Mapping[int, Any], times: Counter[int], registered: bool

@@ -95,6 +95,10 @@ class Names:
         if owner is not None:
             self.give(grad, owner + ".grad")
 
+    def stored_tensors(self, variables: Scope) -> list[torch.Tensor]:
+        """The tensors in containers and attributes of what these variables hold."""
+        return self._search.tensors(variables, RESULTS)
+
     # ---- what was found ----
 
     def of(self, thing: Any) -> str | None:
@@ -115,6 +119,11 @@ class Names:
     def tensors(self) -> list[torch.Tensor]:
         """All tensors that have a name, in the order in which they got it."""
         return self._known.tensors()
+
+    @property
+    def calls(self) -> list[tuple[int, torch.nn.Module]]:
+        """The numbers of module calls, with the modules."""
+        return self._calls
 
     def paths(self) -> Iterator[tuple[int, str]]:
         """The numbers of module calls, with the names of the modules."""

@@ -15,7 +15,9 @@ from torch.autograd.function import BackwardCFunction
 from ..trace.value import Value
 from ._torch import (
     DisableTorchFunction,
+    address_of,
     graph_task_id,
+    jit_tracer,
     post_accumulate_hooks,
     version_counter,
 )
@@ -25,6 +27,7 @@ from .drafts import StepDraft
 from .generations import Generations
 from .ledger import Ledger
 from .nodes import FoundNode
+from .snapshot import is_same
 from .snapshot import unguarded_snapshot as snapshot
 from .torch_calls import version_of
 
@@ -42,6 +45,15 @@ class _Sent(NamedTuple):
     value: Value
 
 
+class _Begun(NamedTuple):
+    """A node that is about to run: its graph task, the leaf that it fills, what has arrived, that leaf's `.grad`."""
+
+    task: int
+    leaf: torch.Tensor | None
+    received: Received
+    before: Value | None
+
+
 class NodeHooks:
     """Registers hooks on the nodes that the ledger has found, and enters a step into it whenever one has run."""
 
@@ -50,7 +62,7 @@ class NodeHooks:
         self._ledger = ledger
         self._handles: list[Any] = []
         # by node: what a pre-hook has read, until the node has run
-        self._before: dict[int, tuple[Received, Value | None]] = {}
+        self._before: dict[int, _Begun] = {}
         # by graph task, node and its output: what was last sent there; None for a sum
         self._travelling: dict[tuple[int, int, int], _Sent | None] = {}
         self._plain_leaves: list[FoundNode] = []  # leaves' nodes that have no pre-hook
@@ -76,8 +88,11 @@ class NodeHooks:
 
         The `.grad` of all others is None until their node runs, or what code in the pass has put there.
         """
+        if jit_tracer() is not None:
+            return
         with DisableTorchFunction():
             self.register()
+            self._ledger.note_exposed_grads()
             leaves, self._plain_leaves = self._plain_leaves, []  # another thread may find more
             for found in leaves:
                 leaf = found.leaf
@@ -87,6 +102,22 @@ class NodeHooks:
                     self._ledger.leaf_grads.hold(leaf, None, None)
                 else:
                     self._register_prehook(found)
+
+    def fail_pass(self) -> None:
+        """After a pass that has raised: enter the leaf's node that has run although a hook behind it has raised.
+
+        PyTorch runs a post-accumulate-grad hook before the hook by which it is seen that the node has run.
+        """
+        if graph_task_id() >= 0:  # the pass around this one goes on
+            return
+        begun, self._before = self._before, {}
+        with DisableTorchFunction():
+            for number, (task, leaf, received, before) in begun.items():
+                after = None if leaf is None else _snapshot_or_none(leaf.grad)
+                if leaf is None or is_same(before, after):
+                    continue
+                self._ledger.leaf_grads.hold(leaf, leaf.grad, after)
+                self._enter_step(number, task, received, before=before, after=after)
 
     def release(self) -> None:
         """Take all hooks off, and let go of what they lead to."""
@@ -102,14 +133,23 @@ class NodeHooks:
     # ---- what the hooks do ----
 
     def _will_run(self, number: int, leaf: torch.Tensor | None, grad_outputs: Grads) -> None:
+        if jit_tracer() is not None:
+            return
         with DisableTorchFunction():
-            received = self._received(number, grad_outputs, graph_task_id())
-            self._before[number] = received, None if leaf is None else _snapshot_or_none(leaf.grad)
+            task = graph_task_id()
+            received = self._received(number, grad_outputs, task)
+            before = None
+            if leaf is not None:
+                self.passes.of_task(task)  # while it runs: `fail_pass` may need it afterwards
+                before = _snapshot_or_none(leaf.grad)
+            self._before[number] = _Begun(task, leaf, received, before)
 
     def _has_run(
         self, number: int, leaf: torch.Tensor | None, grad_inputs: Grads, grad_outputs: Grads
     ) -> None:
         """A node has run: enter what arrived, what it passed on, and what that did to a leaf's `.grad`."""
+        if jit_tracer() is not None:
+            return
         with DisableTorchFunction():
             task = graph_task_id()
             here = self.passes.of_task(task)
@@ -117,7 +157,7 @@ class NodeHooks:
                 self._enter_created(number, leaf, grad_inputs, grad_outputs, here.number)
             known: dict[int, Value | None] = {}  # by id of a gradient: what is in it
             if number in self._before:
-                received, before = self._before.pop(number)
+                _, _, received, before = self._before.pop(number)
             else:
                 received = self._received(number, grad_outputs, task)
                 before = None if leaf is None else self._ledger.leaf_grads.held(leaf)
@@ -129,20 +169,33 @@ class NodeHooks:
                 grad = leaf.grad
                 after = _accumulated(grad, grad_outputs, received, before)
                 self._ledger.leaf_grads.hold(leaf, grad, after)
-            step = StepDraft(
-                index=len(self._ledger.steps),
-                phase="backward",
-                node=number,
-                stack=here.stack,
-                received=received,
-                passed=passed,
-                before=before,
-                after=after,
-                pass_nr=here.number,
-                freed=here.freed,
-            )
-            self._ledger.ran(step, number, order=len(here.ran))
-            here.ran.append(number)
+            self._enter_step(number, task, received, passed, before, after)
+
+    def _enter_step(
+        self,
+        number: int,
+        task: int,
+        received: Received,
+        passed: tuple[tuple[int, Value], ...] = (),
+        before: Value | None = None,
+        after: Value | None = None,
+    ) -> None:
+        """Enter the step in which a node has run."""
+        here = self.passes.of_task(task)
+        step = StepDraft(
+            index=len(self._ledger.steps),
+            phase="backward",
+            node=number,
+            stack=here.stack,
+            received=received,
+            passed=passed,
+            before=before,
+            after=after,
+            pass_nr=here.number,
+            freed=here.freed,
+        )
+        self._ledger.ran(step, number, order=len(here.ran))
+        here.ran.append(number)
 
     def _received(self, number: int, grads: Grads, task: int) -> Received:
         """What arrived at a node: what was seen to leave for it, where it is still that, else read anew.
@@ -210,9 +263,14 @@ def _is_same_memory(grad: torch.Tensor, arrived: torch.Tensor) -> bool:
     """Whether two tensors of one shape are the same memory, into which nothing has been written yet."""
     try:
         in_order = grad.is_contiguous() and arrived.is_contiguous() and grad.dtype == arrived.dtype
-        return in_order and version_counter(grad) == 0 and grad.data_ptr() == arrived.data_ptr()
-    except RuntimeError:  # sparse and wrapped tensors
+        return in_order and version_counter(grad) == 0 and _place(grad) == _place(arrived)
+    except (RuntimeError, NotImplementedError):  # sparse and wrapped tensors
         return False
+
+
+def _place(tensor: torch.Tensor) -> tuple[int, int]:
+    """Where a tensor's memory begins; fake tensors warn when they are asked for an address."""
+    return address_of(tensor.untyped_storage()), int(tensor.storage_offset())
 
 
 def _snapshot_or_none(tensor: torch.Tensor | None) -> Value | None:

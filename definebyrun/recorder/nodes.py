@@ -54,11 +54,13 @@ class Nodes:
                 roots.append(edge[0])
         others: list[FoundNode] = []
         own = set(map(id, tensors))
-        for node in self.graph.add(roots) if roots else ():
+        if not roots:
+            return others
+        for node, following in self.graph.add(roots).items():
             number, name = self.graph.index[node], node.name()
             leaf = node.variable if name == ACCUMULATE else None
             maker = None if leaf is not None or self.is_older(node) else op
-            self.drafts.append(NodeDraft(number, name, op=maker))
+            self.drafts.append(NodeDraft(number, name, op=maker, slots=len(following)))
             found = FoundNode(node, number, leaf)
             self.found.append(found)
             if maker is not None:  # older nodes are left alone: hooks may be on what they save

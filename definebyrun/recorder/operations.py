@@ -19,6 +19,7 @@ from .drafts import OpDraft, Stack
 from .engine import Engine, running_node, running_phase
 from .ledger import Ledger
 from .node_hooks import NodeHooks
+from .silent_writes import may_write_silently, silently_written
 from .torch_calls import (
     arguments_of,
     changed_since,
@@ -37,6 +38,9 @@ DEFAULT_GRAD_ARGS = (
     *("is_grads_batched=False", "materialize_grads=False"),
 )
 """What `torch.autograd.grad` is given when nobody says otherwise: not worth showing."""
+
+SET_DATA = "set_data"
+"""`w.data = x` under the name of PyTorch's operator; `data` is the reading of the attribute."""
 
 
 class _GradCall(NamedTuple):
@@ -82,12 +86,14 @@ class Operations:
     ) -> TorchCall:
         """What is known of a call before it runs; `finish` takes it again, or `leave` when it raises."""
         call = TorchCall(func, args, kwargs, self._stack.running)
-        if is_setter(func):
+        if is_setter(func) and function_name(func) != "data":
             return call
         with DisableTorchFunction():
             stack = self._stack.read(caller)
             if is_getter(func) and function_name(func) == "grad":
                 return call
+            if self._ledger.leaf_grads.exposed:
+                self._ledger.note_exposed_grads()
             self._draft_op(call, stack)
             if func is torch.autograd.grad:
                 call.grad = _GradCall(self._hooks.generations.begin_grad(), len(self._hooks.passes))
@@ -107,7 +113,7 @@ class Operations:
                 call.given.append(argument)
                 inputs.append(number)
                 written.append(number)
-        name, args = function_name(call.func), tuple(written)
+        name, args = SET_DATA if is_setter(call.func) else function_name(call.func), tuple(written)
         op = OpDraft(
             -1,
             name,
@@ -144,6 +150,8 @@ class Operations:
                 self._enter_grad(call, op, call.grad, output)
             else:
                 changed = changed_since(call.given, call.versions)
+                if may_write_silently(call.func):
+                    changed += self._silently_changed(call, changed)
                 if call.inference:
                     changed += written_in_inference_mode(
                         call.func, call.given, call.args, call.kwargs, output
@@ -166,6 +174,9 @@ class Operations:
         if not results:
             return
         op.inplace, op.factory = bool(changed), from_nothing
+        if changed and len(results) > 1:
+            ids = set(map(id, changed))
+            op.beside = sum(id(each) in ids for each in results) % len(results)
         for tensor in changed:
             self._ledger.changed(tensor)
         self._ledger.add(op, results)
@@ -185,14 +196,34 @@ class Operations:
             self._hooks.generations.assign_nodes(number, first, before.passes)
         self._hooks.generations.end_grad(before.without_op)
 
+    def _silently_changed(self, call: TorchCall, changed: list[torch.Tensor]) -> list[torch.Tensor]:
+        """What a call has written into past the version counters, so that it is not among what they say has changed."""
+        ledger = self._ledger
+        if is_setter(call.func):  # `w.data = x`; a lazy parameter is not among the given ones
+            written = call.given[:1] if call.given and call.given[0] is call.args[0] else []
+            ledger.data_replaced(call.args[0])
+        else:
+            written = silently_written(call.func, call.args, call.kwargs)
+        return [
+            tensor
+            for tensor in written
+            if ledger.versions.latest(tensor) is not None
+            and not any(tensor is other for other in changed)
+            and ledger.versions.may_differ(tensor)
+        ]
+
+    def hand_out(self, tensor: Any) -> None:
+        """A call gives a tensor's memory to what writes without PyTorch."""
+        if isinstance(tensor, torch.Tensor):
+            with DisableTorchFunction():
+                self._ledger.hand_out(tensor)
+
     def _note_attribute(self, call: TorchCall, output: Any) -> None:
-        """`w.grad` names the tensor that autograd has put there; `w.grad = None` and `w.data = x` change a leaf."""
+        """`w.grad` names the tensor that autograd has put there; `w.grad = None` changes a leaf."""
         tensor, name = call.args[0], function_name(call.func)
         if is_setter(call.func):
             if name == "grad":
                 self._ledger.note_grad(tensor)
-            elif name == "data":
-                self._ledger.versions.replaced(tensor)
         elif output is not None:
             self._ledger.leaf_grads.note_read(output)
             self._ledger.names.give_grad(tensor, output)

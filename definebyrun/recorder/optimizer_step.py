@@ -7,19 +7,28 @@ from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Callable
 from threading import get_ident
 from types import FrameType
 from typing import Any
 
 import torch
 
-from ._torch import DisableTorchFunction
+from ._torch import DisableTorchFunction, address_of, jit_tracer
 from .call_site import CALL_SITE_NAME
 from .call_stack import CallStack
 from .drafts import OpDraft
 from .ledger import Ledger
 from .operations import Operations
-from .torch_calls import changed_since, versions_of
+from .silent_writes import silently_written
+from .torch_calls import (
+    changed_since,
+    function_name,
+    is_setter,
+    storage_of,
+    tensors_in,
+    versions_of,
+)
 from .user_frames import is_library
 
 __all__ = ["OptimizerSteps"]
@@ -35,7 +44,7 @@ class OptimizerSteps:
 
     def begin(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         """Before a step: draft its operation, which reads all parameters."""
-        if get_ident() != self._thread:
+        if get_ident() != self._thread or jit_tracer() is not None:
             return
         with DisableTorchFunction():
             stack = self._stack.read()
@@ -57,12 +66,34 @@ class OptimizerSteps:
 
     def end(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         """After a step: enter its operation, with the parameters that it has changed."""
-        if get_ident() != self._thread:
+        if get_ident() != self._thread or jit_tracer() is not None:
             return
         running, self.running = self.running, None
         if running is not None and running.optimizer is optimizer:
             with DisableTorchFunction():
-                self._operations.enter(running.op, running.changed(), None)
+                versions = self._ledger.versions
+                changed = changed_since(running.parameters, running.versions)
+                seen = set(map(id, changed))
+                unseen = [p for p in running.parameters if id(p) not in seen and p.grad is not None]
+                changed += [
+                    p
+                    for p in unseen
+                    if versions.has_changed_unseen(p)
+                    or (running.may_have_written(p) and versions.may_differ(p))
+                ]
+                for address in running.written:
+                    leaf = self._ledger.leaf_grads.owner(address)
+                    if leaf is not None:
+                        self._ledger.note_grad(leaf)
+                self._operations.enter(running.op, changed, None)
+
+    def note_write(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """A call that is part of a step: it may write past the version counters."""
+        if self.running is not None:
+            with DisableTorchFunction():
+                self.running.note_write(func, args, kwargs)
 
     def hides_call(self) -> bool:
         """Whether the torch call that is made now is part of a step, and no operation of its own."""
@@ -81,8 +112,10 @@ class _RunningStep:
     def __init__(
         self, optimizer: Any, op: OpDraft, parameters: list[torch.Tensor], frame: FrameType
     ) -> None:
-        self.optimizer, self.op, self._parameters, self._frame = optimizer, op, parameters, frame
-        self._versions = versions_of(parameters)
+        self.optimizer, self.op, self.parameters, self._frame = optimizer, op, parameters, frame
+        self.versions = versions_of(parameters)
+        self.written: set[int] = set()
+        """Addresses of storages into which a call may have written past the version counters of parameters."""
         self._own = _codes(type(optimizer))
         self.has_raised = False
 
@@ -98,9 +131,20 @@ class _RunningStep:
         self.has_raised = frame is None
         return not self.has_raised and not in_closure
 
-    def changed(self) -> list[torch.Tensor]:
-        """The parameters that have been changed since the step began."""
-        return changed_since(self._parameters, self._versions)
+    def note_write(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """Note what a call of the step may have written into: `p.data` has a version counter of its own."""
+        written = silently_written(func, args, kwargs)
+        if args and (is_setter(func) or function_name(func).endswith("_")):
+            written += tensors_in(args[0])
+        storages = [each for each in map(storage_of, written) if each is not None]
+        self.written.update(map(address_of, storages))
+
+    def may_have_written(self, parameter: torch.Tensor) -> bool:
+        """Whether a call of the step may have written into a parameter."""
+        storage = storage_of(parameter)
+        return storage is not None and address_of(storage) in self.written
 
 
 def _codes(kind: type) -> set[int]:

@@ -10,7 +10,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial, wraps
-from typing import Any
+from threading import RLock
+from typing import Any, ClassVar
 
 import torch
 from torch.overrides import TorchFunctionMode
@@ -41,22 +42,46 @@ def run_compiled_as_eager(engine: Engine) -> Iterator[None]:
     What cannot do without a compiler (`torch.cond` captures its branches with one) gets it, out of the mode's sight.
     The compiler itself takes seconds to import: that is left to who first asks for it.
     """
-    with ExitStack() as stack:
-        for name in filter(partial(hasattr, CAPTURING_MODULE), CAPTURING_CONTEXTS):
-            before = getattr(CAPTURING_MODULE, name)
-            stack.callback(setattr, CAPTURING_MODULE, name, before)
-            setattr(CAPTURING_MODULE, name, partial(_captured_unseen, engine, before))
-        if compiler_is_loaded():
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
-        else:
-            stack.callback(setattr, torch, "compile", torch.compile)
-            torch.compile = _eager_from_first_use(engine, torch.compile, stack)
+    with _Eager.lock:
+        if not _Eager.engines:
+            _change_compiler(_Eager.changes)
+        _Eager.engines.append(engine)
+    try:
         yield
+    finally:
+        with _Eager.lock:
+            _Eager.engines.remove(engine)
+            if not _Eager.engines:
+                _Eager.changes.close()
 
 
-def _eager_from_first_use(
-    engine: Engine, compile: Callable[..., Any], stack: ExitStack
-) -> Callable[..., Any]:
+class _Eager:
+    """The engines of all recordings that are going on, in all threads: the last to end puts the compiler back."""
+
+    lock = RLock()  # a collection may end another recording meanwhile
+    engines: ClassVar[list[Engine]] = []
+    changes = ExitStack()
+
+    @classmethod
+    def here(cls) -> list[Engine]:
+        """The engines of the recordings of this thread."""
+        return [engine for engine in cls.engines if engine.is_of_this_thread]
+
+
+def _change_compiler(stack: ExitStack) -> None:
+    """Have compiled functions run as plain Python until the stack is closed."""
+    for name in filter(partial(hasattr, CAPTURING_MODULE), CAPTURING_CONTEXTS):
+        before = getattr(CAPTURING_MODULE, name)
+        stack.callback(setattr, CAPTURING_MODULE, name, before)
+        setattr(CAPTURING_MODULE, name, partial(_captured_unseen, before))
+    if compiler_is_loaded():
+        stack.enter_context(torch.compiler.set_stance("force_eager"))
+    else:
+        stack.callback(setattr, torch, "compile", torch.compile)
+        torch.compile = _eager_from_first_use(torch.compile, stack)
+
+
+def _eager_from_first_use(compile: Callable[..., Any], stack: ExitStack) -> Callable[..., Any]:
     """`torch.compile` where no compiler is loaded yet: the first call loads it, and what it gives runs as plain Python.
 
     The stance is left with the region around, by `stack`.
@@ -64,7 +89,8 @@ def _eager_from_first_use(
 
     @wraps(compile)
     def compiled(*args: Any, **kwargs: Any) -> Any:
-        if torch.compile is compiled and not engine.is_hidden:
+        is_hidden = any(engine.is_hidden for engine in _Eager.here())
+        if torch.compile is compiled and not is_hidden:
             torch.compile = compile
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         return compile(*args, **kwargs)
@@ -73,9 +99,13 @@ def _eager_from_first_use(
 
 
 @contextmanager
-def _captured_unseen(engine: Engine, context: Callable[[], Any]) -> Iterator[None]:
+def _captured_unseen(context: Callable[[], Any]) -> Iterator[None]:
     """A context in which PyTorch captures code for an operator of its own, with a compiler and without the mode."""
-    with engine.hidden(), torch.compiler.set_stance("default"), context():
+    with ExitStack() as stack:
+        for engine in _Eager.here():
+            stack.enter_context(engine.hidden())
+        stack.enter_context(torch.compiler.set_stance("default"))
+        stack.enter_context(context())
         yield
 
 

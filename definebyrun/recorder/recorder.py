@@ -14,10 +14,19 @@ from typing import Any
 from torch.overrides import TorchFunctionMode
 
 from ..trace import Trace
-from ._torch import frame_evaluation_callback
-from .call_site import CallSites
+from ._torch import (
+    frame_evaluation_callback,
+    function_modes,
+    graph_task_id,
+    is_operator,
+    jit_tracer,
+    remove_function_mode,
+    without_jit_trace,
+)
+from .call_site import CallSites, without_own_frames
 from .operations import TorchCall
 from .session import Session
+from .silent_writes import hands_out_memory
 from .torch_calls import is_passed_through
 
 __all__ = ["Recorder"]
@@ -41,17 +50,22 @@ class Recorder(TorchFunctionMode):
             raise RuntimeError(
                 "record sees eager PyTorch: use it around a compiled function, not inside one"
             )
-        self._session = Session(self)
+        for mode in function_modes():
+            if isinstance(mode, Recorder) and mode.done:  # it ended inside a call of its own
+                remove_function_mode(mode)
+        with without_jit_trace():
+            self._session = Session(self)
         super().__enter__()  # type: ignore[no-untyped-call]  # torch's are without types
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
-        super().__exit__(kind, error, traceback)  # type: ignore[no-untyped-call]  # as above
+        remove_function_mode(self)
         session, self._session = self._session, None
         assert session is not None
         session.stop()
         try:
-            session.read_variables()
+            with without_jit_trace():
+                session.read_variables()
         finally:
             stopped_by = None if error is None else f"{type(error).__name__}: {error}"
             if (
@@ -60,6 +74,8 @@ class Recorder(TorchFunctionMode):
                 stopped_by = stopped_by.encode("utf8", "backslashreplace").decode()
             self._result = session.freeze(stopped_by)
             self._call_sites = CallSites()
+        if error is None:
+            session.warn_if_deep(stacklevel=4)
 
     @property
     def done(self) -> bool:
@@ -87,15 +103,21 @@ class Recorder(TorchFunctionMode):
         kwargs = kwargs or {}
         caller = sys._getframe(1)
         call_there = self._call_sites.of(caller)
-        call = None if is_passed_through(func) else self._draft(func, args, kwargs, caller)
-        if call is None:
-            return call_there(func, args, kwargs)
+        if is_passed_through(func):
+            call = None
+            if hands_out_memory(func):
+                self._hand_out(args)
+        else:
+            call = self._draft(func, args, kwargs, caller)
         try:
             output = call_there(func, args, kwargs)
-        except BaseException:
-            self._leave(call)
+        except BaseException as error:
+            if call is not None:
+                self._leave(call)
+            error.__traceback__ = without_own_frames(error.__traceback__)
             raise
-        self._finish(call, output, caller)
+        if call is not None:
+            self._finish(call, output, caller)
         return output
 
     def _draft(
@@ -106,12 +128,19 @@ class Recorder(TorchFunctionMode):
         caller: FrameType,
     ) -> TorchCall | None:
         session = self._session
-        if session is None:
+        if session is None or jit_tracer() is not None:
+            return None
+        if (graph_task_id() >= 0 or is_operator(func)) and session.is_dispatching(caller):
             return None
         steps = session.optimizer_steps
         if steps.running is not None and steps.hides_call():
+            steps.note_write(func, args, kwargs)
             return None
         return session.operations.draft(func, args, kwargs, caller)
+
+    def _hand_out(self, args: tuple[Any, ...]) -> None:
+        if self._session is not None and args and jit_tracer() is None:
+            self._session.operations.hand_out(args[0])
 
     def _leave(self, call: TorchCall) -> None:
         if self._session is not None:

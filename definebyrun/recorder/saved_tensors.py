@@ -11,7 +11,7 @@ import torch
 
 from ..trace import Saved
 from ._torch import address_of, saved_tensor_hooks
-from .drafts import StepDraft
+from .drafts import OpDraft, StepDraft
 from .engine import running_node
 from .nodes import Nodes
 from .recomputation import Recomputations
@@ -29,8 +29,10 @@ MAX_HELD_BYTES = 4096
 class SavedTensors:
     """Reads what new nodes save, when the operation that made them has been entered."""
 
-    def __init__(self, nodes: Nodes, versions: Versions, storages: Storages) -> None:
-        self._nodes, self._versions, self._storages = nodes, versions, storages
+    def __init__(
+        self, nodes: Nodes, versions: Versions, storages: Storages, ops: list[OpDraft]
+    ) -> None:
+        self._nodes, self._versions, self._storages, self._ops = nodes, versions, storages, ops
         self._ordinals: dict[int, int] = storages.table()
         self._next_ordinal = 0  # no length of a table: entries go
         self._held: list[torch.UntypedStorage] = []
@@ -61,6 +63,8 @@ class SavedTensors:
 
     def _note(self, number: int, found: list[tuple[str, torch.Tensor]]) -> None:
         saved = []
+        maker = self._nodes.drafts[number].op
+        op = None if maker is None else self._ops[maker]
         for name, tensor in found:
             storage = storage_of(tensor)
             if storage is not None:
@@ -74,8 +78,16 @@ class SavedTensors:
                     else:
                         self._held.append(storage)
                 version = self._versions.version_on(address, tensor)
-                saved.append(Saved(name, ordinal, nbytes, version))
+                given = None
+                if op is not None and version not in op.inputs and version not in op.outputs:
+                    given = self._given_on(address, op)
+                saved.append(Saved(name, ordinal, nbytes, version, given))
         self._nodes.drafts[number].saved = tuple(saved)
+
+    def _given_on(self, address: int, op: OpDraft) -> int | None:
+        """The input of an operation that lies on a storage; None unless there is just one."""
+        found = {i for i in op.inputs if self._versions.address_on(i) == address}
+        return found.pop() if len(found) == 1 else None
 
     def finish(self, steps: list[StepDraft]) -> None:
         """Say of nodes that a checkpoint's recomputation made until when they keep what they save."""

@@ -9,7 +9,9 @@ its range.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
+from types import FrameType
 from typing import Any
 
 import torch
@@ -23,6 +25,7 @@ from torch.overrides import TorchFunctionMode
 from ..trace import Trace
 from ._torch import DisableTorchFunction
 from .call_stack import CallStack
+from .deep_graphs import warn_if_deep
 from .engine import Engine
 from .ledger import Ledger
 from .node_hooks import NodeHooks
@@ -57,7 +60,7 @@ class Session:
         with ExitStack() as changes:
             changes.enter_context(run_compiled_as_eager(self._engine))
             changes.enter_context(keep_native_fast_path(mode))
-            self._engine.on(self._hooks.begin_pass)
+            self._engine.on(self._hooks.begin_pass, self._hooks.fail_pass)
             changes.callback(self._engine.off)
             for handle in (
                 register_module_forward_pre_hook(self.enter_module),
@@ -67,6 +70,17 @@ class Session:
             ):
                 changes.callback(handle.remove)
             self._changes = changes.pop_all()
+
+    def is_dispatching(self, frame: FrameType | None) -> bool:
+        """Whether a `__torch_dispatch__` makes the call that this frame makes: no call of the program, but PyTorch's.
+
+        A function mode sees no such call while the call of the program is running; in a backward pass there is none.
+        """
+        while frame is not None and frame is not self._frame:
+            if frame.f_code.co_name == "__torch_dispatch__":
+                return True
+            frame = frame.f_back
+        return False
 
     # ---- modules ----
 
@@ -100,18 +114,27 @@ class Session:
         """Read the variables as they are at the end: for names, and for results that no call has shown."""
         with DisableTorchFunction():
             self._stack.read()
+            self._enter_results(self._ledger.versions.without_known_node())
             if self._frame is not None:
-                self._enter_results(list(self._frame.f_locals.values()))
+                variables = list(self._frame.f_locals.items())  # the dict itself is emptied later
+                self._enter_results([thing for _, thing in variables])
+                self._enter_results(self._ledger.names.stored_tensors(variables))
+            self._ledger.read_again()
             self._ledger.versions.settle_names()
 
-    def _enter_results(self, variables: list[Any]) -> None:
-        """Enter results of custom `Function`s that nothing has used."""
+    def _enter_results(self, variables: Sequence[Any]) -> None:
+        """Enter results that no call has shown and nothing has used: of custom `Function`s, of `torch.vmap`."""
         nodes = self._ledger.nodes
         for thing in variables:
             if issubclass(type(thing), torch.Tensor) and not is_leaf(thing):
                 edge = gradient_edge(thing)
                 if edge and edge[0] not in nodes.graph and not nodes.is_older(edge[0]):
                     self._ledger.tensor(thing)
+
+    def warn_if_deep(self, stacklevel: int) -> None:
+        """Warn of a graph that is so deep that PyTorch may not free it."""
+        graph = self._ledger.nodes.graph
+        warn_if_deep(len(graph.index), graph.edges, stacklevel + 1)
 
     def freeze(self, error: str | None) -> Trace:
         """All that was recorded, as plain data; `error` is the exception that has ended the recording."""

@@ -43,7 +43,8 @@ PASSED_THROUGH = frozenset((
     "size", "dim", "numel", "nelement", "stride", "storage_offset", "item", "tolist", "is_contiguous", "__repr__",
     "__str__", "__format__", "__len__", "__bool__", "__float__", "__int__", "__index__", "__hash__", "iter_shape",
     "is_floating_point", "is_complex", "requires_grad_", "retain_grad", "register_hook", "data_ptr", "untyped_storage",
-    "is_same_size", "numpy", "get_device", "is_tensor", "_set_grad_enabled", "set_grad_enabled", "equal", "allclose",
+    "storage", "share_memory_", "is_shared", "numpy", "__array__", "__dlpack__", "__dlpack_device__", "is_same_size",
+    "get_device", "is_tensor", "_set_grad_enabled", "set_grad_enabled", "equal", "allclose",
 ))
 """Calls, as Python names them, that give no tensor of the run and change none; they are passed through unread."""
 

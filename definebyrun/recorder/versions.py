@@ -21,7 +21,7 @@ from ..trace.records import TensorKind
 from ._torch import address_of
 from .drafts import TensorDraft
 from .names import Names
-from .snapshot import shape_only
+from .snapshot import is_same, shape_only
 from .snapshot import unguarded_snapshot as snapshot
 from .storages import Storages
 from .torch_calls import is_large, shape_of, storage_of, version_of, view_key
@@ -47,6 +47,10 @@ class Versions:
         self._views: dict[int, dict[Any, int]] = storages.table()
         # storages in which nothing has been written yet
         self._uninitialized: dict[int, None] = storages.table()
+        # storages whose memory others have too, and the ids of the small tensors on them
+        self._handed_out: dict[int, None] = storages.table()
+        self._exposed: set[int] = set()
+        self._leaves: dict[int, None] = {}  # ids of small tensors that no operation made
 
     # ---- which version a tensor is ----
 
@@ -54,7 +58,9 @@ class Versions:
         """The number of a tensor that is used now, if it is what it was when last seen, requires_grad included."""
         key = id(tensor)
         known = self._latest.get(key)
-        if known is None or key in self._stale or self._counters.get(key) != version_of(tensor):
+        if known is None or self._counters.get(key) != version_of(tensor):
+            return None
+        if key in self._stale or key in self._exposed:
             return None
         draft = self.drafts[known]
         if (draft.node is not None) != tensor.requires_grad:
@@ -80,6 +86,12 @@ class Versions:
         """The newest version of a tensor that has been entered, whatever has become of it since."""
         return self._latest.get(id(tensor))
 
+    def address_on(self, version: int) -> int | None:
+        """The address of the storage that a version's tensor has now; None when the tensor is gone, or has none."""
+        tensor = self.tensor_of(version)
+        storage = None if tensor is None else storage_of(tensor)
+        return None if storage is None else address_of(storage)
+
     def first(self, leaf: torch.Tensor) -> int | None:
         """The first version of a leaf; in-place changes have made others of it."""
         known = self._latest.get(id(leaf))
@@ -103,6 +115,58 @@ class Versions:
         """The newest version that shows the same part of a storage as this tensor, in the same form."""
         views = self._views.get(address)
         return None if views is None else views.get(view_key(tensor, shape_of(tensor)))
+
+    def without_known_node(self) -> list[torch.Tensor]:
+        """The results that ask for a gradient while no node is known: the forward of a custom `Function` made them."""
+        unknown = [v for v in self._latest.values() if self.drafts[v].node is None]
+        tensors = map(self.tensor_of, unknown)
+        return [each for each in tensors if each is not None and each.requires_grad]
+
+    # ---- content that no call has changed ----
+
+    def hand_out(self, tensor: torch.Tensor) -> None:
+        """Others can write into a tensor's memory from now on: compare the small tensors on it at each use."""
+        storage = storage_of(tensor)
+        if storage is not None:
+            address = address_of(storage)
+            self._storages.watch(storage)
+            self._handed_out[address] = None
+            self._uninitialized.pop(address, None)
+            sharing = self._sharing.get(address, set())
+            small = [
+                k for k in ({sharing} if isinstance(sharing, int) else sharing) if self._is_held(k)
+            ]
+            self._exposed.update(small)
+
+    def may_differ(self, tensor: torch.Tensor) -> bool:
+        """Whether a known tensor has another content than when last seen; True where that was not kept."""
+        value = self.drafts[self._latest[id(tensor)]].value
+        now = snapshot(tensor)
+        return now.data is None or not is_same(value, now)
+
+    def has_changed_unseen(self, tensor: torch.Tensor) -> bool:
+        """Whether a known tensor has another content than when last seen, where both can be read."""
+        known = self._latest.get(id(tensor))
+        if known is None or id(tensor) in self._stale:
+            return False
+        value, storage = self.drafts[known].value, storage_of(tensor)
+        if storage is None or address_of(storage) in self._uninitialized:
+            return False
+        now = snapshot(tensor)
+        return (now.data is not None or now.low is not None) and not is_same(value, now)
+
+    def is_exposed(self, tensor: torch.Tensor) -> bool:
+        """Whether others can write into a tensor's memory."""
+        return id(tensor) in self._exposed
+
+    def changed_unseen(self) -> list[torch.Tensor]:
+        """The small leaves, buffers and exposed tensors that have changed although no call has shown it."""
+        keys = [key for key in self._latest if key in self._leaves or key in self._exposed]
+        tensors = [self.tensor_of(self._latest[key]) for key in keys]
+        return [each for each in tensors if each is not None and self.has_changed_unseen(each)]
+
+    def _is_held(self, key: int) -> bool:
+        return not isinstance(self._tensors[self._latest[key]], ref)
 
     # ---- what has changed ----
 
@@ -160,6 +224,7 @@ class Versions:
         storage = storage_of(tensor)
         address = None if storage is None else address_of(storage)
         readable = address not in self._uninitialized
+        is_held = True
         value = snapshot(tensor) if readable else shape_only(tensor)
         held: torch.Tensor | ref[torch.Tensor] = tensor
         # what nothing has been written to is known by its address alone
@@ -168,6 +233,7 @@ class Versions:
                 self._names.forget(key)
             held = ref(tensor, partial(self._tensor_died, index, key, address))
             self._storages.watch(storage)
+            is_held = False
         self._tensors.append(held)
         self.drafts.append(
             TensorDraft(
@@ -184,7 +250,11 @@ class Versions:
         )
         self._latest[key], self._counters[key] = index, version_of(tensor)
         self._stale.discard(key)
+        if is_held and kind != "result":
+            self._leaves[key] = None
         if address is not None:
+            if is_held and (address in self._handed_out or not storage.resizable()):
+                self._exposed.add(key)  # memory that NumPy has cannot be resized
             self._views.setdefault(address, {})[view_key(tensor, value.shape)] = index
             sharing = self._sharing.setdefault(address, key)
             if isinstance(sharing, set):
@@ -222,6 +292,12 @@ class Versions:
                 leaf = kind in ("leaf", "parameter") or type(tensor) is Parameter
                 (leaves if leaf else results).append(tensor)
         self._names.settle(leaves, results)
+
+    def note_owners(self, owners: dict[int, tuple[int, ...]]) -> None:
+        """Say of leaves which modules hold them, by the `id`s of their tensors."""
+        for key, version in self._latest.items():
+            if key in owners and self.drafts[version].kind != "result":
+                self.drafts[self._first_of(version)].owners = owners[key]
 
     def freeze(self) -> tuple[TensorVersion, ...]:
         """All versions, with the names that their tensors have now."""

@@ -6,15 +6,22 @@ recursion. `NodeIndex` is the growing numbering that the recorder shares: a node
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 
 from ..trace import Edge, Node, TensorVersion, Trace
 from ..trace.records import TensorKind
-from ._torch import DisableTorchFunction
+from ._torch import (
+    DisableTorchFunction,
+    dispatch_mode_count,
+    has_own_dispatch,
+    unseen_leaf_node,
+)
+from .deep_graphs import warn_if_deep
 from .names import Names
+from .roots import roots_of
 from .snapshot import snapshot
 from .user_frames import user_frames
 
@@ -50,6 +57,8 @@ def gradient_edge(tensor: torch.Tensor) -> NodeOutput | None:
         if not tensor.is_leaf:
             return tensor.grad_fn, tensor.output_nr
         with DisableTorchFunction():
+            if dispatch_mode_count() or has_own_dispatch(type(tensor)):
+                return unseen_leaf_node(tensor), 0
             if torch.is_grad_enabled() and not torch.is_inference_mode_enabled():
                 # as `get_gradient_edge` does it, which also checks what is checked above
                 node = tensor.view_as(tensor).grad_fn.next_functions[0][0]  # type: ignore[union-attr]
@@ -96,9 +105,10 @@ class NodeIndex:
     def __contains__(self, node: Any) -> bool:
         return node in self.index
 
-    def add(self, roots: Iterable[Any]) -> list[Any]:
-        """Number every node that can be reached from these and is new; give the new ones in that order."""
-        index, new = self.index, {}
+    def add(self, roots: Iterable[Any]) -> dict[Any, tuple[NodeOutput, ...]]:
+        """Number every node that can be reached from these and is new; give these in order, with `next_functions`."""
+        index = self.index
+        new: dict[Any, tuple[NodeOutput, ...]] = {}
         waiting = list(roots)[::-1]
         while waiting:
             node = waiting.pop()
@@ -114,30 +124,43 @@ class NodeIndex:
                 if target is not None:
                     self.edge_at[number, slot] = len(self.edges)
                     self.edges.append((number, index[target], input_nr, slot))
-        return list(new)
+        return new
 
 
-def walk(tensor: torch.Tensor) -> Trace:
-    """The backward graph of a tensor as a `Trace` with nodes and edges, no steps.
-
-    Raises `TypeError` for anything but a tensor, `ValueError` for a tensor that has no graph.
-    """
-    if not isinstance(tensor, torch.Tensor):
-        raise TypeError(f"draw takes a torch.Tensor, not {type(tensor).__name__}")
-    start = gradient_edge(tensor)
-    if start is None and tensor.requires_grad:
+def _starts(roots: Sequence[tuple[torch.Tensor, str]]) -> list[NodeOutput]:
+    """Where the graph of each tensor begins, of those that have one; `ValueError` where none has."""
+    edges = [gradient_edge(tensor) for tensor, _ in roots]
+    starts = [edge for edge in edges if edge is not None]
+    if not starts and any(tensor.requires_grad for tensor, _ in roots):
         raise ValueError(
             "PyTorch shows no node for this tensor (a sparse leaf, say, or a lazy parameter before its first call): "
             "draw a result that was computed from it"
         )
-    if start is None:
+    if not starts:
+        which = "this tensor has" if len(roots) == 1 else "these tensors have"
         raise ValueError(
-            "this tensor has no graph: requires_grad is False, so autograd recorded nothing for it"
+            f"{which} no graph: requires_grad is False, so autograd recorded nothing for it"
         )
+    return starts
+
+
+def walk(given: Any, called: Mapping[str, torch.Tensor] | None = None) -> Trace:
+    """The backward graph of one or several tensors as a `Trace` with nodes and edges, no steps.
+
+    `called` are names that the user gives to tensors. Raises `TypeError` for anything but tensors and containers of
+    tensors, `ValueError` where none of them has a graph; warns of a deep one.
+    """
+    roots = roots_of(given)
+    starts = _starts(roots)
     graph, names = NodeIndex(), Names()
-    found = graph.add([start[0]])
+    found = graph.add([node for node, _ in starts])
+    warn_if_deep(len(graph.index), graph.edges, stacklevel=3)
     leaves = [leaf for leaf in map(leaf_of_node, found) if leaf is not None]
-    names.settle(leaves, [tensor], user_frames()[0])
+    by_keys = [(key, tensor) for tensor, key in roots if key]
+    for key, tensor in [*(called or {}).items(), *by_keys]:
+        names.give(tensor, key)
+    results = [tensor for tensor, _ in roots]
+    names.settle(leaves, results, user_frames()[0])
     tensors: list[TensorVersion] = []
     nodes: list[Node] = []
     for node in found:
@@ -150,7 +173,8 @@ def walk(tensor: torch.Tensor) -> Trace:
             nodes.append(Node(number, node.name(), leaf=index))
         else:
             nodes.append(Node(graph.index[node], node.name()))
-    names.give(tensor, "")
+    for tensor in results:
+        names.give(tensor, "")
     for result in names.tensors():
         edge = None if is_leaf(result) else gradient_edge(result)
         if edge is not None and edge[0] in graph:
@@ -165,6 +189,6 @@ def walk(tensor: torch.Tensor) -> Trace:
                     output_nr=edge[1],
                 )
             )
-    root = next(t.index for t in tensors if (t.node, t.output_nr) == (0, start[1]))
+    root = next(t.index for t in tensors if (t.node, t.output_nr) == (0, starts[0][1]))
     edges = tuple(Edge(i, *edge) for i, edge in enumerate(graph.edges))
     return Trace(tensors=tuple(tensors), nodes=tuple(nodes), edges=edges, root=root)

@@ -122,11 +122,14 @@ def grad_text(trace: Trace, leaf: int, width: int = 60) -> str:
 def _forward(trace: Trace, step: Step) -> list[str]:
     op = trace.ops[step.op or 0]
     values = "; ".join(format_value(trace.tensors[i].value, 60) for i in op.outputs)
+    beside = ", ".join(tensor_label(trace, i) for i in op.outputs[len(op.results) :])
     marks = [
         word
         for word, on in (
-            ("in place", op.inplace),
-            ("opaque", op.opaque),
+            ("in place", op.inplace and not op.opaque and not op.beside),
+            (f"{beside} in place", op.beside),
+            ("changed without a call that was seen", op.inplace and op.opaque),
+            ("opaque", op.opaque and not op.inplace),
             ("no grad", not op.grad_enabled),
             (phase_words(trace, op), op.during),
             (f"{op.module}, {_count(op.holds, 'operations')}{_held(op)}", op.module),

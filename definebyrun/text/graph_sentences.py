@@ -65,7 +65,7 @@ def _kept_name(trace: Trace, op: Op, tensor: int | None, attribute: str) -> str:
     """What a saved tensor is called: by its own name, else by that of the node's attribute."""
     if tensor is None:
         return attribute
-    if tensor in op.outputs:
+    if tensor in op.results:
         return "its result"
     return tensor_label(trace, tensor)
 

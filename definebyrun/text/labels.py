@@ -39,11 +39,8 @@ def tensor_label(trace: Trace, index: int) -> str:
     if op.factory:
         return op.name
     label = f"{op.name}#{op_step(trace, op.index)}"
-    return (
-        f"{label}[{op.outputs.index(index)}]"
-        if len(op.outputs) > 1 and index in op.outputs
-        else label
-    )
+    is_only = index not in op.outputs or op.results == (index,)
+    return label if is_only else f"{label}[{op.outputs.index(index)}]"
 
 
 def read_label(trace: Trace, op: Op, index: int) -> str:

@@ -27,20 +27,43 @@ def sentence(trace: Trace, step: Step) -> str:
 
 
 def _forward_sentence(trace: Trace, op: Op) -> str:
-    made = enumerated([tensor_label(trace, i) for i in op.outputs])
-    values = enumerated([sentence_value(trace.tensors[i].value) for i in op.outputs])
+    made, values = _outputs(trace, op.results)
     if op.factory:
         tensor = trace.tensors[op.outputs[0]]
         asks = "asks for a gradient" if tensor.requires_grad else "asks for no gradient"
         return f"{made} is made: {values}. It is a leaf and {asks}."
+    if op.opaque and op.inplace:
+        have = "has" if len(op.outputs) == 1 else "have"
+        return (
+            f"{made} {have} changed without a call that was seen: {values}. Something else wrote into this memory: "
+            "NumPy, a native library or another thread, say."
+        )
     if op.opaque:
         return f"{op.name} makes {made}: {values}. {_inside_opaque(trace, op)}"
     if op.name.endswith(".step"):
         return f"{op.name} changes {made} in place, outside the graph."
-    text = f"{op.name} changes {made} in place" if op.inplace else _makes(trace, op, made)
+    changes = op.inplace and not op.beside
+    text = f"{op.name} changes {made} in place" if changes else _makes(trace, op, made)
     when = phase_words(trace, op)
     start = f"{when[:1].upper()}{when[1:]}: " if when else ""
-    return f"{start}{text}: {values}.{left_in_graph(trace, op)}{_repeated(trace, op)}"
+    beside = _changed_beside(trace, op)
+    return f"{start}{text}: {values}.{beside}{left_in_graph(trace, op)}{_repeated(trace, op)}"
+
+
+def _outputs(trace: Trace, tensors: tuple[int, ...]) -> tuple[str, str]:
+    """What tensors are called, and their values."""
+    return (
+        enumerated([tensor_label(trace, i) for i in tensors]),
+        enumerated([sentence_value(trace.tensors[i].value) for i in tensors]),
+    )
+
+
+def _changed_beside(trace: Trace, op: Op) -> str:
+    """What an operation changed besides, as batch norm does with its running statistics."""
+    if not op.beside:
+        return ""
+    changed, values = _outputs(trace, op.outputs[-op.beside :])
+    return f" It also changes {changed} in place: {values}."
 
 
 def _makes(trace: Trace, op: Op, made: str) -> str:

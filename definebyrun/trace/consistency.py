@@ -62,10 +62,16 @@ def _check_border(run: Run) -> None:
 
 
 def _check_nesting(run: Run) -> None:
-    """A module call lies inside one that began before it; blocks lie within each other."""
+    """A module call lies inside one that began before it, as the module's first did; blocks lie within each other."""
     for i, call in run["calls"].items():
         if call.outer is not None and call.outer >= i:
             raise damaged(f"calls[{i}] cannot lie within calls[{call.outer}]")
+        if call.first is not None and (
+            call.first >= i or run["calls"][call.first].first is not None
+        ):
+            raise damaged(
+                f"calls[{call.first}] cannot be the first call of the module of calls[{i}]"
+            )
     blocks, known = run["blocks"], set[int]()
     for i in blocks:
         chain: dict[int, None] = {}
@@ -124,6 +130,8 @@ def _check_ops(run: Run) -> None:
     for i, op in run["ops"].items():
         if not op.outputs or any(run["tensors"][output].op != i for output in op.outputs):
             raise damaged(f"the outputs of ops[{i}] must be tensors that it made")
+        if op.beside and not (op.inplace and op.results):
+            raise damaged(f"ops[{i}] cannot have changed {op.beside} tensors besides")
     passes = {step.pass_nr for step in run["steps"].values() if step.phase == "backward"}
     for name in ("ops", "nodes"):
         for i, part in run[name].items():

@@ -47,6 +47,8 @@ During = Literal["", "backward", "recompute"]
 """Where an operation ran: forward, in a hook or a custom backward, in the recomputation of a checkpoint."""
 Side = Literal["", "A", "B"]
 """The run of a comparison that a record belongs to; empty for both, and outside comparisons."""
+SKIPPABLE = {"skippable": True}
+"""Metadata of a field that a saved trace leaves out where it has its default, and that older readers can do without."""
 Stack = tuple[tuple[int, int], ...]
 """Lines of the learner's code, innermost first, as (index into `Trace.sources`, line)."""
 
@@ -58,6 +60,8 @@ class TensorVersion(Record):
     `op` is the operation that made it (None: it was there before), `node` its `grad_fn`, or for a leaf its
     `AccumulateGrad`; `output_nr` says which output of that node it is. `origin` is the first version of a leaf that
     was changed in place. `since` counts the steps before it was there, for a leaf's `.grad` that the run reads.
+    `owners` are the modules that hold it as a parameter, a buffer or a plain attribute, in themselves or in a
+    submodule: the first call of each.
 
     Folding: `block` is the rolled-up block that a leaf is made anew in, of which it then stands for all `times`.
     """
@@ -76,6 +80,7 @@ class TensorVersion(Record):
     block: int | None = None
     side: Side = ""
     other: TensorVersion | None = None
+    owners: tuple[int, ...] = field(default=(), metadata=SKIPPABLE)
 
     @property
     def requires_grad(self) -> bool:
@@ -89,7 +94,8 @@ class Op(Record):
 
     What ran: `inputs` and `outputs` are tensors; `args` is the call as written, indices for tensors and text for
     everything else. `inplace` says that it changed an input, `factory` that it made a leaf; an `opaque` operation was
-    not seen, only found by its result.
+    not seen, only found by its result; one that is `inplace` too, by what it had changed. `beside` is how many of the
+    last outputs are no results but inputs that it changed besides: batch norm its running statistics.
 
     Where: `line` and `code` are the source line that ran it, `stack` the lines that led there, `scope` the path of the
     module, `call` the innermost module call, an index into `Trace.calls`.
@@ -127,6 +133,12 @@ class Op(Record):
     other: Op | None = None
     generation: int = 1
     pass_nr: int | None = field(default=None, metadata={"key": "run"})
+    beside: int = field(default=0, metadata=SKIPPABLE)
+
+    @property
+    def results(self) -> tuple[int, ...]:
+        """The outputs without those that it changed besides."""
+        return self.outputs[: len(self.outputs) - self.beside]
 
 
 @frozen
@@ -134,13 +146,15 @@ class Saved(Record):
     """A tensor that a node saved for its backward: its attribute name, its storage and that storage's bytes.
 
     `tensor` is its index in `Trace.tensors` when the run has seen it, `storage` an ordinal that two saved
-    tensors share when they share memory.
+    tensors share when they share memory. `given` is the tensor that the operation was given on that storage, where it
+    is another one: `linear` keeps a view of what it was given.
     """
 
     name: str
     storage: int
     nbytes: int
     tensor: int | None = None
+    given: int | None = field(default=None, metadata=SKIPPABLE)
 
 
 @frozen
@@ -148,7 +162,8 @@ class Node(Record):
     """One backward function, `name` as PyTorch's `grad_fn.name()` gives it.
 
     What it is: `op` is the operation that made it (None: an `AccumulateGrad`, or older than the recording), `leaf` the
-    tensor that an `AccumulateGrad` fills, `saved` what it keeps for its backward.
+    tensor that an `AccumulateGrad` fills, `saved` what it keeps for its backward. `slots` is the length of its
+    `next_functions`, in which there is None, and so no edge, for an input without a gradient; 0 where nobody counted.
 
     What the backward did: `order` is its place in the last pass that reached it (None: not reached), `grad` what
     arrived at its first output in that pass.
@@ -186,6 +201,7 @@ class Node(Record):
     value: Value | None = None
     block: int | None = None
     until: int | None = None
+    slots: int = field(default=0, metadata=SKIPPABLE)
 
 
 @frozen
@@ -243,12 +259,16 @@ class Step(Record):
 
 @frozen
 class ModuleCall(Record):
-    """One call of a module: its path and class, and the call inside which it was made, which has a lower index."""
+    """One call of a module: its path and class, and the call inside which it was made, which has a lower index.
+
+    `first` is the first call of the same module, None for that itself.
+    """
 
     index: int
     path: str
     kind: str
     outer: int | None = None
+    first: int | None = field(default=None, metadata=SKIPPABLE)
 
 
 @frozen

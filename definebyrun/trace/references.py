@@ -97,6 +97,7 @@ FIELDS: dict[type[Record], dict[str, Index | Moment | Plain | Nested]] = {
         "since": Moment(),
         "times": Plain(1),
         "block": Index("blocks"),
+        "owners": Index("calls", "each"),
     },
     Op: {
         "index": Index("ops"),
@@ -113,11 +114,13 @@ FIELDS: dict[type[Record], dict[str, Index | Moment | Plain | Nested]] = {
         "block": Index("blocks"),
         "generation": Plain(1),
         "pass_nr": Index("passes"),
+        "beside": Plain(),
     },
     Saved: {
         "storage": Index("storages"),
         "nbytes": Plain(),
         "tensor": Index("tensors"),
+        "given": Index("tensors"),
     },
     Node: {
         "index": Index("nodes"),
@@ -134,6 +137,7 @@ FIELDS: dict[type[Record], dict[str, Index | Moment | Plain | Nested]] = {
         "made": Index("steps"),
         "block": Index("blocks"),
         "until": Index("steps"),
+        "slots": Plain(),
     },
     Edge: {
         "index": Index("edges"),
@@ -152,7 +156,7 @@ FIELDS: dict[type[Record], dict[str, Index | Moment | Plain | Nested]] = {
         "pass_nr": Index("passes"),
         "kept": Plain(),
     },
-    ModuleCall: {"index": Index("calls"), "outer": Index("calls")},
+    ModuleCall: {"index": Index("calls"), "outer": Index("calls"), "first": Index("calls")},
     Block: {
         "index": Index("blocks"),
         "times": Plain(1),
@@ -196,7 +200,7 @@ def renumbered(record: R, numbers: Mapping[str, Renumbering]) -> R:
     `KeyError`.
 
     >>> renumbered(Saved("self", storage=3, nbytes=8, tensor=5), {"tensors": {5: 0}})
-    Saved(name='self', storage=3, nbytes=8, tensor=0)
+    Saved(name='self', storage=3, nbytes=8, tensor=0, given=None)
     """
     changes: dict[str, Any] = {}
     for name, field in _REFERENCES[type(record)]:

@@ -7,7 +7,8 @@ written as these strings. A complex number is `[real, imaginary]`.
 How the format grows: a file with a key that this reader does not know is refused, unless the file itself says under
 `"skippable"`, a list of keys, that a reader may leave it out. So a new field has a default, is written only where it
 has another value, and its key is then listed there when older readers can do without it. When they cannot, or when a
-known field gets a new meaning or a new word, the version goes up, and older readers say that they are too old.
+known field gets a new meaning or a new word, the version goes up, and older readers say that they are too old. Such a
+field has the metadata `SKIPPABLE`.
 """
 
 from __future__ import annotations
@@ -32,9 +33,11 @@ LEAST_INT, MOST_INT = -(2**63), 2**64 - 1
 
 def dump(format_name: str, version: int, thing: Any) -> str:
     """A dataclass as JSON text that `load` reads; keys in the order of the fields, the format's name first."""
-    return json.dumps(
-        {"format": format_name, "version": version, **_written(thing)}, allow_nan=False
-    )
+    skippable: set[str] = set()
+    parts = _written(thing, skippable)
+    if skippable:
+        parts["skippable"] = sorted(skippable)
+    return json.dumps({"format": format_name, "version": version, **parts}, allow_nan=False)
 
 
 def load(format_name: str, version: int, kind: type[T], text: str) -> T:
@@ -96,17 +99,23 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _written(thing: Any) -> Any:
-    """A thing as lists, dicts, strings and finite numbers."""
+def _written(thing: Any, skippable: set[str]) -> Any:
+    """A thing as lists, dicts, strings and finite numbers; adds the keys that older readers can do without."""
     if isinstance(thing, Sequence) and not isinstance(thing, str):
-        return [_written(part) for part in thing]
+        return [_written(part, skippable) for part in thing]
     if isinstance(thing, float):
         return thing if math.isfinite(thing) else str(thing)
     if isinstance(thing, complex):
-        return [_written(thing.real), _written(thing.imag)]
+        return [_written(thing.real, skippable), _written(thing.imag, skippable)]
     if is_dataclass(thing):
         kind: Any = type(thing)
-        return {key: _written(getattr(thing, name)) for key, name in _keys(kind)}
+        parts = {key: _written(getattr(thing, name), skippable) for key, name in _keys(kind)}
+        for key, name, default in _skippable_keys(kind):
+            if getattr(thing, name) == default:
+                del parts[key]
+            else:
+                skippable.add(key)
+        return parts
     return thing
 
 
@@ -114,6 +123,13 @@ def _written(thing: Any) -> Any:
 def _keys(kind: Any) -> tuple[tuple[str, str], ...]:
     """By key in a file: the field."""
     return tuple((each.metadata.get("key", each.name), each.name) for each in fields(kind))
+
+
+@cache
+def _skippable_keys(kind: Any) -> tuple[tuple[str, str, Any], ...]:
+    """Key, name and default of each field that a reader can do without."""
+    new = [each for each in fields(kind) if each.metadata.get("skippable")]
+    return tuple((each.metadata.get("key", each.name), each.name, each.default) for each in new)
 
 
 # ---- reading: one function for each annotation ----

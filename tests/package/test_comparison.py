@@ -50,7 +50,7 @@ def names(tape: dbr.Tape, side: str) -> list[str]:
 def without_numbers(trace: Trace) -> tuple[Any, ...]:
     """A trace without what a comparison may count anew: steps, storages, pieces of code, lines, calls of modules."""
     return (
-        tuple(replace(tensor, since=0) for tensor in trace.tensors),
+        tuple(replace(tensor, since=0, owners=()) for tensor in trace.tensors),
         tuple(replace(op, stack=(), line=None, call=None) for op in trace.ops),
         tuple(
             replace(node, saved=tuple(replace(s, storage=0) for s in node.saved))

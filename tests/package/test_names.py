@@ -692,8 +692,8 @@ def test_a_wrong_call_gets_one_sentence_that_says_what_to_do() -> None:
         _ = dbr.record().opps  # type: ignore[attr-defined]
     with pytest.raises(TypeError, match=r"not Linear, Tensor: .*draw\(model\(x\)\)"):
         dbr.draw(model, X)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match=r"not tuple: .*record"):
-        dbr.draw((X, X))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"not tuple that holds none: .*record"):
+        dbr.draw((model, model))
     with dbr.record() as tape:
         model(X)
     with pytest.raises(TypeError, match="slider"):
@@ -701,8 +701,8 @@ def test_a_wrong_call_gets_one_sentence_that_says_what_to_do() -> None:
     for names in ("ab", None):
         with pytest.raises(TypeError, match="two words"):
             dbr.compare(tape, tape, names=names)  # type: ignore[arg-type]
-    for modules, given in ((1.5, "float"), (None, "NoneType"), (nn.Linear, "the class Linear")):
-        with pytest.raises(TypeError, match=f"paths such as 'model.fc', not {given}"):
+    for modules, given in ((1.5, "float"), (None, "NoneType"), (model, "Linear")):
+        with pytest.raises(TypeError, match=f"a function of a module call, not {given}"):
             tape.fold(modules=modules)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="not Linear"):
         tape.fold(modules=[model])  # type: ignore[list-item]

@@ -673,7 +673,7 @@ def test_the_traceback_of_an_error_keeps_nothing_of_a_recording() -> None:
     try:
         with pytest.raises(RuntimeError) as caught, dbr.record():
             forward(torch.ones(3, requires_grad=True) * 2)
-        assert any("__torch_function__" in str(entry) for entry in caught.traceback)
+        assert not any("__torch_function__" in str(entry) for entry in caught.traceback)
         assert recorders_there() <= {Recorder}
     finally:
         gc.enable()
@@ -704,7 +704,7 @@ def test_an_empty_recording_is_an_empty_tape() -> None:
 
 
 def test_bad_input_gets_one_sentence() -> None:
-    with pytest.raises(TypeError, match=r"draw takes a torch\.Tensor, not str"):
+    with pytest.raises(TypeError, match="draw takes tensors, not str: draw one result"):
         dbr.draw("loss")
     with pytest.raises(ValueError, match="requires_grad is False"):
         dbr.draw(torch.ones(2))
