@@ -8,6 +8,7 @@ that is the learner's own stop button.
 from __future__ import annotations
 
 import functools
+import gc
 import inspect
 import io
 import sys
@@ -39,18 +40,33 @@ def judge(
 ) -> Verdict:
     """Run an exercise's check on what the learner wrote; whatever happens becomes a `Verdict`."""
     around = Surroundings()
+    cut: list[str] = []
     try:
-        return _judged(exercise, answers, limit_seconds)
+        return _judged(exercise, answers, limit_seconds, cut)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a check never raises
         return Verdict(exercise.id, NOT_YET, f"The check stopped with {_words(error)}.")
     finally:
+        if cut:
+            _end_generators()
         close_all()
         around.put_back()
 
 
-def _judged(exercise: Exercise, answers: tuple[Any, ...], limit_seconds: float) -> Verdict:
+def _end_generators() -> None:
+    """What the limit has struck in ends now; in a later cell, as garbage, it would put back what is long gone."""
+    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    try:
+        gc.collect()
+    finally:
+        sys.unraisablehook = hook
+
+
+def _judged(
+    exercise: Exercise, answers: tuple[Any, ...], limit_seconds: float, cut: list[str]
+) -> Verdict:
+    """`cut` gets an entry when the limit strikes."""
     if any(map(is_stub, answers)):
         return Verdict(exercise.id, NOT_ATTEMPTED, DOTS)
     wanted = list(inspect.signature(exercise.check).parameters.values())
@@ -68,6 +84,7 @@ def _judged(exercise: Exercise, answers: tuple[Any, ...], limit_seconds: float) 
     except Mistake as mistake:
         return Verdict(exercise.id, NOT_YET, mistake.message, mistake.hint)
     except Stopped as stopped:
+        cut.append(stopped.reason)
         return _still_running(exercise, stopped)
     except KeyboardInterrupt:
         raise

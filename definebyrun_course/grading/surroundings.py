@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch._C._dynamo import eval_frame
 from torch._functorch import eager_transforms
 from torch.autograd import forward_ad, set_detect_anomaly
 from torch.nn.modules import module as nn_module
@@ -104,6 +105,26 @@ def _write_forward_mode(before: tuple[int, int, bool]) -> None:
     forward_ad._current_level, eager_transforms.JVP_NESTING, _ = before
 
 
+def _read_dispatcher() -> tuple[int, int]:
+    """The keys that PyTorch's dispatcher adds and leaves out in this thread."""
+    include, exclude = (
+        torch._C._dispatch_tls_local_include_set,
+        torch._C._dispatch_tls_local_exclude_set,
+    )
+    return include().raw_repr(), exclude().raw_repr()
+
+
+def _write_dispatcher(before: tuple[int, int]) -> None:
+    include, exclude = map(torch._C.DispatchKeySet.from_raw_repr, before)
+    guard = torch._C._ForceDispatchKeyGuard(include, exclude)
+    guard.__enter__()  # type: ignore[no-untyped-call]
+    _guards.append(guard)
+
+
+_guards: list[Any] = []
+"""A guard that is garbage undoes what it has done."""
+
+
 def _write_folder(folder: str) -> None:
     with suppress(OSError):  # it may be gone
         os.chdir(folder)
@@ -127,6 +148,14 @@ def _write_filters(before: list[Any]) -> None:
 
 
 STATES = (
+    # What an answer leaves behind that is cut while PyTorch compiles it; before all that computes with tensors.
+    State("keys of the dispatcher", _read_dispatcher, _write_dispatcher, silent=True),
+    State(
+        "a compiler of every frame",
+        eval_frame.get_eval_frame_callback,
+        eval_frame.set_eval_frame,
+        silent=True,
+    ),
     State(
         "gradients, which are switched on",
         torch.is_grad_enabled,

@@ -270,7 +270,7 @@ def oracle(right_along: Callable[..., Any]) -> Any:
     """The answers for gradients that are right or wrong in many ways, how often f was evaluated, and x afterwards."""
 
     def told(f: Watched, x: Tensor, k: int) -> Any:
-        said = [_answer(right_along, f, x, k, seed) for seed in range(3)]
+        said = [_answer(right_along, f, x, k, seed) for seed in range(2)]
         right = not bool(torch.as_tensor(f.off).any())
         return [said, len(f.points) if right else len(f.points) > 0, x]
 
@@ -293,7 +293,7 @@ def oracle(right_along: Callable[..., Any]) -> Any:
         return [all(apart), any(unseen), one]
 
     for shape in (*SHAPES, (7,), (0,)):
-        for k in (1, 2, 7):
+        for k in (1, 4):
             x = draw.normal(*shape) * 0.3
             for off in (
                 0.0,
