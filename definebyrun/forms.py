@@ -156,7 +156,8 @@ class Forms(TraceParts):
     def _repr_html_(self) -> str:
         view = self.view
         try:
-            return still_html(view.trace, view.picture, view.label, view.note)
+            cards = view.drawn.cards
+            return still_html(view.trace, cards, view.picture, view.label, view.note)
         except LayoutError as error:
             return self._instead(error)
 

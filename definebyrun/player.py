@@ -13,8 +13,9 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from .assets import asset, render_html
-from .cards.model import Card, Link
+from .cards.model import LEAF_KINDS, Card, Link
 from .drawing import palette
+from .drawing.metrics import TEXT_SIZE
 from .drawing.standalone import data_uri
 from .drawing.svg import Picture
 from .text.compared import bytes_in_words, bytes_kept, canonical_text, legend, sentences
@@ -24,13 +25,17 @@ from .trace.steps import shown_from
 
 __all__ = ["instead_html", "page", "player_html", "still_html"]
 
-MIN_SCALE = 0.6
-"""A picture is shown at no less than this part of its size; a wider one scrolls within its box."""
+LEAST_LETTERS_PX = 10.0
+"""A picture is shown at no less than the size at which its letters are so high; a wider one scrolls in its frame."""
+MIN_SCALE = LEAST_LETTERS_PX / TEXT_SIZE
 
 
-def still_html(trace: Trace, picture: Picture, label: str, folding: str = "") -> str:
-    """The picture as it is at the end, with the canonical text folded below it: HTML without scripts."""
-    return render_html("still.html", **_parts(trace, picture, label, folding, "drawing.css"))
+def still_html(
+    trace: Trace, cards: Sequence[Card], picture: Picture, label: str, folding: str = ""
+) -> str:
+    """The picture as it is at the end, with the canonical text folded below it; scripts only zoom and pan."""
+    parts = _parts(trace, cards, picture, label, folding, "drawing.css")
+    return render_html("still.html", **parts)
 
 
 def instead_html(reason: str, text: str) -> str:
@@ -49,7 +54,7 @@ def player_html(
     """The player's HTML."""
     memory = [max(parts) for parts in bytes_kept(trace)]
     most = max(memory, default=0) or 1
-    parts = _parts(trace, picture, label, folding, "drawing.css", "player.css")
+    parts = _parts(trace, cards, picture, label, folding, "drawing.css", "player.css")
     return render_html(
         "player.html",
         **parts,
@@ -62,7 +67,12 @@ def player_html(
 
 
 def _parts(
-    trace: Trace, picture: Picture, label: str, folding: str, *styles: str
+    trace: Trace,
+    cards: Sequence[Card],
+    picture: Picture,
+    label: str,
+    folding: str,
+    *styles: str,
 ) -> dict[str, Any]:
     """What a drawing in a page consists of, still or played: its style, the live picture, the image, the words."""
     style = "".join(map(asset, styles))
@@ -72,9 +82,24 @@ def _parts(
         "css": Markup(palette.css(style, picture.svg) + style),
         "svg": Markup(picture.svg.replace("<svg ", f'<svg style="min-width:{least}px" ', 1)),
         "image": data_uri(picture),
+        "first": _first(cards),
+        "zoom": Markup(asset("zoom.js")),
         "caption": _caption(trace, folding, picture.note),
         "text": canonical_text(trace),
     }
+
+
+def _first(cards: Sequence[Card]) -> str:
+    """The id of the card that a picture larger than its frame begins at: of the operation that ran first.
+
+    In a graph without steps, whose nodes are found from its end, that is the one found last.
+    """
+    made = [card for card in cards if card.kind not in LEAF_KINDS]
+    if not made:
+        return cards[0].id if cards else ""
+    if any(card.born for card in made):
+        return min(made, key=lambda card: card.born).id
+    return made[-1].id
 
 
 def _caption(trace: Trace, *notes: str) -> Markup:

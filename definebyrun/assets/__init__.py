@@ -25,9 +25,13 @@ _CSS_SPACE = (
 )
 
 
+_JS_SPACE = re.compile(r"""("[^"]*"|'[^']*'|`[^`]*`)|\s*//.*|[ ]*([=<>&|?:,;{}()]+)[ ]*""")
+"""Within a line: a string, which stays, a comment, or signs that need no space around them."""
+
+
 @cache
 def asset(name: str) -> str:
-    """The text of a file that lies beside this module, small: of a script only indentation and comment lines go.
+    """The text of a file that lies beside this module, small: comments and white space without meaning go.
 
     >>> asset("table.css")[:44]
     '.dbr-rows{overflow-x:auto;margin:.6rem 0}.db'
@@ -39,7 +43,9 @@ def asset(name: str) -> str:
             parts[::2] = [pattern.sub(shorter, part) for part in parts[::2]]
         return "".join(parts).strip()
     lines = [line.strip() for line in text.splitlines()]
-    return "\n".join(line for line in lines if line and not line.startswith("//"))
+    if name.endswith(".js"):
+        lines = [_JS_SPACE.sub(lambda part: part[1] or part[2] or "", line) for line in lines]
+    return "\n".join(line for line in lines if line)
 
 
 @cache

@@ -14,6 +14,7 @@ from definebyrun.assets import asset, render_html
 from definebyrun.player import instead_html
 from definebyrun.text.table import Table
 
+SCRIPTS = ("player.js", "zoom.js")
 STYLES = ("drawing.css", "player.css", "table.css")
 
 
@@ -21,18 +22,32 @@ def written(name: str) -> str:
     return files("definebyrun.assets").joinpath(name).read_text("utf8")
 
 
-def test_of_a_script_only_indentation_empty_lines_and_comment_lines_go() -> None:
-    lines = [line.strip() for line in written("player.js").splitlines()]
-    kept = [line for line in lines if line and not line.startswith("//")]
-    assert asset("player.js").splitlines() == kept
-    assert len(kept) < len(lines)
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_of_a_script_only_comments_and_white_space_go(name: str) -> None:
+    without_comments = re.sub(r"(^|\s)//.*", "", written(name), flags=re.MULTILINE)
+    assert re.sub(r"\s", "", asset(name)) == re.sub(r"\s", "", without_comments)
+    assert len(asset(name)) < 0.8 * len(written(name))
 
 
-def test_no_line_of_the_script_lies_within_a_string_or_a_comment_that_began_before_it() -> None:
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_in_a_script_spaces_stay_in_strings_and_where_they_part_words_or_signs(name: str) -> None:
+    quoted = r"""("[^"]*"|'[^']*'|`[^`]*`)"""
+    lines = [line for line in written(name).splitlines() if not line.strip().startswith("//")]
+    strings = [s for line in lines for s in re.findall(quoted, line.partition(" // ")[0])]
+    assert re.findall(quoted, asset(name)) == strings
+    assert not re.search(r"\b(const|let|return|new|function|else|of|in)[A-Z]\w*=>", asset(name))
+    assert "const " in asset(name)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_no_line_of_a_script_lies_within_a_string_or_a_comment_that_began_before_it(
+    name: str,
+) -> None:
     """There indentation, or a line that looks like a comment, would mean something."""
-    script = written("player.js")
+    script = written(name)
     assert "/*" not in script
     assert all(line.count("`") % 2 == 0 for line in script.splitlines())
+    assert not re.search(r"\\[\"'`]|[+-] [+-]", script)
 
 
 @pytest.mark.parametrize("name", STYLES)
