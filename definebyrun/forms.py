@@ -14,6 +14,7 @@ from .drawing.layout import LayoutError
 from .drawing.pdf import pdf
 from .drawing.png import png
 from .drawing.standalone import standalone_svg
+from .inside import insides
 from .player import instead_html, page, player_html, still_html
 from .text.compared import canonical_text
 from .trace.parts import TraceParts
@@ -151,13 +152,15 @@ class Forms(TraceParts):
         except LayoutError as error:
             return self._instead(error)
         cards, links, _ = view.drawn
-        return player_html(view.trace, cards, links, picture, view.label, view.note)
+        inner = insides(view.whole, view.trace, cards, steps=True)
+        return player_html(view.trace, cards, links, picture, view.label, view.note, inner)
 
     def _repr_html_(self) -> str:
         view = self.view
         try:
-            cards = view.drawn.cards
-            return still_html(view.trace, cards, view.picture, view.label, view.note)
+            picture, cards = view.picture, view.drawn.cards
+            inner = insides(view.whole, view.trace, cards, steps=False)
+            return still_html(view.trace, cards, picture, view.label, view.note, inner)
         except LayoutError as error:
             return self._instead(error)
 

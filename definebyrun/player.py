@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup, escape
 
 from .assets import asset, render_html
@@ -23,18 +26,56 @@ from .text.format import format_bytes
 from .trace import Step, Trace
 from .trace.steps import shown_from
 
-__all__ = ["instead_html", "page", "player_html", "still_html"]
+__all__ = [
+    "Inside",
+    "instead_html",
+    "page",
+    "player_html",
+    "shown_size",
+    "step_entries",
+    "still_html",
+]
 
 LEAST_LETTERS_PX = 10.0
 """A picture is shown at no less than the size at which its letters are so high; a wider one scrolls in its frame."""
 MIN_SCALE = LEAST_LETTERS_PX / TEXT_SIZE
 
 
+@dataclass(frozen=True)
+class Inside:
+    """A drawing that opens in the place of another: the inside of a folded card.
+
+    `parent` is the number of the inside that holds the card `card`, None for the drawing of the whole run. `entries`
+    are its own steps, for a player.
+    """
+
+    parent: int | None
+    card: str
+    title: str
+    svg: str
+    entries: list[dict[str, Any]]
+
+    @cached_property
+    def steps(self) -> Markup:
+        """Its steps as JSON that may stand in a page."""
+        return htmlsafe_json_dumps(self.entries, separators=(",", ":"), ensure_ascii=False)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it takes in a page."""
+        return len(self.svg.encode()) + (len(self.steps.encode()) if self.entries else 0)
+
+
 def still_html(
-    trace: Trace, cards: Sequence[Card], picture: Picture, label: str, folding: str = ""
+    trace: Trace,
+    cards: Sequence[Card],
+    picture: Picture,
+    label: str,
+    folding: str = "",
+    insides: Sequence[Inside] = (),
 ) -> str:
-    """The picture as it is at the end, with the canonical text folded below it; scripts only zoom and pan."""
-    parts = _parts(trace, cards, picture, label, folding, "drawing.css")
+    """The picture as it is at the end, with the canonical text folded below it; scripts only zoom, pan and open."""
+    parts = _parts(trace, cards, picture, label, folding, insides, "drawing.css")
     return render_html("still.html", **parts)
 
 
@@ -50,18 +91,19 @@ def player_html(
     picture: Picture,
     label: str,
     folding: str = "",
+    insides: Sequence[Inside] = (),
 ) -> str:
     """The player's HTML."""
     memory = [max(parts) for parts in bytes_kept(trace)]
     most = max(memory, default=0) or 1
-    parts = _parts(trace, cards, picture, label, folding, "drawing.css", "player.css")
+    parts = _parts(trace, cards, picture, label, folding, insides, "drawing.css", "player.css")
     return render_html(
         "player.html",
         **parts,
         id=hashlib.sha256(parts["text"].encode()).hexdigest()[:10],
         js=Markup(asset("player.js")),
         code=_code(trace),
-        steps=_steps(trace, cards, links),
+        steps=step_entries(trace, cards, links),
         memory=["0", *(f"{part / most:.2f}" for part in memory)],
     )
 
@@ -72,21 +114,30 @@ def _parts(
     picture: Picture,
     label: str,
     folding: str,
+    insides: Sequence[Inside],
     *styles: str,
 ) -> dict[str, Any]:
     """What a drawing in a page consists of, still or played: its style, the live picture, the image, the words."""
-    style = "".join(map(asset, styles))
-    least = round(picture.width * MIN_SCALE)
+    style = "".join(map(asset, [*styles, "open.css"] if insides else styles))
+    scripts = ["zoom.js", "open.js"] if insides else ["zoom.js"]
+    drawn = "".join([picture.svg, *(inside.svg for inside in insides)])
     return {
         "label": label,
-        "css": Markup(palette.css(style, picture.svg) + style),
-        "svg": Markup(picture.svg.replace("<svg ", f'<svg style="min-width:{least}px" ', 1)),
+        "css": Markup(palette.css(style, drawn) + style),
+        "svg": Markup(shown_size(picture)),
+        "insides": insides,
         "image": data_uri(picture),
         "first": _first(cards),
-        "zoom": Markup(asset("zoom.js")),
+        "scripts": Markup(";\n".join(map(asset, scripts))),
         "caption": _caption(trace, folding, picture.note),
         "text": canonical_text(trace),
     }
+
+
+def shown_size(picture: Picture) -> str:
+    """The SVG of a picture, which a page shows no smaller than its letters allow."""
+    least = round(picture.width * MIN_SCALE)
+    return picture.svg.replace("<svg ", f'<svg style="min-width:{least}px" ', 1)
 
 
 def _first(cards: Sequence[Card]) -> str:
@@ -114,7 +165,7 @@ def _caption(trace: Trace, *notes: str) -> Markup:
 # ---- what the script reads ----
 
 
-def _steps(trace: Trace, cards: list[Card], links: list[Link]) -> list[dict[str, Any]]:
+def step_entries(trace: Trace, cards: list[Card], links: list[Link]) -> list[dict[str, Any]]:
     """An entry for each position of the slider; `player.js` says what its keys mean."""
     lit = _Lit(trace, cards)
     by_edge = {link.edge: link.id for link in links if link.edge is not None}

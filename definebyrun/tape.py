@@ -102,6 +102,7 @@ class Tape(Forms):
                 unlimited=self._whole is trace,
                 runs=self._runs,
                 look=self._look,
+                whole=self._whole,
             )
         return self._view
 

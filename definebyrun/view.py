@@ -45,7 +45,7 @@ class View:
 
     `as_given` says that the user has chosen how to show it, so that nothing is folded; `unlimited` that it is laid out
     whatever its size. `runs` are the two traces of a comparison, with their module calls; `look` are the wishes for the
-    picture.
+    picture. `whole` is the run that a folded one was folded from.
     """
 
     def __init__(
@@ -56,9 +56,10 @@ class View:
         unlimited: bool = False,
         runs: tuple[Trace, Trace] | None = None,
         look: Look = PLAIN,
+        whole: Trace | None = None,
     ) -> None:
         self._given, self._as_given, self._unlimited, self._runs = given, as_given, unlimited, runs
-        self.look = look
+        self.look, self.whole = look, whole or given
 
     @cached_property
     @no_collections()

@@ -6,6 +6,7 @@
 //   data-b       a card, link or cluster is there from step b on
 //   data-c, -e, -l   the id of a card, a link (an edge), a line of code
 //   data-s       on a line of code: the first step that it runs in
+//   .dbr-inside-steps   beside a drawing of an inside (open.js): its own entries, with h the bytes kept alive, as a part
 // The same run may stand on a page several times, and scripts may run before the page holds it: the players without
 // data-ready are looked for, `tries` times.
 (function find(id, tries) {
@@ -15,16 +16,34 @@
   function start(root) {
     root.dataset.ready = "1";
     const all = (query) => [...root.querySelectorAll(query)], one = (query) => root.querySelector(query);
-    const byId = (key) => Object.fromEntries(all(`[data-${key}]`).map((part) => [part.dataset[key], part]));
+    const byId = (key, within) =>
+      Object.fromEntries([...within.querySelectorAll(`[data-${key}]`)].map((part) => [part.dataset[key], part]));
     const mark = (part, name, on) => part.classList.toggle("dbr-" + name, on);
     const set = (part, values) => { for (const name in values) part.setAttribute(name, values[name]); };
 
-    const steps = JSON.parse(one(".dbr-json").textContent), last = steps.length - 1;
+    const wholeRun = JSON.parse(one(".dbr-json").textContent), rows = [one(".dbr-ticks"), one(".dbr-mem")];
     const slider = one("input"), sentence = one(".dbr-now"), graph = one(".dbr-graph");
     const [previous, next, play] = ["prev", "next", "play"].map((act) => one(`[data-act=${act}]`));
-    const texts = all("[data-f]"), born = all("[data-b]"), marks = all(".dbr-ticks i,.dbr-mem i");
-    const cards = byId("c"), links = byId("e"), lines = byId("l");
-    let at = 0, timer = 0, flight = 0;
+    const lines = byId("l", root), rowsOfRun = rows.map((row) => row.innerHTML);
+    let at = 0, timer = 0, flight = 0, steps, last, texts, born, marks, cards, links, inside;
+    const left = {}; // by inside: the step at which it was left
+
+    // Step what a view shows: the whole run, or the inside at a place in the list of open.js.
+    function bind(view, place) {
+      inside = place;
+      steps = place === undefined ? wholeRun : JSON.parse(all("script.dbr-inside")[place].nextElementSibling.textContent);
+      last = steps.length - 1;
+      [texts, born] = ["f", "b"].map((key) => [...view.querySelectorAll(`[data-${key}]`)]);
+      [cards, links] = ["c", "e"].map((key) => byId(key, view));
+      if (place === undefined) rows.forEach((row, number) => { row.innerHTML = rowsOfRun[number]; });
+      else {
+        rows[0].innerHTML = steps.map(({ b }) => `<i${b ? " class=b" : ""}></i>`).join("");
+        rows[1].innerHTML = steps.map(({ h }) => `<i style="--m:${h || 0}"></i>`).join("");
+      }
+      marks = all(".dbr-ticks i,.dbr-mem i");
+      rows[0].parentNode.style.setProperty("--n", steps.length);
+      slider.max = last;
+    }
 
     // A dot for each gradient, from the head of its arrow to the tail.
     function fly(edges) {
@@ -59,7 +78,7 @@
     function go(to, quietly) {
       at = Math.max(0, Math.min(last, to));
       const step = steps[at];
-      root.dataset.step = at;
+      if (inside === undefined) root.dataset.step = at;
       mark(root, "back", step.b > 0);
       for (const text of texts) {
         const { f, u } = text.dataset;
@@ -115,18 +134,27 @@
     root.addEventListener("click", ({ target }) => {
       const [act, card, line] = ["[data-act]", "[data-c]", "li[data-s]"].map((query) => target.closest(query));
       if (act) { if (act.getAttribute("aria-disabled") !== "true") acts[act.dataset.act](); }
-      else if (line) jump(+line.dataset.s);
+      else if (line) {
+        const its = steps.findIndex(({ l }) => l.includes(line.dataset.l));
+        if (inside === undefined || its > 0) jump(inside === undefined ? +line.dataset.s : its);
+      }
       else if (card) { // its next step after this one, else its first
         const its = steps.flatMap(({ c }, place) => (c.includes(card.dataset.c) ? place : []));
         jump(its.find((place) => place > at) ?? its[0] ?? +card.dataset.b);
       }
     });
     slider.addEventListener("input", () => jump(+slider.value));
+    graph.addEventListener("dbr-show", ({ detail }) => {
+      const ended = at === last;
+      pause();
+      left[inside] = at;
+      bind(detail.view, detail.at);
+      go(left[detail.at] ?? (ended ? last : 0), true);
+    });
 
-    const tenth = Math.max(1, Math.round(last / 10));
     const ways = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1, Home: -1e9, End: 1e9 };
-    const sliderWays = { ...ways, PageDown: tenth, PageUp: -tenth };
     root.addEventListener("keydown", (event) => {
+      const tenth = Math.max(1, Math.round(last / 10)), sliderWays = { ...ways, PageDown: tenth, PageUp: -tenth };
       const { key, target } = event, way = (target === slider ? sliderWays : ways)[key];
       if (!way || event.altKey || event.ctrlKey || event.metaKey) return;
       event.stopPropagation(); // a notebook would move to its next cell
@@ -138,6 +166,7 @@
 
     if (root.clientWidth && root.clientWidth < LAYS_CODE_BESIDE_PX) one(".dbr-code")?.removeAttribute("open");
     one(".dbr-bar").hidden = false;
+    bind(one(".dbr-in"));
     go(0, true);
     if (root.closest(".dbr-autoplay") && !still.matches && !location.hash) {
       const onceSeen = ([entry], observer) => {

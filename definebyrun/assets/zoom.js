@@ -7,10 +7,14 @@
   const STEP = 1.25, LEAST = 0.1, MOST = 4, DRAG_PX = 4, PADDING_PX = 20;
 
   function start(box) {
-    const frame = box.parentNode, svg = box.querySelector("svg"), tools = frame.querySelector(".dbr-zoom");
-    const { width, height } = svg.viewBox.baseVal, full = tools.querySelector("[data-zoom=full]");
+    const tools = box.parentNode.querySelector(".dbr-zoom"), full = tools.querySelector("[data-zoom=full]");
     box.dataset.ready = "1";
-    let drag = null, dragged = false, fingers = 0;
+    let svg, width, height, drag = null, dragged = false, fingers = 0;
+    function look(view) {
+      svg = view.querySelector("svg");
+      ({ width, height } = svg.viewBox.baseVal);
+    }
+    look(box);
 
     const shown = () => svg.getBoundingClientRect().width / width;
     const overflows = () => box.scrollWidth > box.clientWidth + 1 || box.scrollHeight > box.clientHeight + 1;
@@ -19,7 +23,7 @@
       if (!scale) return; // not laid out
       full.textContent = Math.round(scale * 100) + " %";
       box.classList.toggle("dbr-pans", overflows());
-      if (overflows() || scale < 0.995 || svg.style.width) tools.hidden = false;
+      if (overflows() || scale < 0.995 || svg.style.width || tools.querySelector("span")) tools.hidden = false;
     }
     // Zoom so that what lies at (x, y) of the window stays there; the middle of the frame where nothing is said.
     function zoom(scale, x, y) {
@@ -79,7 +83,11 @@
       drag = event;
     });
     for (const end of ["pointerup", "pointercancel"]) box.addEventListener(end, () => { drag = null; });
-    box.addEventListener("click", (event) => { if (dragged) event.stopPropagation(); }, true);
+    box.addEventListener("click", (event) => { if (dragged) event.stopImmediatePropagation(); }, true);
+    box.addEventListener("dbr-show", ({ detail }) => {
+      look(detail.view);
+      say();
+    });
     const apart = ([a, b]) => Math.hypot(a.clientX - b.clientX, a.clientY - b.clientY);
     box.addEventListener("touchstart", ({ touches }) => { fingers = touches.length === 2 ? apart(touches) : 0; });
     box.addEventListener("touchmove", (event) => {

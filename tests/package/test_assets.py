@@ -14,8 +14,8 @@ from definebyrun.assets import asset, render_html
 from definebyrun.player import instead_html
 from definebyrun.text.table import Table
 
-SCRIPTS = ("player.js", "zoom.js")
-STYLES = ("drawing.css", "player.css", "table.css")
+SCRIPTS = ("open.js", "player.js", "zoom.js")
+STYLES = ("drawing.css", "open.css", "player.css", "table.css")
 
 
 def written(name: str) -> str:
