@@ -46,12 +46,16 @@ def _calls_by_op(trace: Trace) -> list[int | None]:
 
 
 def plan_modules(trace: Trace, into: list[int | None]) -> Plan:
-    """The plan that folds every operation of a call into the call that `into` gives for it, by call."""
+    """The plan that folds every operation of a call into the call that `into` gives for it, by call.
+
+    A call stays open if data leaves it and comes back while it is running: as one card it would lead to itself.
+    """
     ops_by_call: dict[int, list[int]] = {}
     for index, call in enumerate(calls_by_op(trace)):
         whole = None if call is None else into[call]
         if whole is not None:
             ops_by_call.setdefault(whole, []).append(index)
+    ops_by_call = {c: ops for c, ops in ops_by_call.items() if not _is_left(trace, ops)}
     plan, ranges, owned = Plan.of(trace), LiveRanges.of(trace), _Owned(trace)
     for call, ops in ops_by_call.items():
         block = _common_block(trace, [trace.ops[i] for i in ops])
@@ -62,6 +66,22 @@ def plan_modules(trace: Trace, into: list[int | None]) -> Plan:
         if max(len(ops), nodes) > 1 or not trace.ops[ops[0]].module:
             _FoldedCall(trace, ranges, trace.calls[call], ops, block, leaves).write(plan)
     return plan
+
+
+def _is_left(trace: Trace, ops: list[int]) -> bool:
+    """Whether one of these operations reads what an operation between them has made of what they made."""
+    if len(ops) == ops[-1] - ops[0] + 1:  # nothing runs between them
+        return False
+    own, made, brought = set(ops), set[int](), set[int]()
+    for op in trace.ops[ops[0] : ops[-1] + 1]:
+        if op.index not in own:
+            if not (made | brought).isdisjoint(op.inputs):
+                brought.update(op.outputs)
+        elif brought.isdisjoint(op.inputs):
+            made.update(op.outputs)
+        else:
+            return True
+    return False
 
 
 class _Owned:

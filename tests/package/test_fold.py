@@ -650,3 +650,22 @@ def test_a_folded_run_gives_the_same_bytes_in_another_process(tmp_path: Path) ->
     assert done[0].stdout == done[1].stdout
     assert "model.0 … model.29".encode() in done[0].stdout
     assert [one.stderr for one in done] == [b"", b""]  # no font is looked up, nothing is warned of
+
+
+def test_a_call_that_data_leaves_while_it_runs_stays_open() -> None:
+    class Halves(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.between(x * 2) * 3
+
+    halves = Halves()
+    halves.between = lambda x: x + 1
+    w = torch.ones(2, requires_grad=True)
+    with dbr.record() as tape:
+        halves(w).sum().backward()
+    file = json.loads(tape.json())
+    assert [op["name"] for op in file["ops"]] == ["mul", "add", "mul", "sum"]
+    assert [op.name for op in tape.fold(0).ops] == ["halves", "sum"]
+    file["ops"][1]["call"] = None  # as if another thread had run it
+    folded = dbr.load(json.dumps(file)).fold(0)
+    assert [op.name for op in folded.ops] == ["mul", "add", "mul", "sum"]
+    assert dbr.load(folded.json()).text() == folded.text()
