@@ -43,7 +43,7 @@
       box.scrollTo(0, 0);
       box.dispatchEvent(new CustomEvent("dbr-show", { detail: { view: inside ? view : whole, at } }));
       const left = from.length > to.length && (inside ? view : whole).querySelector(`[data-open="${from[to.length]}"]`);
-      (left || box).focus(); // on the way back, the card that was opened
+      (left || box).focus({ preventScroll: !left }); // on the way back, the card that was opened
     }
     doors(whole, "");
 

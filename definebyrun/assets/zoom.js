@@ -16,7 +16,10 @@
     }
     look(box);
 
-    const shown = () => svg.getBoundingClientRect().width / width;
+    function shown() { // a page's own style may give the picture another shape
+      const b = svg.getBoundingClientRect();
+      return Math.min(b.width / width, b.height / height);
+    }
     const overflows = () => box.scrollWidth > box.clientWidth + 1 || box.scrollHeight > box.clientHeight + 1;
     function say() {
       const scale = shown();
@@ -32,7 +35,7 @@
       y ??= b.top + b.height / 2;
       const across = (x - before.left) / before.width, down = (y - before.top) / before.height;
       const wide = width * Math.max(LEAST, Math.min(MOST, scale)) + "px";
-      Object.assign(svg.style, { width: wide, minWidth: wide, maxWidth: "none" });
+      Object.assign(svg.style, { width: wide, minWidth: wide, maxWidth: "none", height: "auto" });
       const after = svg.getBoundingClientRect();
       box.scrollBy(after.left + across * after.width - x, after.top + down * after.height - y);
       say();
@@ -84,9 +87,16 @@
     });
     for (const end of ["pointerup", "pointercancel"]) box.addEventListener(end, () => { drag = null; });
     box.addEventListener("click", (event) => { if (dragged) event.stopImmediatePropagation(); }, true);
+    // What is larger than its frame begins at the operation that ran first.
+    function begin(card) {
+      const [a, b] = [card, box].map((part) => part.getBoundingClientRect());
+      if (a.left < b.left || a.right > b.right) box.scrollLeft += (a.left + a.right - b.left - b.right) / 2;
+    }
     box.addEventListener("dbr-show", ({ detail }) => {
       look(detail.view);
       say();
+      const born = [...svg.querySelectorAll("[data-c]")].filter((card) => +card.dataset.b);
+      if (born.length) begin(born.reduce((one, other) => (+other.dataset.b < +one.dataset.b ? other : one)));
     });
     const apart = ([a, b]) => Math.hypot(a.clientX - b.clientX, a.clientY - b.clientY);
     box.addEventListener("touchstart", ({ touches }) => { fingers = touches.length === 2 ? apart(touches) : 0; });
@@ -104,8 +114,7 @@
       say();
       if (begun || !first || !shown()) return;
       begun = true;
-      const [a, b] = [first, box].map((part) => part.getBoundingClientRect());
-      if (a.left < b.left || a.right > b.right) box.scrollLeft += (a.left + a.right - b.left - b.right) / 2;
+      begin(first);
     }).observe(box);
   }
 

@@ -159,6 +159,21 @@ def test_on_paper_the_whole_graph_is_there_whatever_is_open(show: Opener) -> Non
     expect(page.locator(".dbr-path")).to_be_hidden()
 
 
+def test_an_inside_that_is_wider_than_its_frame_begins_at_its_first_operation(show: Opener) -> None:
+    page = show("still", {"width": 330, "height": 800})
+    door(page, "net").click()
+    door(page, r"net\.blocks").click()
+    door(page, r"net\.blocks\.1").click()
+    assert page.locator(".dbr-graph").evaluate(
+        """box => {
+            const cards = [...box.querySelectorAll(".dbr-view [data-c]")].filter(card => +card.dataset.b);
+            cards.sort((a, b) => a.dataset.b - b.dataset.b);
+            const [a, b] = [cards[0], box].map(part => part.getBoundingClientRect());
+            return a.left >= b.left && a.right <= b.right;
+        }"""
+    )
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_an_inside_zooms_like_the_whole(show: Opener, form: str) -> None:
     page = show(form)
