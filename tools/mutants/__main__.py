@@ -24,9 +24,10 @@ from tools.mutants.forks import can_fork
 from tools.mutants.operators import Mutant
 from tools.mutants.package import Package, Sources, Verdict
 
-__all__ = ["PARTS", "listed", "sample", "table"]
+__all__ = ["FEW", "PARTS", "listed", "sample", "table", "told_of"]
 
 LISTED = Path(__file__).with_name("equivalent.toml")
+FEW = Path(__file__).with_name("few.toml")
 MISSED = ("survived", "hole")
 SHOWN = (*MISSED, "crashed", "equivalent")
 """Outcomes that are printed one by one."""
@@ -49,12 +50,12 @@ class Part(Protocol):
     def run(self, mutants: Sequence[Mutant]) -> list[Verdict]: ...
 
 
-def package(say: Callable[[str], None], quick: bool) -> Part:
-    tests = ("tests/package", "definebyrun")
-    return Package(Sources(ROOT, "definebyrun"), tests, ROOT / "_build" / "mutants", say, quick)
+def package(say: Callable[[str], None], few: bool) -> Part:
+    tests, by = ("tests/package", "definebyrun"), told_of(FEW, "package") if few else {}
+    return Package(Sources(ROOT, "definebyrun"), tests, ROOT / "_build" / "mutants", say, by)
 
 
-def checks(say: Callable[[str], None], quick: bool) -> Part:
+def checks(say: Callable[[str], None], few: bool) -> Part:
     from tools.mutants.checks import Checks  # imports the package, which `package` must not do
 
     return Checks(say)
@@ -64,7 +65,7 @@ PARTS: dict[str, Callable[[Callable[[str], None], bool], Part]] = {
     "package": package,
     "checks": checks,
 }
-"""What `PART` can be: how to make it, from a way to tell how far it is, and whether it has to be quick."""
+"""What `PART` can be: how to make it, from a way to tell how far it is, and whether only the listed few are tried."""
 
 
 def room(mutant: Mutant) -> str:
@@ -81,10 +82,15 @@ def sample(mutants: Iterable[Mutant], count: int | None, seed: int) -> list[Muta
     return [mutant for mutant in dealt if mutant is not None][:count]
 
 
+def told_of(file: Path, part: str) -> dict[str, str]:
+    """What a file of mutants says of each: by name, what stands beside it."""
+    entries = tomllib.loads(file.read_text("utf-8")).get(part, [])
+    return dict(entry.values() for entry in entries)
+
+
 def listed(part: str) -> dict[str, str]:
     """The names of the mutants that no test kills, and why none has to."""
-    entries = tomllib.loads(LISTED.read_text("utf-8")).get(part, [])
-    return {entry["mutant"]: entry["reason"] for entry in entries}
+    return told_of(LISTED, part)
 
 
 def table(verdicts: Sequence[Verdict], outcomes: Sequence[str]) -> str:
@@ -109,7 +115,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, help="how many mutants")
     parser.add_argument("--seed", type=int, default=0, help="another seed is another sample")
     parser.add_argument("--only", default="", help="only mutants with this in their name")
-    parser.add_argument("--quick", action="store_true", help="a few, without running all tests")
+    parser.add_argument("--few", action="store_true", help="those that few.toml names")
     parser.add_argument("--all", action="store_true", help="print every mutant and its killer")
     options = parser.parse_args()
     if not can_fork():
@@ -121,7 +127,7 @@ def main() -> int:
     def say(words: str) -> None:  # from any process
         os.write(out, f"{words} ({time.monotonic() - start:.0f} s)\n".encode())
 
-    part, reasons = PARTS[options.part](say, options.quick), listed(options.part)
+    part, reasons = PARTS[options.part](say, options.few), listed(options.part)
     mutants = [mutant for mutant in part.mutants() if options.only in mutant.name]
     chosen = sample(mutants, options.count or part.count, options.seed)
     verdicts = part.run([mutant for mutant in chosen if mutant.name not in reasons])

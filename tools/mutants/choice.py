@@ -1,13 +1,13 @@
 """A mutant goes in, the tests that it has to meet come out, those first that are most likely to fail soon.
 
-`Coverage` knows which tests run which block, from one run of all tests. `Nearness` knows only what a test file imports.
+`Coverage` knows which tests run which block, from one run of all tests. `Named` is told which file's tests to take.
 """
 
 from __future__ import annotations
 
 import ast
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ from types import CodeType
 from tools.mutants.operators import Block, Mutant, compiled, mutants_of
 from tools.mutants.quick_tests import TestRun
 
-__all__ = ["MAX_TEST_SECONDS", "Coverage", "Nearness", "Sources"]
+__all__ = ["MAX_TEST_SECONDS", "Coverage", "Named", "Sources"]
 
 MAX_QUICK_SECONDS = 3.0
 """A test that takes longer is not among the quick ones."""
@@ -106,19 +106,14 @@ class Coverage:
         return chosen
 
 
-class Nearness:
-    """What is near to a mutant: the examples in its file, test files that import from it, or from its room."""
+class Named:
+    """The tests of the file that is named for a mutant."""
 
-    def __init__(self, tests: Sequence[tuple[str, Path]], sources: Sources) -> None:
-        self._tests, self._sources = tests, sources
-        self._texts = {path: path.read_text("utf-8") for path in {path for _, path in tests}}
+    def __init__(
+        self, tests: Sequence[tuple[str, Path]], root: Path, by: Mapping[str, str]
+    ) -> None:
+        self._tests, self._root, self._by = tests, root, by
 
     def tests(self, mutant: Mutant) -> list[str]:
-        module, path = self._sources.module(mutant.file), Path(self._sources.path(mutant.file))
-        near = (f"{module} import", f"{module.rpartition('.')[0]}.")
-
-        def distance(file: Path) -> int:
-            text = self._texts[file]
-            return 0 if file == path else 1 if near[0] in text else 2 if near[1] in text else 3
-
-        return [test for test, file in sorted(self._tests, key=lambda each: distance(each[1]))]
+        file = self._root / self._by[mutant.name]
+        return [test for test, path in self._tests if path == file]

@@ -12,7 +12,7 @@ import importlib
 import pickle
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
 from importlib.machinery import ModuleSpec, SourceFileLoader
@@ -21,7 +21,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
-from tools.mutants.choice import MAX_TEST_SECONDS, Coverage, Nearness, Sources
+from tools.mutants.choice import MAX_TEST_SECONDS, Coverage, Named, Sources
 from tools.mutants.forks import Crash, Hang, Task, run_all
 from tools.mutants.operators import Block, Mutant
 from tools.mutants.quick_tests import Session, TestRun, collect, first_failure, run_each
@@ -47,15 +47,15 @@ class Verdict:
 class Package:
     """A package and its tests.
 
-    `cache` is a folder in which the runs on the right code are kept for the next time. A `quick` one does without these
-    runs, and without what runs at import: for a few mutants.
+    `cache` is a folder in which the runs on the right code are kept for the next time. `by` says for some mutants which
+    file's tests have to kill them: then only these are tried, and nothing is run on the right code before.
     """
 
     sources: Sources
     tests: tuple[str, ...]
     cache: Path
     say: Callable[[str], None]
-    quick: bool = False
+    by: Mapping[str, str] = field(default_factory=dict)
     imported: tuple[str, ...] = ("torch",)
     workers: int = 2
     limit_seconds: float = 6 * MAX_TEST_SECONDS
@@ -64,7 +64,8 @@ class Package:
     count: int | None = 300
 
     def mutants(self) -> list[Mutant]:
-        return [each for each in self.sources.mutants() if each.block or not self.quick]
+        mutants = self.sources.mutants()
+        return [each for each in mutants if each.name in self.by] if self.by else mutants
 
     def run(self, mutants: Sequence[Mutant]) -> list[Verdict]:
         """This process must not have imported the package: its processes do."""
@@ -102,9 +103,10 @@ class Package:
         def loop(session: Session) -> None:
             at_import = {blocks[number] for number, mark in enumerate(ran) if mark}
             items = {item.nodeid: item for item in session.items}
-            choice: Coverage | Nearness
-            if self.quick:
-                choice = Nearness([(name, item.path) for name, item in items.items()], self.sources)
+            choice: Coverage | Named
+            if self.by:
+                tests = [(name, item.path) for name, item in items.items()]
+                choice = Named(tests, self.sources.root, self.by)
             else:
                 choice = Coverage(self._runs(session, ran), blocks, self.sources)
             functions = Functions()
@@ -127,7 +129,7 @@ class Package:
             )
             found.extend((m, result, chosen[m]) for m, result in run_all(tasks, self.workers))
 
-        collect(self.tests, loop)
+        collect(tuple(sorted({*self.by.values()})) or self.tests, loop)
         return found
 
     def _runs(self, session: Session, ran: bytearray) -> list[TestRun]:
