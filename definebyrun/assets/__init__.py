@@ -25,7 +25,7 @@ _CSS_SPACE = (
 )
 
 
-_JS_SPACE = re.compile(r"""("[^"]*"|'[^']*'|`[^`]*`)|\s*//.*|[ ]*([=<>&|?:,;{}()]+)[ ]*""")
+_JS_SPACE = re.compile(r"""("[^"]*"|'[^']*'|`[^`]*`)|\s*//.*|[ ]*([][=<>&|?:,;{}()*/+-]+)[ ]*""")
 """Within a line: a string, which stays, a comment, or signs that need no space around them."""
 
 
@@ -45,6 +45,8 @@ def asset(name: str) -> str:
     lines = [line.strip() for line in text.splitlines()]
     if name.endswith(".js"):
         lines = [_JS_SPACE.sub(lambda part: part[1] or part[2] or "", line) for line in lines]
+        # where a line ends in these, no semicolon is put in for the end of the line
+        return "".join(line if line[-1] in ";{,(" else f"{line}\n" for line in lines if line)
     return "\n".join(line for line in lines if line)
 
 

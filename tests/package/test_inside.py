@@ -94,17 +94,18 @@ def test_an_inside_holds_what_ran_in_the_call_and_what_it_read() -> None:
 def test_values_and_gradients_of_an_inside_are_those_of_the_run() -> None:
     tape = run()
     (_, head) = [i for i in made(tape.fold(1), steps=False) if i.parent is None]
-    whole = tape.svg()
+    whole = tape.unfolded().svg()
     for row in re.findall(r">(\.?grad [^<]*)</text>", head.svg):
         assert f">{row}</text>" in whole
 
 
 def test_a_whole_picture_and_a_comparison_have_none() -> None:
-    assert made(run()) == []
+    whole = run().unfolded()
+    assert made(whole) == []
     both = dbr.compare(run(), run())
     assert insides(both.trace, both.view.trace, both.view.drawn.cards, steps=False) == []
-    assert 'class="dbr-inside"' not in run()._repr_html_()
-    assert "open" not in re.findall(r"<script>.*?</script>", run()._repr_html_(), re.DOTALL)[0]
+    assert 'class="dbr-inside"' not in whole._repr_html_()
+    assert "open" not in re.findall(r"<script>.*?</script>", whole._repr_html_(), re.DOTALL)[0]
 
 
 def test_a_picture_folded_unasked_opens_too() -> None:
