@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from .cards.build import count_cards
 from .cards.clusters import Cluster, build_clusters
-from .cards.compared import build_cards
 from .cards.model import Card, Link
+from .cards.picture import picture_cards
 from .comparison.join import join
 from .drawing.layout import LayoutError
 from .drawing.svg import Picture, render
@@ -70,7 +70,7 @@ class View:
     @cached_property
     def drawn(self) -> Drawn:
         """The cards, links and clusters of the picture."""
-        cards, links = build_cards(self.trace)
+        cards, links = picture_cards(self.trace)
         return Drawn(cards, links, build_clusters(self.trace, cards, links))
 
     @property

@@ -12,7 +12,7 @@ from ..trace.steps import shown_from
 from ..trace.value import Value, sum_values
 from .model import MAX_ROW_CHARS, State
 
-__all__ = ["BackwardHistory", "clip", "leaf_grads", "node_grads", "values_row"]
+__all__ = ["MAX_EDGE_CHARS", "BackwardHistory", "clip", "leaf_grads", "node_grads", "values_row"]
 
 MAX_EDGE_CHARS = 18
 """The most characters of a gradient beside its arrow."""

@@ -64,6 +64,9 @@ def layout_dot(
     for link in links:
         if link.id not in hidden_links:
             lines.append(_edge(link, groups, link.id in apart))
+    for card in cards:
+        if card.after and not {card.after, card.id} & hidden:
+            lines.append(f"{card.after} -> {card.id} [style=invis id=i{card.id}]\n")
     return "".join(lines) + "}\n"
 
 

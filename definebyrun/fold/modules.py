@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import prod
 from typing import Any, cast
 
 from ..trace import ModuleCall, Op, Stack, Trace, cached
@@ -157,12 +158,10 @@ class _FoldedCall:
                 plan.absorbed_by[i] = main
         for i in (*made_inside, *own):
             plan.tensor[i] = i if i in outputs else None
-        parameters = sum(op.parameters * op.times for op in members)
-        parameters += sum(trace.nodes[i].times for i in accumulators)
         hidden = made_inside | {i for leaf in self.leaves for i in self.ranges.versions[leaf]}
         read = (i for op in members for i in op.inputs if i not in hidden)
         inputs = tuple(dict.fromkeys(read))
-        plan.changed_ops[last] = self._op(members, inputs, outputs, parameters)
+        plan.changed_ops[last] = self._op(members, inputs, outputs, accumulators)
 
     def _outputs(self, members: list[Op], own: set[int]) -> tuple[int, ...]:
         """Results that are used after the call, or named and never used; else those of the last operation."""
@@ -181,11 +180,21 @@ class _FoldedCall:
         return next((node for node in main if node in own), max(nodes, default=None))
 
     def _op(
-        self, members: list[Op], inputs: tuple[int, ...], outputs: tuple[int, ...], parameters: int
+        self,
+        members: list[Op],
+        inputs: tuple[int, ...],
+        outputs: tuple[int, ...],
+        accumulators: list[int],
     ) -> Op:
         """The operation that the call becomes."""
         trace, call, last = self.trace, self.call, members[-1]
         stack, times = _common_stack(members), _times(trace, self.block)
+        parameters = [op.parameters * op.times for op in members]
+        elements = [op.elements * op.times for op in members]
+        for node in accumulators:
+            leaf = trace.tensors[trace.nodes[node].leaf or 0]
+            parameters.append(trace.nodes[node].times)
+            elements.append(trace.nodes[node].times * prod(leaf.value.shape))
         return altered(
             last,
             name=call.path or call.kind,
@@ -203,7 +212,8 @@ class _FoldedCall:
             call=call.index,
             times=times,
             module=call.kind,
-            parameters=parameters // times,
+            parameters=sum(parameters) // times,
+            elements=sum(elements) // times,
             block=self.block,
         )
 

@@ -230,10 +230,15 @@ class Versions:
         self._names.settle(leaves, results)
 
     def note_owners(self, owners: dict[int, tuple[int, ...]]) -> None:
-        """Say of leaves which modules hold them, by the `id`s of their tensors."""
-        for key, version in self._latest.items():
-            if key in owners and self.drafts[version].kind != "result":
-                self.drafts[self._first_of(version)].owners = owners[key]
+        """Say of leaves which modules hold them, by the `id`s of their tensors; also of what was made of a buffer."""
+        leaves: set[int] = set()
+        for draft in self.drafts if owners else ():
+            tensor = self.tensor_of(draft.index)
+            if tensor is not None and id(tensor) in owners:
+                if draft.kind != "result":
+                    leaves.add(id(tensor))
+                if id(tensor) in leaves and (draft.kind != "result" or draft.node is None):
+                    draft.owners = owners[id(tensor)]
 
     def freeze(self) -> tuple[TensorVersion, ...]:
         """All versions, with the names that their tensors have now."""

@@ -66,6 +66,8 @@ def _check_nesting(run: Run) -> None:
     for i, call in run["calls"].items():
         if call.outer is not None and call.outer >= i:
             raise damaged(f"calls[{i}] cannot lie within calls[{call.outer}]")
+        if call.first is not None and call.first >= i:
+            raise damaged(f"calls[{call.first}] cannot be earlier than calls[{i}]")
     blocks, known = run["blocks"], set[int]()
     for i in blocks:
         chain: dict[int, None] = {}

@@ -60,8 +60,8 @@ class TensorVersion(Record):
     `op` is the operation that made it (None: it was there before), `node` its `grad_fn`, or for a leaf its
     `AccumulateGrad`; `output_nr` says which output of that node it is. `origin` is the first version of a leaf that
     was changed in place. `since` counts the steps before it was there, for a leaf's `.grad` that the run reads.
-    `owners` are the modules that hold it as a parameter, a buffer or a plain attribute, in themselves or in a
-    submodule: the first call of each.
+    `owners` are the modules that hold a leaf as a parameter, a buffer or a plain attribute, in themselves or in a
+    submodule: the first call of each. What an operation has made of a buffer in place has them too.
 
     Folding: `block` is the rolled-up block that a leaf is made anew in, of which it then stands for all `times`.
     """
@@ -103,7 +103,7 @@ class Op(Record):
     that was running then. `generation` and `pass_nr` are of a pass that is recorded itself.
 
     Folding: it stands for `holds * times` operations. `module` is the class of the module that was folded into it,
-    `parameters` how many leaves with a gradient lie in that module each time.
+    `parameters` how many leaves with a gradient lie in that module each time, `elements` how many numbers these hold.
     """
 
     index: int
@@ -132,6 +132,7 @@ class Op(Record):
     other: Op | None = None
     generation: int = 1
     pass_nr: int | None = field(default=None, metadata={"key": "run"})
+    elements: int = field(default=0, metadata=SKIPPABLE)
 
 
 @frozen

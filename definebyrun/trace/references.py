@@ -111,6 +111,7 @@ FIELDS: dict[type[Record], dict[str, Index | Moment | Plain | Nested]] = {
         "holds": Plain(1),
         "times": Plain(1),
         "parameters": Plain(),
+        "elements": Plain(),
         "block": Index("blocks"),
         "generation": Plain(1),
         "pass_nr": Index("passes"),
@@ -199,7 +200,7 @@ def renumbered(record: R, numbers: Mapping[str, Renumbering]) -> R:
     `KeyError`.
 
     >>> renumbered(Saved("self", storage=3, nbytes=8, tensor=5), {"tensors": {5: 0}})
-    Saved(name='self', storage=3, nbytes=8, tensor=0)
+    Saved(name='self', storage=3, nbytes=8, tensor=0, given=None)
     """
     changes: dict[str, Any] = {}
     for name, field in _REFERENCES[type(record)]:

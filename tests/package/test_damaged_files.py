@@ -106,7 +106,7 @@ def test_a_number_that_cannot_be_is_refused(kind: Any, name: str, field: Any, nu
     _, file, record = first_of(kind)
     key = key_of(kind, name)
     if isinstance(field, Index) and field.form == "each":
-        record[key] = [number, *record[key]]
+        record[key] = [number, *record.get(key, ())]
     elif isinstance(field, Index) and field.form == "first":
         value = {"shape": [], "dtype": "float32"}
         record[key] = [[number, value if name == "passed" else 1], *record[key]]

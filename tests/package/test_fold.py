@@ -21,6 +21,7 @@ import definebyrun as dbr
 from bench.models import Recurrent, Residual
 from definebyrun.cards.build import build_cards, count_cards
 from definebyrun.cards.clusters import build_clusters
+from definebyrun.cards.picture import picture_cards
 from definebyrun.drawing.dot import to_dot
 from definebyrun.fold.folding import fit, fold
 from definebyrun.fold.modules import call_depths
@@ -251,7 +252,7 @@ def test_every_room_takes_a_folded_trace(tape: dbr.Tape, way: dict) -> None:
     assert len(ids) == len(cards)
     assert all(link.tail in ids and link.head in ids for link in links)
     assert {c for frame in build_clusters(trace, cards, links) for c in frame.cards} <= ids
-    assert folded.svg().count("data-c=") == len(cards)
+    assert folded.svg().count("data-c=") == len(picture_cards(trace)[0])
     before = sum(leaf.op is None for leaf in trace.leaves)
     assert len(folded.table().rows) == before + len(trace.ops)
     assert len(json.loads(folded.json())["ops"]) == len(trace.ops)

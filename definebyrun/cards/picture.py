@@ -1,0 +1,27 @@
+"""A trace goes in, the cards and links that are drawn of it come out: those of `build_cards`, made easy to take in."""
+
+from __future__ import annotations
+
+from ..trace import Trace
+from .chips import with_chips
+from .compared import build_cards
+from .model import MAX_USES_WITHOUT_CHIPS, Card, Link
+from .parallel import MergedFlows, joined_links
+from .shared_leaves import group_shared_leaves
+from .tidy import tidied
+
+__all__ = ["picture_cards"]
+
+MAX_PARALLEL_ARROWS = 2
+"""In a picture that shows every leaf, so many arrows may join the same two cards: each has its own gradient."""
+
+
+def picture_cards(trace: Trace, grouped: bool = False) -> tuple[list[Card], list[Link]]:
+    """The cards and links of a picture; `grouped` draws the parameters that the same cards read as one card."""
+    cards, links = tidied(trace, *build_cards(trace))
+    flows = MergedFlows(trace)
+    if grouped:
+        cards, links = group_shared_leaves(trace, cards, links, flows)
+    least = 2 if grouped else MAX_PARALLEL_ARROWS + 1
+    links = joined_links(links, flows, least, counted=True)
+    return with_chips(trace, cards, links, MAX_USES_WITHOUT_CHIPS)
