@@ -17,11 +17,16 @@ MAX_PARALLEL_ARROWS = 2
 
 
 def picture_cards(trace: Trace, grouped: bool = False) -> tuple[list[Card], list[Link]]:
-    """The cards and links of a picture; `grouped` draws the parameters that the same cards read as one card."""
+    """The cards and links of a picture; `grouped` draws the parameters that the same cards read as one card.
+
+    Then cards do not say what their nodes keep: that row is often the widest, and the text has it.
+    """
     cards, links = tidied(trace, *build_cards(trace))
     flows = MergedFlows(trace)
     if grouped:
         cards, links = group_shared_leaves(trace, cards, links, flows)
+        for card in cards:
+            card.keeps = []
     least = 2 if grouped else MAX_PARALLEL_ARROWS + 1
     links = joined_links(links, flows, least, counted=True)
     return with_chips(trace, cards, links, MAX_USES_WITHOUT_CHIPS)

@@ -24,6 +24,7 @@ POINTS_PER_INCH = 72
 
 # What decides where things come to stand; `dot.py` says the same, and how they look.
 GRAPH = {"nodesep": "0.3", "rankdir": "TB", "ranksep": "0.45"}
+CLOSER = {"nodesep": "0.15"}
 NODE = {"fixedsize": "true", "shape": "box"}
 EDGE = {"arrowsize": "0.7", "penwidth": "1.2"}
 CLUSTER = "labeljust=l margin=9"
@@ -40,8 +41,11 @@ def layout_dot(
     sizes: Sizes,
     groups: dict[str, LeafGroup],
     large: bool,
+    close: bool = False,
 ) -> str:
     """What a layout needs, as DOT: no text, and one node for each group. If `large`, modules stand below each other.
+
+    If `close`, the cards of one rank stand closer together.
 
     Without text no font is looked up: the empty label of all nodes stands in the first lines, as a default, because
     Graphviz forgets one that is given to each.
@@ -52,7 +56,7 @@ def layout_dot(
     hidden.update(other.card for group in groups.values() for other in group.beside)
     lines = [
         "digraph {\n",
-        f"graph [{_attributes(GRAPH)}]\n",
+        f"graph [{_attributes(GRAPH | CLOSER if close else GRAPH)}]\n",
         f'node [{_attributes(NODE)} label=""]\n',
         f"edge [{_attributes(EDGE)}]\n",
     ]

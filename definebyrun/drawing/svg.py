@@ -16,11 +16,10 @@ from html import escape
 
 from ..cards.clusters import Cluster
 from ..cards.model import AGAIN, Card, Link, State, times_label
-from .geometry import CORNER_HANDLE, Box, Point, Route, read_geometry
+from .geometry import CORNER_HANDLE, Box, Point, Route
 from .geometry import PAD as GRAPH_PAD
-from .layout import layout_dot, run_dot
-from .leaf_groups import GRADIENT_CHAR_WIDTH, group_leaves, open_groups
-from .metrics import CARD_PAD, ROW_HEIGHT, SMALL_PRINT_SIZE, TEXT_SIZE, TITLE_SIZE, card_size
+from .leaf_groups import GRADIENT_CHAR_WIDTH
+from .metrics import CARD_PAD, ROW_HEIGHT, SMALL_PRINT_SIZE, TEXT_SIZE, TITLE_SIZE
 from .palette import (
     BACKWARD,
     CLUSTER_FILL,
@@ -37,6 +36,7 @@ from .palette import (
     SMALL_PRINT_INK,
     Colour,
 )
+from .placement import Placement, place
 
 __all__ = ["Picture", "render"]
 
@@ -74,17 +74,15 @@ def render(
     label: str,
     clusters: Sequence[Cluster] = (),
     large: bool = False,
+    placement: Placement | None = None,
 ) -> Picture:
-    """Lay out and draw; `label` is the text alternative, and a large graph has its leaves beside what uses them.
+    """Lay out, where that has not been done, and draw; `label` is the text alternative, `large` as for `place`.
 
     Raises `layout.LayoutError` without an engine.
     """
-    sizes = {card.id: card_size(card) for card in cards}
-    groups = group_leaves(cards, links, clusters, sizes) if large else {}
-    dot = layout_dot(cards, links, clusters, sizes, groups, large)
-    geometry = open_groups(groups, read_geometry(run_dot(dot, "json0")))
+    placement = placement or place(cards, links, clusters, large)
+    geometry, horizontal = placement.geometry, placement.horizontal
     boxes, routes = geometry.boxes, geometry.routes
-    horizontal = {link.id for group in groups.values() for link in group.horizontal}
     flowing = [link for link in links if link.flows]
     parts = [
         _group(

@@ -22,7 +22,7 @@ __all__ = ["contract"]
 
 
 def contract(trace: Trace, plan: Plan) -> Trace:
-    """The trace in which every part is replaced by its representative; itself when the plan changes no operation."""
+    """The trace in which every part is replaced by its representative; itself when the plan names no operation."""
     if not plan.changed_ops:
         return trace
     parts = _Contraction(trace, plan)

@@ -12,6 +12,7 @@ from torch import nn
 
 import definebyrun as dbr
 from definebyrun.cards.build import build_cards
+from definebyrun.cards.chips import with_chips
 from definebyrun.cards.clusters import Cluster, build_clusters
 from definebyrun.cards.model import Card, Link
 from definebyrun.drawing.dot import to_dot
@@ -111,8 +112,8 @@ class Drawn:
         self.cards: list[Card]
         self.links: list[Link]
         self.clusters: list[Cluster]
-        self.cards, self.links = build_cards(trace)
-        self.clusters = build_clusters(trace, self.cards, self.links)
+        self.cards, self.links = with_chips(trace, *build_cards(trace), max_uses=4)
+        self.clusters = build_clusters(trace, self.cards, self.links, frame_operations=False)
         self.picture: Picture = render(self.cards, self.links, "", self.clusters, large)
         svg = self.picture.svg
         self.sizes = {card.id: card_size(card) for card in self.cards}

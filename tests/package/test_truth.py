@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 import definebyrun as dbr
-from definebyrun.drawing import svg
+from definebyrun.drawing import placement
 from definebyrun.text.sentences import sentence
 from tests.programs import Cube
 from tools import ROOT
@@ -1010,7 +1010,7 @@ def test_no_collection_is_made_while_a_drawing_is_and_the_collector_is_as_before
         during.append(gc.isenabled())
         raise dbr.LayoutError("no engine")
 
-    monkeypatch.setattr(svg, "run_dot", lay_out)
+    monkeypatch.setattr(placement, "run_dot", lay_out)
     w = leaf(1.0)
     assert "no engine" in dbr.draw(w * 2)._repr_html_()
     assert gc.isenabled()

@@ -1,0 +1,133 @@
+"""Ways to fold a run go in, the least first; the first that a page can show comes out, laid out.
+
+Nobody knows how wide a graph will be before Graphviz has laid it out, so one after the other is laid out, each in up to
+four ways: as it is, without the frames that hold nearly everything, with cards closer together, and both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from ..cards.clusters import Cluster, build_clusters
+from ..cards.model import Card, Link
+from ..cards.picture import picture_cards
+from ..trace import Trace
+from .placement import Placement, place
+
+__all__ = ["MAX_CARDS", "MAX_HEIGHT", "MAX_WIDTH", "Laid", "Way", "first_that_fits"]
+
+MAX_WIDTH, MAX_HEIGHT = 1034, 2600
+"""Pixels. A page of 884 leaves 862 for a drawing: in one of 1,034 letters of 12 px are 10 px high there."""
+MIN_CARDS, MAX_CARDS = 4, 40
+"""With fewer there is nothing left to see; more are not taken in."""
+MAX_CARDS_OPEN = 30
+"""A picture of more cards shows each operation as one card."""
+MAX_CARDS_TRIED, MAX_LINKS_TRIED, MAX_BACK_LINKS_TRIED = 120, 240, 16
+"""What has more is not laid out to see how wide it is: it will not fit, and Graphviz takes long for it."""
+HOPELESS = 1.35
+"""What is wider than the page by this factor is too wide in every way of laying it out."""
+TOLERABLE = 0.5
+"""What misses the page by so much is shown rather than the last ways of all."""
+FRAME_SPARES = 3
+"""A frame is left out, in a narrower layout, if it holds all operations but fewer than so many."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """A folded run, whether parameters that the same cards read are one card, whether operations have inner nodes.
+
+    A `last` way is tried only if all before are far from what a page can show.
+    """
+
+    trace: Trace
+    grouped: bool = False
+    opened: bool = False
+    last: bool = False
+
+
+@dataclass(frozen=True)
+class Laid:
+    """What is drawn of a run, and where; no placement where nothing has been laid out."""
+
+    trace: Trace
+    cards: list[Card]
+    links: list[Link]
+    clusters: list[Cluster]
+    placement: Placement | None = None
+
+    @property
+    def badness(self) -> float:
+        """How far it is from what a page can show; 0 for what fits."""
+        if self.placement is None:
+            return float("inf")
+        geometry, number_of = self.placement.geometry, len(self.cards)
+        return (
+            max(0.0, geometry.width / MAX_WIDTH - 1)
+            + max(0.0, number_of / MAX_CARDS - 1)
+            + max(0.0, geometry.height / MAX_HEIGHT - 1) / 2
+            + 3 * max(0, MIN_CARDS - number_of)
+        )
+
+
+def first_that_fits(ways: Iterable[Way], *, lay_out: bool = True) -> Laid:
+    """The first way that fits, else the one that is nearest to it; without `lay_out`, by the number of cards alone.
+
+    Raises `layout.LayoutError` without an engine.
+    """
+    best: Laid | None = None
+    fewest: Laid | None = None
+    seen: set[tuple[object, ...]] = set()
+    for way in ways:
+        if way.last and best is not None and best.badness < TOLERABLE:
+            return best
+        cards, links = picture_cards(way.trace, way.grouped)
+        looks = _key(cards, links)
+        if looks in seen:  # this way folds nothing more
+            continue
+        seen.add(looks)
+        here = Laid(way.trace, cards, links, build_clusters(way.trace, cards, links))
+        if fewest is None or len(cards) < len(fewest.cards):
+            fewest = here
+        if len(cards) > (MAX_CARDS_OPEN if way.opened else MAX_CARDS_TRIED):
+            continue
+        if not lay_out:
+            if len(cards) <= MAX_CARDS:
+                return here
+            continue
+        if len(links) > MAX_LINKS_TRIED or _back(links) > MAX_BACK_LINKS_TRIED:
+            continue
+        for laid in _looks(here):
+            if best is None or laid.badness < best.badness:
+                best = laid
+            if not laid.badness:
+                return laid
+    found = best or fewest
+    assert found is not None, "there is always the whole run"
+    return found
+
+
+def _key(cards: list[Card], links: list[Link]) -> tuple[object, ...]:
+    """Equal for two pictures that look the same."""
+    return tuple([card.title for card in cards]), tuple([(link.tail, link.head) for link in links])
+
+
+def _back(links: list[Link]) -> int:
+    return sum(link.back for link in links)
+
+
+def _looks(here: Laid) -> Iterator[Laid]:
+    """One way to fold, laid out in one way after the other, until it is hopeless."""
+    fewer = build_clusters(here.trace, here.cards, here.links, FRAME_SPARES)
+    for clusters, close in (
+        (here.clusters, False),
+        (fewer, False),
+        (here.clusters, True),
+        (fewer, True),
+    ):
+        if clusters is fewer and len(fewer) == len(here.clusters):
+            continue
+        placement = place(here.cards, here.links, clusters, close=close)
+        yield Laid(here.trace, here.cards, here.links, clusters, placement)
+        if placement.geometry.width > HOPELESS * MAX_WIDTH:
+            return

@@ -1,0 +1,122 @@
+"""A trace goes in, the ways to fold it come out, the least first: recipes, which can be applied to any run.
+
+A recipe says what becomes one: the steps of a training, repetitions, the nodes of an operation, small modules, then
+modules of one class after the other, from the deepest on; of each class the first call stays open as long as it can.
+Which of them is shown is decided where pictures are laid out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from ..trace import Trace, cached
+from .contraction import contract
+from .modules import call_depths, calls_by_op, plan_modules
+from .node_graphs import roll_up_nodes
+from .operations import fold_operations
+from .roll_up import roll_up_all
+
+__all__ = ["Recipe", "fold_by", "recipes"]
+
+MAX_OPS_OF_SMALL_MODULE = 12
+"""A module without modules inside it is folded early if it runs at most so many operations."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A way to fold a run. `grouped` is for the picture: parameters that the same cards read are one card there.
+
+    `classes` are modules that become one, by depth and class; `open_class` is the one of them whose first call stays
+    as it is.
+    """
+
+    repeats: bool = False
+    operations: bool = False
+    grouped: bool = False
+    small_modules: bool = False
+    classes: frozenset[tuple[int, str]] = frozenset()
+    open_class: tuple[int, str] | None = None
+
+
+def recipes(traces: Iterable[Trace]) -> Iterator[Recipe]:
+    """The ways to fold these runs, all by the same recipe: first none of them, then always more."""
+    traces = list(traces)
+    yield Recipe()
+    yield Recipe(repeats=True)
+    if traces[0].root is not None:
+        yield Recipe(repeats=True, grouped=True)
+        return
+    way = Recipe(repeats=True, operations=True)
+    yield way
+    way = replace(way, grouped=True)
+    yield way
+    way = replace(way, small_modules=True)
+    yield way
+    for wanted in _classes(traces):
+        yield replace(way, classes=way.classes | {wanted}, open_class=wanted)
+        way = replace(way, classes=way.classes | {wanted})
+        yield way
+
+
+def _classes(traces: list[Trace]) -> list[tuple[int, str]]:
+    """The classes of modules at each depth, the deepest first, and there the one that runs the most operations."""
+    held: Counter[tuple[int, str]] = Counter()
+    for trace in traces:
+        depths = call_depths(trace)
+        for call in calls_by_op(trace):
+            while call is not None:
+                held[depths[call], trace.calls[call].kind] += 1
+                call = trace.calls[call].outer
+    return sorted(held, key=lambda each: (-each[0], -held[each], each[1]))
+
+
+def fold_by(trace: Trace, recipe: Recipe) -> Trace:
+    """The trace folded by a recipe; itself where that changes nothing."""
+    if trace.root is not None:
+        return roll_up_nodes(trace) if recipe.repeats else trace
+    if recipe.operations:
+        trace = fold_operations(trace)
+    into = _folded_into(trace, recipe)
+    if any(call is not None for call in into):
+        trace = contract(trace, plan_modules(trace, into))
+    return roll_up_all(trace) if recipe.repeats else trace
+
+
+def _folded_into(trace: Trace, recipe: Recipe) -> list[int | None]:
+    """By module call: the call that it is folded into, if any."""
+    wanted: list[bool] = [False] * len(trace.calls)
+    if recipe.small_modules:
+        for number in _small_calls(trace):
+            wanted[number] = True
+    first = recipe.open_class
+    for call, depth in zip(trace.calls, call_depths(trace), strict=True):
+        if (depth, call.kind) in recipe.classes:
+            is_open = (depth, call.kind) == first
+            wanted[call.index] = wanted[call.index] or not is_open
+            first = None if is_open else first
+    into: list[int | None] = []
+    for call in trace.calls:
+        outer = None if call.outer is None else into[call.outer]
+        into.append(call.index if outer is None and wanted[call.index] else outer)
+    return into
+
+
+def _small_calls(trace: Trace) -> list[int]:
+    """The calls of modules that call no module and run few operations; not one that is the whole run."""
+    found: list[int] = cached(trace, _find_small_calls)
+    return found
+
+
+def _find_small_calls(trace: Trace) -> list[int]:
+    held = Counter(call for call in calls_by_op(trace) if call is not None)
+    around = {call.outer for call in trace.calls}
+    whole = len(trace.calls) == 1
+    return [
+        call.index
+        for call in trace.calls
+        if call.index not in around
+        and 0 < held[call.index] <= MAX_OPS_OF_SMALL_MODULE
+        and not whole
+    ]
