@@ -100,6 +100,7 @@ def _without_step_arrows(trace: Trace, cards: list[Card], links: list[Link]) -> 
     elsewhere = {
         name for each in links if each.head not in silent for name in (each.tail, each.head)
     }
+    elsewhere |= silent  # the step before is read as well
     return [each for each in links if each.head not in silent or each.tail not in elsewhere]
 
 

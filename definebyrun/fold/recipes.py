@@ -16,7 +16,7 @@ from .contraction import contract
 from .modules import call_depths, calls_by_op, plan_modules
 from .node_graphs import roll_up_nodes
 from .operations import fold_operations
-from .roll_up import roll_up_all
+from .roll_up import roll_up_all, roll_up_steps
 
 __all__ = ["Recipe", "fold_by", "recipes"]
 
@@ -32,6 +32,7 @@ class Recipe:
     as it is.
     """
 
+    steps: bool = False
     repeats: bool = False
     operations: bool = False
     grouped: bool = False
@@ -44,11 +45,13 @@ def recipes(traces: Iterable[Trace]) -> Iterator[Recipe]:
     """The ways to fold these runs, all by the same recipe: first none of them, then always more."""
     traces = list(traces)
     yield Recipe()
-    yield Recipe(repeats=True)
     if traces[0].root is not None:
+        yield Recipe(repeats=True)
         yield Recipe(repeats=True, grouped=True)
         return
-    way = Recipe(repeats=True, operations=True)
+    yield Recipe(steps=True)
+    yield Recipe(steps=True, repeats=True)
+    way = Recipe(steps=True, repeats=True, operations=True)
     yield way
     way = replace(way, grouped=True)
     yield way
@@ -76,6 +79,8 @@ def fold_by(trace: Trace, recipe: Recipe) -> Trace:
     """The trace folded by a recipe; itself where that changes nothing."""
     if trace.root is not None:
         return roll_up_nodes(trace) if recipe.repeats else trace
+    if recipe.steps:
+        trace = roll_up_steps(trace)
     if recipe.operations:
         trace = fold_operations(trace)
     into = _folded_into(trace, recipe)

@@ -171,7 +171,8 @@ class Node(Record):
     Made by a checkpoint's recomputation: `until` is the step that ran the node that it was recomputed for, after which
     nothing of what it saved is kept.
 
-    Folding: it stands for `holds * times` nodes (those of leaves not counted) and for `edges` edges between them;
+    Folding: it stands for `holds * times` nodes (those of leaves not counted), whose slots follow each other, and for
+    `edges` edges between them;
     `saved` is then what all of them keep, each storage once; `block` is that of a node that has no operation.
     """
 
