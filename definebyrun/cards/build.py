@@ -9,7 +9,7 @@ from ..text.format import format_bytes, format_value
 from ..text.labels import is_gradient_sum, node_label, op_step, short_node_name, tensor_label
 from ..trace import Node, Op, TensorVersion, Trace, cached
 from ..trace.steps import shown_from
-from .gradient_rows import BackwardHistory, clip, leaf_grads, node_grads, values_row
+from .gradient_rows import BackwardHistory, clip, cut_path, leaf_grads, node_grads, values_row
 from .links import data_links, edge_links
 from .model import (
     MAX_ROW_CHARS,
@@ -132,8 +132,11 @@ def _op_card(trace: Trace, op: Op, main: int | None, history: BackwardHistory) -
     title = _title(names, op.name, born, bool(op.module))
     title += {"backward": ", in backward", "recompute": ", recomputed"}.get(op.during, "")
     values = [State(0, values_row([t.value for t in outputs]))]
-    card = Card(f"o{op.index}", "plain", clip(title), born, None, op.index, values)
+    title = title if op.module else clip(title)
+    card = Card(f"o{op.index}", "plain", title, born, None, op.index, values)
     card.badge, card.folded = op.module[:MAX_ROW_CHARS], bool(op.module)
+    if op.module and names and not title.startswith(names):
+        card.origin = clip(f"→ {names}", MAX_SMALL_PRINT_CHARS)
     if main is None:
         card.function = "no grad_fn"
         return card
@@ -157,7 +160,7 @@ def _has_plain_card(trace: Trace, op: Op) -> bool:
 
 
 def _title(names: str, name: str, step: int, module: bool) -> str:
-    """What a card is called. What was done stays; of a long path the end does, which says more than its beginning."""
+    """What a card is called: of a module whose result has a long name, its path alone."""
     title = f"{names} = {name}" if names else f"{name}#{step}"
     if len(title) <= MAX_ROW_CHARS:
         return title
@@ -167,10 +170,7 @@ def _title(names: str, name: str, step: int, module: bool) -> str:
             return f"{name}#{step}"
         cut = f"…{names[-room:]}" if "." in names else f"{names[:room]}…"
         return f"{cut} = {name}" if names and room >= MIN_NAME_CHARS else title
-    path = names or name
-    if names and len(names) + len(name.rpartition(".")[2]) + 4 <= MAX_ROW_CHARS:
-        return f"{names} = …{name[len(names) + 4 - MAX_ROW_CHARS :]}"
-    return f"…{path[1 - MAX_ROW_CHARS :]}"
+    return cut_path(name)
 
 
 # ---- nodes that no operation made ----

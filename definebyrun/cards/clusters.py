@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from ..comparison.word_diff import word_diff
 from ..text.labels import maker_of_pass
 from ..trace import Block, Op, TensorVersion, Trace
+from ..trace.records import FUNCTION
 from .model import Card, Link
 
 __all__ = ["Cluster", "build_clusters"]
@@ -165,7 +166,8 @@ class _Surroundings:
             return f"generation {card.generation}: made by {maker_of_pass(self._trace, key[1])}"
         if key[0] == "call":
             call = self._trace.calls[key[1]]
-            return f"{call.path} ({call.kind})" if call.path else call.kind
+            named = call.path and call.kind != FUNCTION
+            return f"{call.path} ({call.kind})" if named else call.path or call.kind
         if key[0] == "op":
             return self._op_label(self._trace.ops[key[1]])
         block = self._trace.blocks[key[1]]

@@ -9,14 +9,11 @@ from dataclasses import replace
 from math import prod
 
 from ..trace import Trace
-from .gradient_rows import clip
+from .gradient_rows import clip, cut_path
 from .model import MAX_ROW_CHARS, Card, Link, State
 from .parallel import MergedFlows, joined_links
 
 __all__ = ["group_shared_leaves"]
-
-MIN_CUT_CHARS = 4
-"""Where a path is cut, at least so many characters of it stay."""
 
 
 def group_shared_leaves(
@@ -93,7 +90,7 @@ def _group(trace: Trace, kind: str, members: list[Card], taken: set[str]) -> Car
         shown = several
     return replace(
         members[0],
-        title=_path(title),
+        title=cut_path(title),
         badge=kind,
         values=[State(0, f"{numbers:,} numbers")],
         more_values=[],
@@ -116,12 +113,6 @@ def _common_path(names: list[str]) -> str:
         common.append(parts[0])
     shortest = min(map(len, paths))
     return ".".join(common[: max(0, shortest - 1)] if len(common) == shortest else common)
-
-
-def _path(title: str) -> str:
-    """A path that fits a row: of a long one the beginning is cut, for its end tells more."""
-    room = MAX_ROW_CHARS + MIN_CUT_CHARS
-    return title if len(title) <= room else f"…{title[1 - room :]}"
 
 
 def _elements(trace: Trace, card: Card) -> int:

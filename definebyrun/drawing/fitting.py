@@ -19,8 +19,12 @@ __all__ = ["MAX_CARDS", "MAX_HEIGHT", "MAX_WIDTH", "Laid", "Way", "first_that_fi
 
 MAX_WIDTH, MAX_HEIGHT = 1034, 2600
 """Pixels. A page of 884 leaves 862 for a drawing: in one of 1,034 letters of 12 px are 10 px high there."""
+COMFORTABLE_WIDTH, WORTH_KEEPING = 896, 0.5
+"""At this width small print is 10 px high as well: folding goes on for it, but not below this part of the cards."""
 MIN_CARDS, MAX_CARDS = 4, 40
 """With fewer there is nothing left to see; more are not taken in."""
+MAX_CARDS_SMALL = 12
+"""A picture of no more cards is shown whole, with all nodes, if it fits at all."""
 MAX_CARDS_OPEN = 30
 """A picture of more cards shows each operation as one card."""
 MAX_CARDS_TRIED, MAX_LINKS_TRIED, MAX_BACK_LINKS_TRIED = 120, 240, 16
@@ -57,6 +61,11 @@ class Laid:
     placement: Placement | None = None
 
     @property
+    def width(self) -> float:
+        """Pixels; 0 where nothing has been laid out."""
+        return 0.0 if self.placement is None else self.placement.geometry.width
+
+    @property
     def badness(self) -> float:
         """How far it is from what a page can show; 0 for what fits."""
         if self.placement is None:
@@ -78,9 +87,10 @@ def first_that_fits(ways: Iterable[Way], *, lay_out: bool = True) -> Laid:
     best: Laid | None = None
     fewest: Laid | None = None
     seen: set[tuple[object, ...]] = set()
+    wide: Laid | None = None  # the first that fits with letters that are a little small
     for way in ways:
         if way.last and best is not None and best.badness < TOLERABLE:
-            return best
+            break
         cards, links = picture_cards(way.trace, way.grouped)
         looks = _key(cards, links)
         if looks in seen:  # this way folds nothing more
@@ -97,12 +107,17 @@ def first_that_fits(ways: Iterable[Way], *, lay_out: bool = True) -> Laid:
             continue
         if len(links) > MAX_LINKS_TRIED or _back(links) > MAX_BACK_LINKS_TRIED:
             continue
+        if wide is not None and len(cards) < WORTH_KEEPING * len(wide.cards):
+            return wide
+        is_small = way.opened and len(cards) <= MAX_CARDS_SMALL
         for laid in _looks(here):
             if best is None or laid.badness < best.badness:
                 best = laid
-            if not laid.badness:
+            if not laid.badness and (laid.width <= COMFORTABLE_WIDTH or is_small):
                 return laid
-    found = best or fewest
+            if not laid.badness and wide is None:
+                wide = laid
+    found = wide or best or fewest
     assert found is not None, "there is always the whole run"
     return found
 
@@ -119,15 +134,17 @@ def _back(links: list[Link]) -> int:
 def _looks(here: Laid) -> Iterator[Laid]:
     """One way to fold, laid out in one way after the other, until it is hopeless."""
     fewer = build_clusters(here.trace, here.cards, here.links, FRAME_SPARES)
-    for clusters, close in (
-        (here.clusters, False),
-        (fewer, False),
-        (here.clusters, True),
-        (fewer, True),
-    ):
-        if clusters is fewer and len(fewer) == len(here.clusters):
-            continue
-        placement = place(here.cards, here.links, clusters, close=close)
-        yield Laid(here.trace, here.cards, here.links, clusters, placement)
-        if placement.geometry.width > HOPELESS * MAX_WIDTH:
-            return
+    frames = [here.clusters]
+    if len(fewer) < len(here.clusters):
+        frames.append(fewer)
+    hopeless: set[int] = set()
+    for close in (False, True):
+        for clusters in frames:
+            if id(clusters) in hopeless:
+                continue
+            placement = place(here.cards, here.links, clusters, close=close)
+            yield Laid(here.trace, here.cards, here.links, clusters, placement)
+            if placement.geometry.width > HOPELESS * MAX_WIDTH:
+                hopeless.add(id(clusters))
+                if clusters is here.clusters:
+                    return

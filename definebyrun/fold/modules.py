@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 from ..trace import Trace, cached
+from ..trace.records import FUNCTION
 from .live_ranges import LiveRanges
 from .merged_ops import MergedOps, common_block
 from .plan import Plan
@@ -20,10 +21,12 @@ __all__ = ["call_depths", "calls_by_op", "folded_into", "plan_modules"]
 
 
 def call_depths(trace: Trace) -> list[int]:
-    """By call: how many calls are around it."""
+    """By call: how many calls of modules are around it."""
     found: list[int] = []
     for call in trace.calls:
-        found.append(0 if call.outer is None else found[call.outer] + 1)
+        around = None if call.outer is None else trace.calls[call.outer]
+        depth = 0 if around is None else found[around.index] + (around.kind != FUNCTION)
+        found.append(depth)
     return found
 
 
@@ -33,7 +36,8 @@ def folded_into(trace: Trace, modules: bool | int | str | Iterable[str]) -> list
         if modules < 0:
             raise ValueError(f"modules is a number of levels that stay open, so not {modules}")
         level = int(modules)
-        wanted = [depth == level for depth in call_depths(trace)]
+        depths = zip(call_depths(trace), trace.calls, strict=True)
+        wanted = [depth == level and call.kind != FUNCTION for depth, call in depths]
     else:
         paths = _paths(modules)
         known = dict.fromkeys(call.path for call in trace.calls)

@@ -12,7 +12,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from ..trace import Trace, cached
+from ..trace.records import FUNCTION
 from .contraction import contract
+from .groups import fold_chains, fold_middle, fold_passes, fold_statements
 from .modules import call_depths, calls_by_op, plan_modules
 from .node_graphs import roll_up_nodes
 from .operations import fold_operations
@@ -36,6 +38,11 @@ class Recipe:
     repeats: bool = False
     operations: bool = False
     grouped: bool = False
+    functions: bool = False
+    passes: bool = False
+    statements: bool = False
+    chains: bool = False
+    middle: bool = False
     small_modules: bool = False
     classes: frozenset[tuple[int, str]] = frozenset()
     open_class: tuple[int, str] | None = None
@@ -55,12 +62,22 @@ def recipes(traces: Iterable[Trace]) -> Iterator[Recipe]:
     yield way
     way = replace(way, grouped=True)
     yield way
-    way = replace(way, small_modules=True)
+    way = replace(way, functions=True)
     yield way
-    for wanted in _classes(traces):
-        yield replace(way, classes=way.classes | {wanted}, open_class=wanted)
-        way = replace(way, classes=way.classes | {wanted})
+    way = replace(way, passes=True)
+    yield way
+    way = replace(way, statements=True)
+    yield way
+    yield replace(way, chains=True)
+    for chains in (False, True):  # which makes a picture lower, and often wider
+        way = replace(way, chains=chains, small_modules=True, classes=frozenset())
         yield way
+        for wanted in _classes(traces):
+            yield replace(way, classes=way.classes | {wanted}, open_class=wanted)
+            way = replace(way, classes=way.classes | {wanted})
+            yield way
+    for start in (replace(way, classes=frozenset()), way):
+        yield replace(start, middle=True)
 
 
 def _classes(traces: list[Trace]) -> list[tuple[int, str]]:
@@ -70,6 +87,9 @@ def _classes(traces: list[Trace]) -> list[tuple[int, str]]:
         depths = call_depths(trace)
         for call in calls_by_op(trace):
             while call is not None:
+                if trace.calls[call].kind == FUNCTION:
+                    call = trace.calls[call].outer
+                    continue
                 held[depths[call], trace.calls[call].kind] += 1
                 call = trace.calls[call].outer
     return sorted(held, key=lambda each: (-each[0], -held[each], each[1]))
@@ -83,10 +103,17 @@ def fold_by(trace: Trace, recipe: Recipe) -> Trace:
         trace = roll_up_steps(trace)
     if recipe.operations:
         trace = fold_operations(trace)
+    if recipe.passes:
+        trace = fold_passes(trace)
+    if recipe.statements:
+        trace = fold_statements(trace)
+    if recipe.chains:
+        trace = fold_chains(trace)
     into = _folded_into(trace, recipe)
     if any(call is not None for call in into):
         trace = contract(trace, plan_modules(trace, into))
-    return roll_up_all(trace) if recipe.repeats else trace
+    trace = roll_up_all(trace) if recipe.repeats else trace
+    return fold_middle(trace) if recipe.middle else trace
 
 
 def _folded_into(trace: Trace, recipe: Recipe) -> list[int | None]:
@@ -95,9 +122,12 @@ def _folded_into(trace: Trace, recipe: Recipe) -> list[int | None]:
     if recipe.small_modules:
         for number in _small_calls(trace):
             wanted[number] = True
+    if recipe.functions:
+        for call in trace.calls:
+            wanted[call.index] = wanted[call.index] or call.kind == FUNCTION
     first = recipe.open_class
     for call, depth in zip(trace.calls, call_depths(trace), strict=True):
-        if (depth, call.kind) in recipe.classes:
+        if (depth, call.kind) in recipe.classes and call.kind != FUNCTION:
             is_open = (depth, call.kind) == first
             wanted[call.index] = wanted[call.index] or not is_open
             first = None if is_open else first
@@ -116,12 +146,13 @@ def _small_calls(trace: Trace) -> list[int]:
 
 def _find_small_calls(trace: Trace) -> list[int]:
     held = Counter(call for call in calls_by_op(trace) if call is not None)
-    around = {call.outer for call in trace.calls}
+    around = {call.outer for call in trace.calls if call.kind != FUNCTION}
     whole = len(trace.calls) == 1
     return [
         call.index
         for call in trace.calls
-        if call.index not in around
+        if call.kind != FUNCTION
+        and call.index not in around
         and 0 < held[call.index] <= MAX_OPS_OF_SMALL_MODULE
         and not whole
     ]

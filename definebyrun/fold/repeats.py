@@ -243,7 +243,9 @@ class _Search:
         while end + period < len(signatures) and signatures[end] == signatures[end + period]:
             end += 1
         starts = range(first, min(first + period, end - period + 1))
-        by_line = sorted(starts, key=lambda i: (self._depth(i), self._lines(i), i))
+        by_line = sorted(
+            starts, key=lambda i: (-((end - i) // period), self._depth(i), self._lines(i), i)
+        )  # the most times first
         for start in by_line[:MAX_STARTS_TRIED]:
             at = start
             while at < end and self._reads_the_same(at, period, start):

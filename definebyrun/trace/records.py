@@ -22,6 +22,7 @@ from .frozen import Record, frozen
 from .value import Value
 
 __all__ = [
+    "FUNCTION",
     "Block",
     "During",
     "Edge",
@@ -49,6 +50,8 @@ Side = Literal["", "A", "B"]
 """The run of a comparison that a record belongs to; empty for both, and outside comparisons."""
 SKIPPABLE = {"skippable": True}
 """Metadata of a field that a saved trace leaves out where it has its default, and that older readers can do without."""
+FUNCTION = "function"
+"""What stands for the class of a module in the call of a library's function."""
 Stack = tuple[tuple[int, int], ...]
 """Lines of the learner's code, innermost first, as (index into `Trace.sources`, line)."""
 
@@ -256,7 +259,8 @@ class Step(Record):
 class ModuleCall(Record):
     """One call of a module: its path and class, and the call inside which it was made, which has a lower index.
 
-    `first` is the first call of the same module, None for that itself.
+    `first` is the first call of the same module, None for that itself. A call of a library's function that ran several
+    operations is one too: its `kind` is `FUNCTION`, its path the function's name.
     """
 
     index: int
