@@ -106,6 +106,8 @@ class View:
         """
         unequal: list[Way] = []
         for recipe in recipes([a, b]):
+            if recipe.middle:  # where the runs may differ
+                continue
             for repeats in dict.fromkeys((False, recipe.repeats)):
                 way = replace(recipe, repeats=repeats)
                 one, other = fold_by(a, way), fold_by(b, way)

@@ -27,7 +27,7 @@ MAX_CARDS_SMALL = 12
 """A picture of no more cards is shown whole, with all nodes, if it fits at all."""
 MAX_CARDS_OPEN = 30
 """A picture of more cards shows each operation as one card."""
-MAX_CARDS_TRIED, MAX_LINKS_TRIED, MAX_BACK_LINKS_TRIED = 120, 240, 16
+MAX_CARDS_TRIED, MAX_LINKS_TRIED, MAX_BACK_LINKS_TRIED = 60, 240, 16
 """What has more is not laid out to see how wide it is: it will not fit, and Graphviz takes long for it."""
 HOPELESS = 1.35
 """What is wider than the page by this factor is too wide in every way of laying it out."""
@@ -85,31 +85,29 @@ def first_that_fits(ways: Iterable[Way], *, lay_out: bool = True) -> Laid:
     Raises `layout.LayoutError` without an engine.
     """
     best: Laid | None = None
-    fewest: Laid | None = None
-    seen: set[tuple[object, ...]] = set()
     wide: Laid | None = None  # the first that fits with letters that are a little small
+    fewest: Way | None = None
+    seen: set[tuple[object, ...]] = set()
     for way in ways:
         if way.last and best is not None and best.badness < TOLERABLE:
             break
-        cards, links = picture_cards(way.trace, way.grouped)
-        looks = _key(cards, links)
-        if looks in seen:  # this way folds nothing more
+        if fewest is None or _least_cards(way.trace) < _least_cards(fewest.trace):
+            fewest = way
+        most = MAX_CARDS_OPEN if way.opened else MAX_CARDS_TRIED
+        if _least_cards(way.trace) > most:
+            continue
+        here = _dealt(way)
+        looks = _key(here)
+        if looks in seen or len(here.cards) > most:  # it folds nothing more, or not enough
             continue
         seen.add(looks)
-        here = Laid(way.trace, cards, links, build_clusters(way.trace, cards, links))
-        if fewest is None or len(cards) < len(fewest.cards):
-            fewest = here
-        if len(cards) > (MAX_CARDS_OPEN if way.opened else MAX_CARDS_TRIED):
+        if not lay_out and len(here.cards) <= MAX_CARDS:
+            return here
+        if not lay_out or _takes_long(here.links):
             continue
-        if not lay_out:
-            if len(cards) <= MAX_CARDS:
-                return here
-            continue
-        if len(links) > MAX_LINKS_TRIED or _back(links) > MAX_BACK_LINKS_TRIED:
-            continue
-        if wide is not None and len(cards) < WORTH_KEEPING * len(wide.cards):
+        if wide is not None and len(here.cards) < WORTH_KEEPING * len(wide.cards):
             return wide
-        is_small = way.opened and len(cards) <= MAX_CARDS_SMALL
+        is_small = way.opened and len(here.cards) <= MAX_CARDS_SMALL
         for laid in _looks(here):
             if best is None or laid.badness < best.badness:
                 best = laid
@@ -117,18 +115,31 @@ def first_that_fits(ways: Iterable[Way], *, lay_out: bool = True) -> Laid:
                 return laid
             if not laid.badness and wide is None:
                 wide = laid
-    found = wide or best or fewest
-    assert found is not None, "there is always the whole run"
-    return found
+    assert fewest is not None, "there is always the whole run"
+    return wide or best or _dealt(fewest)
 
 
-def _key(cards: list[Card], links: list[Link]) -> tuple[object, ...]:
+def _dealt(way: Way) -> Laid:
+    """What a way shows, before it is laid out."""
+    cards, links = picture_cards(way.trace, way.grouped)
+    return Laid(way.trace, cards, links, build_clusters(way.trace, cards, links))
+
+
+def _least_cards(trace: Trace) -> int:
+    """How many cards a trace has at least: one for each node that is no leaf's."""
+    return sum([node.leaf is None for node in trace.nodes])
+
+
+def _takes_long(links: list[Link]) -> bool:
+    """Whether Graphviz would take long for so many links."""
+    back = sum([link.back for link in links])
+    return len(links) > MAX_LINKS_TRIED or back > MAX_BACK_LINKS_TRIED
+
+
+def _key(here: Laid) -> tuple[object, ...]:
     """Equal for two pictures that look the same."""
-    return tuple([card.title for card in cards]), tuple([(link.tail, link.head) for link in links])
-
-
-def _back(links: list[Link]) -> int:
-    return sum(link.back for link in links)
+    ways = [(link.tail, link.head) for link in here.links]
+    return tuple([card.title for card in here.cards]), tuple(ways)
 
 
 def _looks(here: Laid) -> Iterator[Laid]:
@@ -144,7 +155,14 @@ def _looks(here: Laid) -> Iterator[Laid]:
                 continue
             placement = place(here.cards, here.links, clusters, close=close)
             yield Laid(here.trace, here.cards, here.links, clusters, placement)
+            if clusters is here.clusters and _is_narrow_enough(here, placement):
+                return
             if placement.geometry.width > HOPELESS * MAX_WIDTH:
                 hopeless.add(id(clusters))
                 if clusters is here.clusters:
                     return
+
+
+def _is_narrow_enough(here: Laid, placement: Placement) -> bool:
+    """Whether another look would change nothing: the width is well, the height or the number of cards may not be."""
+    return placement.geometry.width <= COMFORTABLE_WIDTH or len(here.cards) > MAX_CARDS
