@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .cards.clusters import build_clusters
-from .cards.compared import build_cards
 from .cards.model import Card, Link, State
+from .cards.picture import picture_cards
+from .cards.tidy import those_of
 from .drawing.layout import LayoutError
 from .drawing.svg import render
 from .fold.folding import fold
@@ -90,7 +91,7 @@ class _Rooms:
 
     def __init__(self, trace: Trace, calls: set[int]) -> None:
         self._trace = trace
-        self._cards, self._links = build_cards(trace)
+        self._cards, self._links = picture_cards(trace)
         self._own: dict[int, list[Card]] = {call: [] for call in calls}
         for card in self._cards:
             call = None if card.op is None else trace.ops[card.op].call
@@ -108,7 +109,7 @@ class _Rooms:
         own = {card.id for card in self._own[door.call]}
         links = [link for link in self._links if link.head in own]
         ends = own | {link.tail for link in links}
-        cards = [card for card in self._cards if card.id in ends]
+        cards = those_of(self._cards, ends)
         if len(cards) < 2 or len(cards) > MAX_CARDS_INSIDE:
             return None
         call = self._trace.calls[door.call]

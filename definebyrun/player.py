@@ -168,10 +168,15 @@ def _caption(trace: Trace, *notes: str) -> Markup:
 def step_entries(trace: Trace, cards: list[Card], links: list[Link]) -> list[dict[str, Any]]:
     """An entry for each position of the slider; `player.js` says what its keys mean."""
     lit = _Lit(trace, cards)
-    by_edge = {link.edge: link.id for link in links if link.edge is not None}
+    by_edge = {
+        part.edge: link.id
+        for link in links
+        for part in (link.members or (link,))
+        if part.edge is not None
+    }
     steps = [_entry(_begin(trace), memory=format_bytes(0))]
     for step, text, nbytes in zip(trace.steps, sentences(trace), bytes_kept(trace), strict=True):
-        edges = [by_edge[edge] for edge in _flowing(step) if edge in by_edge]
+        edges = list(dict.fromkeys(by_edge[e] for e in _flowing(step) if e in by_edge))
         lines = _lines_behind(trace, step)
         backward = step.phase == "backward"
         steps.append(
@@ -198,18 +203,19 @@ def _begin(trace: Trace) -> str:
 
 
 class _Lit:
-    """The cards that a step lights: those of what ran, and of the nodes that it made."""
+    """The cards that a step lights: those of what ran, and of the nodes that it made; or what stands for these."""
 
     def __init__(self, trace: Trace, cards: list[Card]) -> None:
         self._trace = trace
-        self._ids = {card.id for card in cards}
+        self._shown = {part.id: card.id for card in cards for part in (*card.members, card)}
         self._by_op: dict[int, list[str]] = {}
         self._by_node: dict[int, list[str]] = {}
         for card in cards:
-            if card.op is not None:
-                self._by_op.setdefault(card.op, []).append(card.id)
-            if card.node is not None:
-                self._by_node.setdefault(card.node, []).append(card.id)
+            for part in (card, *card.members):
+                if part.op is not None:
+                    self._by_op.setdefault(part.op, []).append(card.id)
+                if part.node is not None:
+                    self._by_node.setdefault(part.node, []).append(card.id)
         self._made_leaf = {
             tensor.op: tensor
             for tensor in trace.tensors
@@ -220,7 +226,7 @@ class _Lit:
         """The ids of the cards, each once."""
         found = self._of_nodes([step.node]) if step.op is None else self._of_op(step.op)
         found = [*found, *self._of_nodes(self._trace.nodes_made_in(step.index))]
-        return [card for card in dict.fromkeys(found) if card in self._ids]
+        return list(dict.fromkeys(self._shown[card] for card in found if card in self._shown))
 
     def _of_op(self, index: int) -> list[str]:
         """Of an operation that has no card: of the nodes from which the results of `grad` hang, where others have

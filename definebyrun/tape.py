@@ -182,8 +182,9 @@ class Tape(Forms):
     def arrange(self, direction: str = "down", width: float | None = None) -> Tape:
         """The same run with its picture running another way: data flows `"down"`, or to the `"right"`.
 
-        `width`, in CSS pixels, is what the picture is to stay in: it is folded as little as that takes, and where
-        nothing is narrow enough it is the narrowest. It holds for a tape that you have not folded yourself.
+        `width`, in CSS pixels, is what the picture is to stay in, instead of a page: it is folded as little as that
+        takes, and where nothing is narrow enough it is nearly the narrowest. It holds for a tape that you have not
+        folded yourself.
 
         Raises `ValueError` for any other direction, and for a width that is not above 0.
 

@@ -1,35 +1,44 @@
 """A trace goes in, what is shown of it comes out: the folded trace, its cards, its picture, and the words around it.
 
-Each part is worked out when somebody asks for it, once. A trace with more than `MAX_CARDS_SHOWN` cards is folded here,
-unless the user has said how to show it.
+Each part is worked out when somebody asks for it, once. A trace is folded here as far as it takes to be legible on a
+page, unless the user has said how to show it.
 """
 
 from __future__ import annotations
 
-from functools import cached_property, partial
-from math import inf
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cached_property
 from typing import NamedTuple
 
 from .cards.build import count_cards
 from .cards.clusters import Cluster, build_clusters
-from .cards.compared import build_cards
-from .cards.hidden import without
-from .cards.model import Card, Link
+from .cards.model import LEAF_KINDS, Card, Link
+from .cards.picture import not_drawn, picture_cards
 from .comparison.join import join
+from .drawing.fitting import Laid, Way, first_that_fits
 from .drawing.layout import LayoutError
 from .drawing.look import PLAIN, Look
 from .drawing.svg import Picture, render
-from .fold.folding import fit, fit_both, fit_width
+from .fold.recipes import Recipe, fold_by, recipes
 from .recorder.gc_pause import no_collections
 from .text.compared import canonical_text, summary
+from .text.format import enumerated
 from .trace import Trace
+from .trace.frozen import altered
 
 __all__ = ["MAX_CARDS_LAID_OUT", "MAX_CARDS_SHOWN", "Drawn", "View", "show"]
 
+MAX_CARDS_JOINED = 400
+"""A comparison of runs with more cards is not made to see whether a page can show it."""
 MAX_CARDS_SHOWN = 60
-"""A graph of more cards than this is folded when it is shown, unless it is asked for as it is."""
+"""A whole graph of more cards than this, shown because it was asked for, is laid out as a large one."""
 MAX_CARDS_LAID_OUT = 600
 """More cards than this are laid out only for `unfolded`: else the text is shown, and a sentence says so."""
+
+
+def _way(trace: Trace, recipe: Recipe) -> Way:
+    return Way(trace, recipe.grouped, opened=not recipe.operations and trace.root is None)
 
 
 class Drawn(NamedTuple):
@@ -60,57 +69,99 @@ class View:
     ) -> None:
         self._given, self._as_given, self._unlimited, self._runs = given, as_given, unlimited, runs
         self.look, self.whole = look, whole or given
+        self._failure: LayoutError | None = None
+
+    @property
+    def trace(self) -> Trace:
+        """What is drawn: the trace that was given, folded as far as a page asks for, if nobody has said how."""
+        return self._laid.trace
 
     @cached_property
     @no_collections()
-    def trace(self) -> Trace:
-        """What is drawn: the trace that was given, folded when it is large and nobody has said how to show it."""
+    def _laid(self) -> Laid:
+        """The way to fold it that is shown, laid out; by the number of cards where no layout engine is there."""
+        if self._unlimited:
+            cards, links = picture_cards(self._given, hidden=self.look.hidden)
+            framed = len(cards) <= MAX_CARDS_SHOWN
+            clusters = build_clusters(self._given, cards, links, frame_operations=framed)
+            return Laid(self._given, cards, links, clusters)
+        try:
+            return first_that_fits(self._ways(), self.look)
+        except LayoutError as error:
+            self._failure = error
+            return first_that_fits(self._ways(), self.look, lay_out=False)
+
+    def _ways(self) -> Iterator[Way]:
+        """The ways to fold the run, the least first; if the user has chosen one, that, with and without groups."""
         given = self._given
         if self._as_given or (given.sides and self._runs is None):
-            return given
-        if self._runs is None:
-            if self.look.width is not None:
-                return fit_width(given, self._width_of, self.look.width)
-            return fit(given, count_cards, MAX_CARDS_SHOWN)
-        a, b = given.sides
-        joined = partial(join, names=(a, b))
-        return fit_both(given, *self._runs, joined, count_cards, MAX_CARDS_SHOWN)
+            yield Way(given, opened=self._runs is not None or bool(given.sides))
+            yield Way(given, grouped=True)
+            return
+        if self._runs is not None:
+            yield from self._ways_of_both(*self._runs)
+            return
+        for recipe in recipes([given]):
+            yield _way(fold_by(given, recipe), recipe)
 
-    def _width_of(self, trace: Trace) -> float:
-        """How wide the picture of a trace is, in points; infinite where it is not laid out."""
-        try:
-            return View(trace, as_given=True, look=self.look).picture.width
-        except LayoutError:
-            return inf
+    def _ways_of_both(self, a: Trace, b: Trace) -> Iterator[Way]:
+        """The ways to fold a comparison: both runs alike, what one of them repeats more often not before the last.
+
+        The last repetition of one run need not be the last of the other.
+        """
+        unequal: list[Way] = []
+        for recipe in recipes([a, b]):
+            if recipe.middle:  # where the runs may differ
+                continue
+            for repeats in dict.fromkeys((False, recipe.repeats)):
+                way = replace(recipe, repeats=repeats)
+                one, other = fold_by(a, way), fold_by(b, way)
+                if max(map(count_cards, (one, other))) > MAX_CARDS_JOINED:
+                    continue
+                same = one is a and other is b
+                joined = self._given if same else join(one, other, self._given.sides)
+                rolled_alike = all(
+                    block == altered(block, side="", other=None) for block in joined.blocks
+                )
+                if rolled_alike:
+                    yield _way(joined, way)
+                else:
+                    unequal.append(replace(_way(joined, way), last=True))
+        yield from unequal
+        if not unequal:
+            yield Way(self._given)
 
     @property
     def drawn(self) -> Drawn:
         """The cards, links and clusters of the picture."""
-        return self._drawn_and_hidden[0]
-
-    @cached_property
-    def _drawn_and_hidden(self) -> tuple[Drawn, str]:
-        """What is drawn, and in a sentence what is not."""
-        cards, links, hidden = without(self.trace, *build_cards(self.trace), self.look.hidden)
-        return Drawn(cards, links, build_clusters(self.trace, cards, links)), hidden
+        return Drawn(self._laid.cards, self._laid.links, self._laid.clusters)
 
     @property
     def is_large(self) -> bool:
         """Whether leaves are laid out beside what uses them, and modules below each other."""
-        return len(self.drawn.cards) > MAX_CARDS_SHOWN
+        return self._laid.placement is None and len(self.drawn.cards) > MAX_CARDS_SHOWN
 
     @cached_property
     @no_collections()
     def picture(self) -> Picture:
         """The picture; `LayoutError` where it would be too large, or where no layout engine is there."""
-        number_of = 0 if self._unlimited else count_cards(self.trace)
-        if number_of > MAX_CARDS_LAID_OUT:
-            raise LayoutError(
-                f"This graph has {number_of} cards; above {MAX_CARDS_LAID_OUT} only the text is shown."
-            )
         cards, links, clusters = self.drawn
-        right = self.look.direction == "right"
-        return render(cards, links, self.label, clusters, self.is_large, self._unlimited, right)
+        if self._failure is not None:
+            raise self._failure
+        if not self._unlimited and len(cards) > MAX_CARDS_LAID_OUT:
+            raise LayoutError(
+                f"This graph has {len(cards)} cards; above {MAX_CARDS_LAID_OUT} only the text is shown."
+            )
+        return render(
+            cards,
+            links,
+            self.label,
+            clusters,
+            self.is_large,
+            unlimited=self._unlimited,
+            right=self.look.direction == "right",
+            placement=self._laid.placement,
+        )
 
     @property
     def text(self) -> str:
@@ -120,24 +171,38 @@ class View:
     @property
     def note(self) -> str:
         """What is said below a picture that was folded unasked, or in which something is hidden; else empty."""
-        hidden = self._drawn_and_hidden[1] if self.look.hidden else ""
-        return " ".join(filter(None, (self._folding, hidden)))
+        return " ".join(filter(None, (self._folding, not_drawn(self.trace, self.look.hidden))))
 
     @property
     def _folding(self) -> str:
         """A sentence for a picture that was folded unasked; empty for any other."""
         shown = self.trace
-        if shown is self._given:
+        if self._unlimited or self._as_given or (shown is self._given and not self._has_groups):
             return ""
         how = [
+            "each operation is one card" if self._has_joined_nodes else "",
             "repetitions are rolled up" if shown.blocks else "",
             "modules are folded" if any(op.module for op in shown.ops) else "",
+            "parameters that the same cards read are one" if self._has_groups else "",
         ]
         choose = "fold the two tapes" if shown.sides else ".fold(…)"
         return (
-            f"{count_cards(shown)} cards stand for {count_cards(self._given)}: {' and '.join(filter(None, how))}. "
+            f"{len(self.drawn.cards)} cards stand for {count_cards(self._given)}: {enumerated([*filter(None, how)])}. "
             f"Add .unfolded() to the tape to see all of them, {choose} to choose."
         )
+
+    @property
+    def _has_joined_nodes(self) -> bool:
+        """Whether operations that made several nodes are one card."""
+        ops = self.trace.ops
+        return any(
+            n.holds > 1 and n.op is not None and not ops[n.op].module for n in self.trace.nodes
+        )
+
+    @property
+    def _has_groups(self) -> bool:
+        """Whether a card stands for leaves that the same cards read."""
+        return any(card.members and card.kind in LEAF_KINDS for card in self.drawn.cards)
 
     @property
     def label(self) -> str:

@@ -5,18 +5,15 @@ One card stands for each backward node, one for each tensor or operation that ha
 
 from __future__ import annotations
 
-from collections import Counter
-
 from ..text.format import format_bytes, format_value
 from ..text.labels import is_gradient_sum, node_label, op_step, short_node_name, tensor_label
 from ..trace import Node, Op, TensorVersion, Trace, cached
 from ..trace.steps import shown_from
-from .gradient_rows import BackwardHistory, clip, leaf_grads, node_grads, values_row
-from .links import Chips, data_links, edge_links
+from .gradient_rows import BackwardHistory, clip, cut_path, leaf_grads, node_grads, values_row
+from .links import data_links, edge_links
 from .model import (
     MAX_ROW_CHARS,
     MAX_SMALL_PRINT_CHARS,
-    MAX_USES_WITHOUT_CHIPS,
     OUTPUT_KINDS,
     Card,
     Link,
@@ -29,24 +26,18 @@ MIN_NAME_CHARS = 6
 """Of a name that is cut, at least so many characters are shown."""
 
 
-def build_cards(
-    trace: Trace, max_uses: float = MAX_USES_WITHOUT_CHIPS
-) -> tuple[list[Card], list[Link]]:
-    """All cards and links of a trace, in a fixed order; a leaf with more uses than `max_uses` gets chips."""
+def build_cards(trace: Trace) -> tuple[list[Card], list[Link]]:
+    """All cards and links of a trace, in a fixed order."""
     history = BackwardHistory.of(trace)
     cards = _leaf_cards(trace, history) + _op_cards(trace, history)
     cards += _older_cards(trace, history) + _made_cards(trace, history)
     by_node = {card.node: card for card in cards if card.node is not None}
-    links, chip_cards = edge_links(trace, by_node, history, max_uses)
-    chips: Chips = {}
-    for link in links:
-        if "u" in link.tail:
-            chips.setdefault(link.tail.split("u")[0], []).append(link)
-    links += data_links(trace, {card.id: card for card in cards}, chips)
+    links = edge_links(trace, by_node, history)
+    links += data_links(trace, {card.id: card for card in cards})
     used = {link.tail for link in links if not link.back}
     for card in cards:
         card.output = card.kind in OUTPUT_KINDS and card.id not in used
-    return [card for card in cards if card.id not in chips] + chip_cards, links
+    return cards, links
 
 
 def count_cards(trace: Trace) -> int:
@@ -56,16 +47,10 @@ def count_cards(trace: Trace) -> int:
 
 
 def _count(trace: Trace) -> int:
-    uses = Counter([edge.target for edge in trace.edges])
-    chips = sum(
-        n - 1
-        for i, n in uses.items()
-        if n > MAX_USES_WITHOUT_CHIPS and trace.nodes[i].leaf is not None
-    )
     known = {t.index if t.origin is None else t.origin for t in trace.tensors if t.node is not None}
     leaves = sum([leaf.index not in known for leaf in trace.leaves])
     plain = sum([not op.factory and _has_plain_card(trace, op) for op in trace.ops])
-    return len(trace.nodes) + chips + leaves + plain
+    return len(trace.nodes) + leaves + plain
 
 
 # ---- leaves ----
@@ -162,15 +147,20 @@ def _op_card(trace: Trace, op: Op, main: int | None, history: BackwardHistory) -
     title = _title(names, op.name, born, bool(op.module))
     title += {"backward": ", in backward", "recompute": ", recomputed"}.get(op.during, "")
     values = [State(0, values_row([t.value for t in outputs]))]
-    card = Card(f"o{op.index}", "plain", clip(title), born, None, op.index, values)
+    title = title if op.module else clip(title)
+    card = Card(f"o{op.index}", "plain", title, born, None, op.index, values)
     card.badge, card.folded = op.module[:MAX_ROW_CHARS], bool(op.module)
+    if op.module and names and not title.startswith(names):
+        card.origin = clip(f"→ {names}", MAX_SMALL_PRINT_CHARS)
     if main is None:
         card.function = "no grad_fn"
         return card
     card.id, card.kind, card.node = f"n{main}", "op", main
     _fill_node(trace, card, main, history)
-    if op.parameters:
-        card.function += f", {op.parameters} parameter{'s' if op.parameters > 1 else ''}"
+    if op.parameters:  # small print that is wide; what is kept, the text says
+        parts = ((op.parameters, "parameter"), (op.elements, "number"))
+        card.function = ", ".join(f"{n:,} {word}{'s' * (n != 1)}" for n, word in parts)
+        card.keeps = []
     return card
 
 
@@ -185,7 +175,7 @@ def _has_plain_card(trace: Trace, op: Op) -> bool:
 
 
 def _title(names: str, name: str, step: int, module: bool) -> str:
-    """What a card is called. What was done stays; of a long path the end does, which says more than its beginning."""
+    """What a card is called: of a module whose result has a long name, its path alone."""
     title = f"{names} = {name}" if names else f"{name}#{step}"
     if len(title) <= MAX_ROW_CHARS:
         return title
@@ -195,10 +185,7 @@ def _title(names: str, name: str, step: int, module: bool) -> str:
             return f"{name}#{step}"
         cut = f"…{names[-room:]}" if "." in names else f"{names[:room]}…"
         return f"{cut} = {name}" if names and room >= MIN_NAME_CHARS else title
-    path = names or name
-    if names and len(names) + len(name.rpartition(".")[2]) + 4 <= MAX_ROW_CHARS:
-        return f"{names} = …{name[len(names) + 4 - MAX_ROW_CHARS :]}"
-    return f"…{path[1 - MAX_ROW_CHARS :]}"
+    return cut_path(name)
 
 
 # ---- nodes that no operation made ----

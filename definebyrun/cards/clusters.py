@@ -7,17 +7,19 @@ does the graph that a backward pass has made.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from ..comparison.word_diff import word_diff
 from ..text.labels import maker_of_pass
 from ..trace import Block, Op, TensorVersion, Trace
+from ..trace.records import FUNCTION
 from .model import Card, Link
 
 __all__ = ["Cluster", "build_clusters"]
 
 Key = tuple[str, int]
-"""A module call, a repeated block or a recorded backward pass: `call`, `block` or `run`, and its index."""
+"""A module call, a repeated block, a recorded pass or an operation: `call`, `block`, `run` or `op`, and its index."""
 Path = tuple[Key, ...]
 """What is around a card, outermost first."""
 
@@ -38,13 +40,21 @@ class Cluster:
     born: int = 0
 
 
-def build_clusters(trace: Trace, cards: list[Card], links: list[Link]) -> list[Cluster]:
-    """The clusters of a drawing, outer ones before those within them."""
-    if not trace.calls and not trace.blocks and not any(card.run is not None for card in cards):
-        return []
+def build_clusters(
+    trace: Trace,
+    cards: list[Card],
+    links: list[Link],
+    least_outside: int = 1,
+    frame_operations: bool = True,
+) -> list[Cluster]:
+    """The clusters of a drawing, outer ones before those within them.
+
+    A module that leaves fewer than `least_outside` operations outside gets none, and with `frame_operations` an
+    operation of several cards gets one.
+    """
     surroundings = _Surroundings(trace)
     paths = _paths_by_card(trace, cards, links, surroundings)
-    worth = _Worth(cards, paths)
+    worth = _Worth(cards, paths, least_outside, frame_operations)
     clusters: dict[Key, Cluster] = {}
 
     def innermost(path: Path, card: Card) -> Cluster | None:
@@ -75,9 +85,13 @@ def build_clusters(trace: Trace, cards: list[Card], links: list[Link]) -> list[C
 
 
 class _Worth:
-    """Whether a module call gets a cluster, by the operations that lie in it."""
+    """Whether a module call gets a cluster, by the operations that lie in it, an operation by its cards."""
 
-    def __init__(self, cards: list[Card], paths: dict[str, Path]) -> None:
+    def __init__(
+        self, cards: list[Card], paths: dict[str, Path], least_outside: int, frame_operations: bool
+    ) -> None:
+        self._cards_of = Counter(card.op for card in cards if frame_operations)
+        self._least_outside = least_outside
         self._ops: dict[Key, set[int]] = {}
         for card in cards:
             if card.op is not None:
@@ -86,12 +100,17 @@ class _Worth:
         self._everything = len({card.op for card in cards if card.op is not None})
 
     def a_cluster(self, key: Key, around: Key | None) -> bool:
-        """Blocks and passes always; a call with more than one operation, not all, and fewer than what is around it."""
+        """Blocks and passes always; a call with more than one operation, not all, and fewer than what is around it.
+
+        An operation gets one when it has several cards.
+        """
+        if key[0] == "op":
+            return self._cards_of[key[1]] > 1
         if key[0] != "call":
             return True
         held = len(self._ops.get(key, ()))
-        within = self._everything if around is None else len(self._ops.get(around, ()))
-        return 1 < held < min(self._everything, within)
+        within = held + 1 if around is None else len(self._ops.get(around, ()))
+        return 1 < held < within and held <= self._everything - self._least_outside
 
 
 class _Surroundings:
@@ -127,14 +146,17 @@ class _Surroundings:
     def of_leaf(self, leaf: TensorVersion, path: Path) -> Path:
         """As much of the path to a leaf's users as holds for it: all repetitions share it, or each has its own.
 
-        An input lies in the blocks that make it anew, a parameter in its modules too.
+        An input lies in the blocks that make it anew, a parameter in its modules too, and so does what these make.
         """
+        path = path[:-1] if path and path[-1][0] == "op" else path
         own = () if leaf.block is None else self._blocks[leaf.block]
         inside = [number for number, key in enumerate(path) if key[0] == "block" and key[1] in own]
         shared = [
             number for number, key in enumerate(path) if key[0] == "block" and key[1] not in own
         ]
-        if leaf.kind != "parameter" and "." not in (leaf.name or ""):
+        if leaf.op is not None and self._trace.ops[leaf.op].factory:
+            path = _common_start(self.of(self._trace.ops[leaf.op]), path)
+        elif leaf.kind != "parameter" and "." not in (leaf.name or ""):
             return path[: inside[-1] + 1] if inside else ()
         return path[: shared[0]] if shared else path
 
@@ -144,12 +166,21 @@ class _Surroundings:
             return f"generation {card.generation}: made by {maker_of_pass(self._trace, key[1])}"
         if key[0] == "call":
             call = self._trace.calls[key[1]]
-            return f"{call.path} ({call.kind})" if call.path else call.kind
+            named = call.path and call.kind != FUNCTION
+            return f"{call.path} ({call.kind})" if named else call.path or call.kind
+        if key[0] == "op":
+            return self._op_label(self._trace.ops[key[1]])
         block = self._trace.blocks[key[1]]
         repeats = _repeats(block)
         if block.other is not None:
             repeats = word_diff(repeats, _repeats(block.other))
         return f"{repeats}, the last one shown" + (f", only {block.side}" if block.side else "")
+
+    def _op_label(self, op: Op) -> str:
+        """An operation as the code names it."""
+        names = [self._trace.tensors[i].name for i in op.results]
+        left = ", ".join(name or "_" for name in names)
+        return f"{left} = {op.name}" if any(names) else op.name
 
     def _nested(self, block: int | None) -> list[int]:
         """A block and those around it, outermost first."""
@@ -189,7 +220,7 @@ def _paths_by_card(
         if card.run is not None:
             paths[card.id] = surroundings.of_made(card)
         elif card.op is not None:
-            paths[card.id] = surroundings.of(trace.ops[card.op])
+            paths[card.id] = (*surroundings.of(trace.ops[card.op]), ("op", card.op))
         elif block is not None:
             paths[card.id] = surroundings.of_block(block)
     users: dict[str, Path] = {}

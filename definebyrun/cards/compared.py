@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -12,8 +10,7 @@ from ..comparison.split import Half, halves
 from ..comparison.word_diff import NOTHING, word_diff
 from ..trace import Trace
 from . import build
-from .links import chip_of
-from .model import MAX_USES_WITHOUT_CHIPS, OUTPUT_KINDS, Card, Link, State
+from .model import OUTPUT_KINDS, Card, Link, State
 
 __all__ = ["build_cards"]
 
@@ -36,12 +33,12 @@ def build_cards(trace: Trace) -> tuple[list[Card], list[Link]]:
     used = {link.tail for link in links}
     for card in cards:
         card.output = card.kind in OUTPUT_KINDS and card.id not in used
-    return _with_chips(trace, cards, links)
+    return cards, links
 
 
 def _renumbered(half: Half) -> tuple[list[Card], list[Link]]:
     """The cards and links of one run, with the numbers of the comparison."""
-    cards, links = build.build_cards(half.trace, max_uses=math.inf)
+    cards, links = build.build_cards(half.trace)
     numbers = {"n": half.nodes, "o": half.ops, "t": half.tensors}
     names = {card.id: f"{card.id[0]}{numbers[card.id[0]][int(card.id[1:])]}" for card in cards}
     for card in cards:
@@ -136,21 +133,3 @@ def _one_link(a: Link | None, b: Link | None) -> Link:
             text = text if len(text) <= MAX_JOINT_CHARS else f"A {one}\nB {other}"
         flows.append(State(since, text))
     return replace(a, flows=tuple(flows))
-
-
-def _with_chips(
-    trace: Trace, cards: list[Card], links: list[Link]
-) -> tuple[list[Card], list[Link]]:
-    """A leaf with many uses is copied into a chip for each, as `build.build_cards` does it for one run."""
-    leaves = {c.id: c for c in cards if c.node is not None and trace.nodes[c.node].leaf is not None}
-    uses = Counter(link.tail for link in links if link.edge is not None and link.tail in leaves)
-    chips, seen = [], Counter[str]()
-    for position, link in enumerate(links):
-        if link.edge is None or uses[link.tail] <= MAX_USES_WITHOUT_CHIPS:
-            continue
-        card, number = leaves[link.tail], uses[link.tail]
-        seen[card.id] += 1
-        chip = chip_of(trace, card, seen[card.id], number)
-        chips.append(replace(chip, side=link.side or card.side))
-        links[position] = replace(link, tail=chip.id)
-    return [card for card in cards if uses[card.id] <= MAX_USES_WITHOUT_CHIPS] + chips, links

@@ -12,10 +12,20 @@ from ..trace.steps import shown_from
 from ..trace.value import Value, sum_values
 from .model import MAX_ROW_CHARS, State
 
-__all__ = ["BackwardHistory", "clip", "leaf_grads", "node_grads", "values_row"]
+__all__ = [
+    "MAX_EDGE_CHARS",
+    "BackwardHistory",
+    "clip",
+    "cut_path",
+    "leaf_grads",
+    "node_grads",
+    "values_row",
+]
 
 MAX_EDGE_CHARS = 18
 """The most characters of a gradient beside its arrow."""
+MAX_PATH_CHARS, PATH_START_CHARS = 36, 8
+"""The most characters of a path of modules in a title, and how many of its beginning stay where it is cut."""
 MAX_OUTPUT_CHARS = 11
 """The most characters of one gradient in a row that shows those of several outputs."""
 
@@ -160,6 +170,13 @@ def values_row(values: list[Value]) -> str:
             break
         shown.append(part)
     return "; ".join(shown) + ("; …" if len(shown) < len(parts) else "")
+
+
+def cut_path(path: str) -> str:
+    """A path without its middle, where it is long: its end tells more than its beginning."""
+    if len(path) <= MAX_PATH_CHARS:
+        return path
+    return f"{path[:PATH_START_CHARS]}…{path[PATH_START_CHARS + 1 - MAX_PATH_CHARS :]}"
 
 
 def clip(text: str, width: int = MAX_ROW_CHARS) -> str:

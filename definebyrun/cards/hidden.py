@@ -10,6 +10,7 @@ from collections.abc import Collection
 
 from ..trace import Trace
 from .model import Card, Link
+from .tidy import is_optimizer_step, those_of
 
 __all__ = ["HIDEABLE", "without"]
 
@@ -40,15 +41,14 @@ def without(
         f"{number_of[kind]} {_words(kind, number_of[kind])}" for kind in HIDEABLE if number_of[kind]
     ]
     said = f"Not drawn: {', '.join(counted)}." if counted else ""
-    return [card for card in cards if card.id not in gone], left, said
+    return those_of(cards, {card.id for card in cards} - gone.keys()), left, said
 
 
 def _kind(trace: Trace, card: Card, calls: tuple[str, ...]) -> str:
     """Of a card that can be hidden by its kind: which that is; else an empty word."""
     if card.kind == "constant":
-        named = card.title.partition(" (use ")[0]
-        return "buffers" if named.startswith(calls) else "constants"
-    is_step = card.op is not None and trace.ops[card.op].name.endswith(".step")
+        return "buffers" if card.title.startswith(calls) else "constants"
+    is_step = card.op is not None and is_optimizer_step(trace.ops[card.op])
     return "optimizer" if is_step else ""
 
 

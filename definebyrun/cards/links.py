@@ -2,50 +2,25 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import replace
-
 from ..text.labels import op_step
 from ..trace import Edge, TensorVersion, Trace
-from .gradient_rows import BackwardHistory, clip
+from .gradient_rows import BackwardHistory
 from .model import Card, Link
 from .readers import reading_node
 
-__all__ = ["Chips", "chip_of", "data_links", "edge_links"]
-
-Chips = dict[str, list[Link]]
-"""By card of a leaf that is drawn once for each use: the links of these uses, each from a chip of its own."""
+__all__ = ["data_links", "edge_links"]
 
 
-def edge_links(
-    trace: Trace, by_node: dict[int, Card], history: BackwardHistory, max_uses: float
-) -> tuple[list[Link], list[Card]]:
-    """A solid link for each edge, and the chips: a leaf with more than `max_uses` is copied into one for each use."""
-    uses = Counter(edge.target for edge in trace.edges)
+def edge_links(trace: Trace, by_node: dict[int, Card], history: BackwardHistory) -> list[Link]:
+    """A solid link for each edge."""
     links: list[Link] = []
-    chips: list[Card] = []
-    seen = Counter[int]()
     for edge in trace.edges:
         head, tail = by_node[edge.source], by_node[edge.target]
-        if trace.nodes[edge.target].leaf is not None and uses[edge.target] > max_uses:
-            seen[edge.target] += 1
-            tail = chip_of(trace, tail, seen[edge.target], uses[edge.target])
-            chips.append(tail)
         flows = tuple(history.flows.get(edge.index, ()))
         back = _leads_back(trace, edge)
         born = max(tail.born, head.born) if back else head.born
         links.append(Link(f"e{edge.index}", tail.id, head.id, born, edge.index, flows, back))
-    return links, chips
-
-
-def chip_of(trace: Trace, card: Card, number: int, uses: int) -> Card:
-    """The card of a leaf once more, for one of its uses; `number` counts their edges from 1.
-
-    The edges of a graph without steps are found from its end, so there the first edge is the last use.
-    """
-    use = number if trace.steps else uses + 1 - number
-    title = clip(f"{card.title} (use {use} of {uses})")
-    return replace(card, id=f"{card.id}u{number}", title=title)
+    return links
 
 
 def _leads_back(trace: Trace, edge: Edge) -> bool:
@@ -64,7 +39,7 @@ def _reads_earlier_repetition(trace: Trace, reader: int | None, maker: int | Non
     return trace.ops[reader].block is not None
 
 
-def data_links(trace: Trace, cards: dict[str, Card], chips: Chips) -> list[Link]:
+def data_links(trace: Trace, cards: dict[str, Card]) -> list[Link]:
     """A dashed link for each input that an operation read but that no edge leads back to: constants, detached and
     non-differentiable results; and one to each leaf that an operation made."""
     links: list[Link] = []
@@ -85,22 +60,13 @@ def data_links(trace: Trace, cards: dict[str, Card], chips: Chips) -> list[Link]
             if tail in cards and head in cards and (tail != head or back):
                 seen.add((tail, head))
                 born = max(cards[tail].born, cards[head].born) if back else cards[head].born
-                tail = tail if back else _last_chip(tail, chips, born)
                 links.append(Link(f"d{len(links)}", tail, head, born, back=back))
     for tensor in trace.leaves:
         if tensor.op is None or trace.ops[tensor.op].factory or f"o{tensor.op}" not in cards:
             continue
-        head, born = _last_chip(_leaf_card(trace, tensor), chips, 0), op_step(trace, tensor.op)
+        head, born = _leaf_card(trace, tensor), op_step(trace, tensor.op)
         links.append(Link(f"d{len(links)}", f"o{tensor.op}", head, born))
     return links
-
-
-def _last_chip(card: str, chips: Chips, step: int) -> str:
-    """The card, or where it is drawn once for each use, the chip of the last use before a step, else of the first."""
-    links = chips.get(card)
-    if not links:
-        return card
-    return next((link.tail for link in reversed(links) if link.born <= step), links[0].tail)
 
 
 def _card_of(trace: Trace, tensor: TensorVersion, cards: dict[str, Card]) -> str:

@@ -21,6 +21,7 @@ __all__ = [
     "Card",
     "Link",
     "State",
+    "times_label",
 ]
 
 MAX_ROW_CHARS = 24
@@ -33,7 +34,7 @@ LEAF_KINDS = ("leaf", "parameter", "constant")
 """Kinds of cards that stand for leaves; a card names them in its upper right corner."""
 OUTPUT_KINDS = ("op", "plain", "older", "made")
 """Kinds of cards that are an output when nothing else uses them."""
-MAX_USES_WITHOUT_CHIPS = 4
+MAX_USES_WITHOUT_CHIPS = 8
 """A leaf that more operations use than this gets one chip for each use: shared nodes make a layout explode."""
 
 
@@ -54,7 +55,8 @@ class Card:
     pass made: `origin` says while which node ran). `generation` and `run` are those of `trace.Node`. `runs` are the
     backward steps in which its node ran; `output` marks a result that nothing else uses. `badge` is the word in the
     upper right corner; `folded` says that the card is a whole module. In a comparison `side` is the run that the card
-    belongs to alone; the `more_` rows are B's, where both runs' do not fit in one row.
+    belongs to alone; the `more_` rows are B's, where both runs' do not fit in one row. `members` are the cards that it
+    stands for besides itself, or as their group; `after` is a card that it is drawn below, without an arrow.
     """
 
     id: str
@@ -77,11 +79,13 @@ class Card:
     side: str = ""
     more_values: list[State] = field(default_factory=list)
     more_grads: list[State] = field(default_factory=list)
+    members: list[Card] = field(default_factory=list)
+    after: str = ""
 
     @property
     def corner(self) -> str:
         """The word in the upper right corner: the kind of a leaf, the class of a folded module, a generation."""
-        return self.kind if self.kind in LEAF_KINDS else self.badge
+        return self.badge or (self.kind if self.kind in LEAF_KINDS else "")
 
     def rows(self) -> list[list[State]]:
         """The rows below the title, each with its states over time."""
@@ -96,7 +100,8 @@ class Link:
     """An arrow between two cards in the direction of the data. `edge` is None where no gradient flows back.
 
     `flows` lists the backward steps in which a gradient went along it, with that gradient as text. `back` marks what
-    goes from one repetition of a block to the next: an arrow against the order of the cards.
+    goes from one repetition of a block to the next: an arrow against the order of the cards. `members` are the links
+    that it is drawn for, if there are several; `times` is how many that is, where it should be said.
     """
 
     id: str
@@ -107,3 +112,10 @@ class Link:
     flows: tuple[State, ...] = ()
     back: bool = False
     side: str = ""
+    members: tuple[Link, ...] = ()
+    times: int = 1
+
+
+def times_label(link: Link) -> str:
+    """What stands on an arrow that is drawn for several: `× 3`; empty for one."""
+    return f"× {link.times:,}" if link.times > 1 else ""

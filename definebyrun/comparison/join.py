@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from ..trace import Grad, Op, Source, Step, Trace
+from ..trace import Grad, ModuleCall, Op, Source, Step, Trace
 from ..trace.frozen import Record, altered
 from ..trace.references import Renumbering, renumbered
 from .alignment import Alignment, align
@@ -31,9 +31,14 @@ def join(a: Trace, b: Trace, names: tuple[str, ...] = ("A", "B")) -> Trace:
     orders["blocks"] = merge_order(len(a.blocks), len(b.blocks), _same_blocks(a, b, same))
     orders["ops"] = _order_of_ops(a, b, orders["steps"])
     orders["edges"] = _order_of_edges(a, b, orders["edges"], orders["nodes"])
+    calls, calls_of_b = _calls(a, b)
     sources, numbers_of_b, shifts = _sources(a, b)
-    to_a = _numbers(a, orders, 0)
-    to_b = _numbers(b, orders, 1) | {"sources": numbers_of_b, "storages": _storages(a, b, same)}
+    to_a = _numbers(orders, 0) | {"calls": {call.index: call.index for call in a.calls}}
+    to_b = _numbers(orders, 1) | {
+        "calls": calls_of_b,
+        "sources": numbers_of_b,
+        "storages": _storages(a, b, same),
+    }
 
     def merged(name: str) -> tuple[Any, ...]:
         parts_a, parts_b = getattr(a, name), getattr(b, name)
@@ -53,6 +58,7 @@ def join(a: Trace, b: Trace, names: tuple[str, ...] = ("A", "B")) -> Trace:
         steps=merged("steps"),
         blocks=merged("blocks"),
         sources=sources,
+        calls=calls,
         root=None if root is None else to["tensors"][root],
         error=_errors(a.error, b.error),
         sides=names,
@@ -63,12 +69,28 @@ def join(a: Trace, b: Trace, names: tuple[str, ...] = ("A", "B")) -> Trace:
     )
 
 
-def _numbers(trace: Trace, orders: Mapping[str, Order], run: int) -> dict[str, Renumbering]:
-    """By list: the comparison's numbers for the parts of its run 0 or 1. A comparison holds no module calls."""
-    numbers: dict[str, Renumbering] = {
-        name: _positions(order, run) for name, order in orders.items()
-    }
-    return numbers | {"calls": dict.fromkeys(range(len(trace.calls)))}
+def _numbers(orders: Mapping[str, Order], run: int) -> dict[str, Renumbering]:
+    """By list: the comparison's numbers for the parts of its run 0 or 1."""
+    return {name: _positions(order, run) for name, order in orders.items()}
+
+
+def _calls(a: Trace, b: Trace) -> tuple[tuple[ModuleCall, ...], dict[int, int]]:
+    """The calls of A and those that only B made; by call of B: its number there.
+
+    Calls are paired by the path and class of the module and the call around, the first with the first, and so on.
+    """
+    calls, waiting = list(a.calls), dict[tuple[object, ...], list[int]]()
+    for call in a.calls[::-1]:
+        waiting.setdefault((call.outer, call.path, call.kind), []).append(call.index)
+    numbers: dict[int, int] = {}
+    for call in b.calls:
+        outer = None if call.outer is None else numbers[call.outer]
+        same = waiting.get((outer, call.path, call.kind))
+        numbers[call.index] = number = same.pop() if same else len(calls)
+        if number == len(calls):
+            first = None if call.first is None else numbers[call.first]
+            calls.append(altered(call, index=number, outer=outer, first=first))
+    return tuple(calls), numbers
 
 
 def _positions(order: Order, run: int) -> dict[int, int]:

@@ -61,6 +61,7 @@ def half(trace: Trace, side: str) -> Half:
             edges=moved(parts["edges"]),
             steps=moved(of_side(trace.steps)),
             sources=trace.sources,
+            calls=trace.calls,
             blocks=moved(parts["blocks"]),
             root=None if trace.root is None else numbers["tensors"].get(trace.root),
             grads=moved([altered(g, side="") for g in trace.grads if g.side in ("", side)]),

@@ -12,7 +12,7 @@ from functools import cache
 import graphviz
 
 from ..cards.clusters import Cluster
-from ..cards.model import AGAIN, Card, Link
+from ..cards.model import AGAIN, Card, Link, times_label
 from .layout import CLUSTER, EDGE, GRAPH, NODE, RIGHT
 from .leaf_groups import spaced_links
 from .metrics import card_size
@@ -46,6 +46,7 @@ def to_dot(
     lines = [_node(card) for card in cards]
     lines += _nested(clusters)
     lines += [_edge(link, " minlen=2" if link.id in apart else "") for link in links]
+    lines += [f"\t{c.after} -> {c.id} [id=i{c.id} style=invis]\n" for c in cards if c.after]
     return _head(right) + "".join(lines) + "}\n"
 
 
@@ -91,6 +92,8 @@ def _edge(link: Link, more: str = "") -> str:
     line = ONLY.get(link.side, EDGE_LINE if link.edge is not None else DATA_LINE)
     names = " ".join(["edge" if link.edge is not None else "data", *_class(link.side)])
     kind = f'class="{names}"' + ("" if line is EDGE_LINE else f' color="{line.light}"')
+    if link.times > 1 and not link.back:
+        kind += f' fontsize=10 taillabel="{times_label(link)}"'
     if link.back:
         look = f'label="{AGAIN}" {kind} constraint=false fontsize=10 id={link.id} style=dashed'
     else:

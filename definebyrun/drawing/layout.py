@@ -29,6 +29,7 @@ __all__ = [
     "RIGHT",
     "STRAIGHT",
     "LayoutError",
+    "TooLargeError",
     "layout_dot",
     "run_dot",
 ]
@@ -43,6 +44,7 @@ POINTS_PER_INCH = 72
 
 # What decides where things come to stand; `dot.py` says the same, and how they look.
 GRAPH = {"nodesep": "0.3", "rankdir": "TB", "ranksep": "0.45"}
+CLOSER = {"nodesep": "0.15"}
 NODE = {"fixedsize": "true", "shape": "box"}
 EDGE = {"arrowsize": "0.7", "penwidth": "1.2"}
 CLUSTER = "labeljust=l margin=9"
@@ -55,6 +57,10 @@ class LayoutError(RuntimeError):
     """No engine is there, or it failed; the message says what to do."""
 
 
+class TooLargeError(LayoutError):
+    """The layout would take too long, or took too long; a smaller picture of the same run can still be laid out."""
+
+
 def layout_dot(
     cards: Sequence[Card],
     links: Sequence[Link],
@@ -65,11 +71,12 @@ def layout_dot(
     settings: str = "",
     column: bool = False,
     right: bool = False,
+    close: bool = False,
 ) -> str:
     """What a layout needs, as DOT: no text, and one node for each group. If `large`, modules stand below each other.
 
     `settings` are further attributes of the graph, such as `STRAIGHT`. In a `column` what is computed runs straight
-    down. With `right` data flows from left to right, not down.
+    down. With `right` data flows from left to right, not down. If `close`, the cards of one rank stand closer together.
 
     Without text no font is looked up: the empty label of all nodes stands in the first lines, as a default, because
     Graphviz forgets one that is given to each.
@@ -79,9 +86,10 @@ def layout_dot(
     hidden_links, hidden = {link.id for link in within}, {link.tail for link in within}
     hidden.update(other.card for group in groups.values() for other in group.beside)
     leaves = {card.id for card in cards if card.kind in LEAF_KINDS}
+    graph = GRAPH | (RIGHT if right else {}) | (CLOSER if close else {})
     lines = [
         "digraph {\n",
-        f"graph [{settings}{_attributes({**GRAPH, **(RIGHT if right else {})})}]\n",
+        f"graph [{settings}{_attributes(graph)}]\n",
         f'node [{_attributes(NODE)} label=""]\n',
         f"edge [{_attributes(EDGE)}]\n",
     ]
@@ -94,6 +102,9 @@ def layout_dot(
         if link.id not in hidden_links:
             heavy = column and link.tail not in leaves
             lines.append(_edge(link, groups, link.id in apart, heavy))
+    for card in cards:
+        if card.after and not {card.after, card.id} & hidden:
+            lines.append(f"{card.after} -> {card.id} [style=invis id=i{card.id}]\n")
     return "".join(lines) + "}\n"
 
 
@@ -135,7 +146,7 @@ def _empty_label(characters: int) -> str:
 def run_dot(dot: str, form: str, seconds: float | None = None) -> str:
     """What `dot -T<form>` prints for a graph; raises `LayoutError` when no engine is there, or it fails.
 
-    With `seconds` it is run in a process of its own, and is stopped after that time, which raises `LayoutError` too.
+    With `seconds` it is run in a process of its own, and is stopped after that time, which raises `TooLargeError`.
     """
     if seconds is not None:
         return _run_apart(dot, form, seconds)
@@ -180,7 +191,7 @@ def _run_apart(dot: str, form: str, seconds: float) -> str:
             check=True,
         )
     except subprocess.TimeoutExpired:
-        raise LayoutError(STOPPED) from None
+        raise TooLargeError(STOPPED) from None
     except subprocess.CalledProcessError as error:
         said = os.fsdecode(error.stderr).strip().rpartition("\n")[2]
         words = said if said and error.returncode > 0 else f"exit status {error.returncode}"

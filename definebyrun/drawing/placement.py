@@ -16,7 +16,7 @@ from ..cards.clusters import Cluster
 from ..cards.model import Card, Link
 from .crossings import implied_links, ranks_crossed
 from .geometry import HEAD_LENGTH, PAD, Box, Geometry, Route, read_geometry
-from .layout import STRAIGHT, LayoutError, layout_dot, run_dot
+from .layout import STRAIGHT, TooLargeError, layout_dot, run_dot
 from .leaf_groups import LeafGroup, group_leaves, open_groups
 from .metrics import card_size
 
@@ -53,37 +53,52 @@ class Placement:
 def place(
     cards: Sequence[Card],
     links: Sequence[Link],
-    clusters: Sequence[Cluster],
-    large: bool,
+    clusters: Sequence[Cluster] = (),
+    large: bool = False,
+    *,
     unlimited: bool = False,
     right: bool = False,
+    close: bool = False,
+    straight: bool = True,
 ) -> Placement:
     """Lay out a picture; in a `large` one leaves stand beside what uses them, and modules below each other.
 
-    With `right` data flows from left to right, and each card stands for itself, in a large picture too.
+    With `right` data flows from left to right, and each card stands for itself, in a large picture too. In a `close`
+    one cards of one rank stand closer together.
 
-    Raises `LayoutError` without an engine, and where there are too many links, unless `unlimited`, or too little time.
+    Raises `LayoutError` without an engine, and `TooLargeError` where there are too many links, unless `unlimited`, or
+    too little time; also, where `straight` is false, instead of drawing straight lines.
     """
     large = large and not right
     sizes = {card.id: card_size(card) for card in cards}
     groups = group_leaves(cards, links, clusters, sizes) if large else {}
     room = MAX_RANKS_CROSSED - CLUSTER_RANKS * len(clusters)
-    crossed = _cost(links, groups)
+    below = [Link(f"i{card.id}", card.after, card.id, 0) for card in cards if card.after]
+    crossed = _cost([*links, *below], groups)
     arcs, laid_out, settings, seconds = set[str](), list(links), "", None
     if sum(crossed.values()) > room:
-        arcs = {name for name in implied_links(links) if crossed.get(name, 0) > MAX_RANKS_BESIDE}
+        arcs = {
+            name
+            for name in implied_links([*links, *below])
+            if crossed.get(name, 0) > MAX_RANKS_BESIDE
+        }
+        arcs -= {link.id for link in below}
         laid_out = [link for link in links if link.id not in arcs]
         groups = group_leaves(cards, laid_out, clusters, sizes) if large else {}
-        total = sum(_cost(laid_out, groups).values())
-        if total > MAX_RANKS_CROSSED_STRAIGHT and not unlimited:
-            raise LayoutError(
+        total = sum(_cost([*laid_out, *below], groups).values())
+        most = MAX_RANKS_CROSSED_STRAIGHT if straight else room
+        if total > most and not unlimited:
+            raise TooLargeError(
                 f"This graph has {len(links):,} arrows between {len(cards):,} cards, too many to lay out: "
                 "only the text is shown."
             )
         if total > room:
             settings = STRAIGHT
             seconds = MAX_LAYOUT_SECONDS_ASKED if unlimited else MAX_LAYOUT_SECONDS
-    dot = layout_dot(cards, laid_out, clusters, sizes, groups, large, settings, bool(arcs), right)
+    column = bool(arcs)
+    dot = layout_dot(
+        cards, laid_out, clusters, sizes, groups, large, settings, column, right, close
+    )
     geometry = open_groups(groups, read_geometry(run_dot(dot, "json0", seconds)))
     if arcs:
         geometry = _transposed(geometry) if right else geometry

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from html import escape
 
 from ..cards.clusters import Cluster
-from ..cards.model import AGAIN, Card, Link, State
+from ..cards.model import AGAIN, Card, Link, State, times_label
 from .geometry import CORNER_HANDLE, Box, Point, Route
 from .geometry import PAD as GRAPH_PAD
 from .leaf_groups import GRADIENT_CHAR_WIDTH
@@ -36,7 +36,7 @@ from .palette import (
     SMALL_PRINT_INK,
     Colour,
 )
-from .placement import place
+from .placement import Placement, place
 
 __all__ = ["Picture", "render"]
 
@@ -49,6 +49,8 @@ BORDER_WIDTH, LINK_WIDTH, ALONE_WIDTH = 1.3, 1.4, 2.2
 """Points: of a card's border, of a link, of a link that only one run has."""
 GRADIENT_GAP, GRADIENT_LINE = 7.0, 13.0
 """Points: from an arrow to the gradient beside it, and from line to line of that."""
+TIMES_GAP = 13.0
+"""Points from the beginning of an arrow down to the words that say how many links it stands for."""
 RULE_OPACITY = 0.35
 """The line within a card, between what ran and its node, is an ornament: rows say it all."""
 BOLD = ' font-weight="700"'
@@ -74,16 +76,18 @@ def render(
     label: str,
     clusters: Sequence[Cluster] = (),
     large: bool = False,
+    *,
     unlimited: bool = False,
     right: bool = False,
+    placement: Placement | None = None,
 ) -> Picture:
-    """Lay out and draw; `label` is the text alternative, and a large graph has its leaves beside what uses them.
+    """Lay out, where that has not been done, and draw; `label` is the text alternative, `large` as for `place`.
 
     With `right` data flows from left to right.
 
     Raises `layout.LayoutError` without an engine, and where the layout would take too long, unless `unlimited`.
     """
-    placement = place(cards, links, clusters, large, unlimited, right)
+    placement = placement or place(cards, links, clusters, large, unlimited=unlimited, right=right)
     geometry, horizontal = placement.geometry, placement.horizontal
     boxes, routes = geometry.boxes, geometry.routes
     flowing = [link for link in links if link.flows]
@@ -99,7 +103,8 @@ def render(
         _group(
             f'class="dbr-name" {_SMALL}',
             [_cluster_label(cluster, boxes[cluster.id]) for cluster in clusters]
-            + [_again(routes[link.id]) for link in links if link.back],
+            + [_again(routes[link.id]) for link in links if link.back]
+            + [_times(link, routes[link.id]) for link in links if link.times > 1 and not link.back],
         ),
         *(_card(card, boxes[card.id]) for card in cards),
         _group(
@@ -178,6 +183,14 @@ def _again(route: Route) -> str:
         return ""
     x, y = route.label
     return _text(f'{_at(x, y + 4)} text-anchor="middle"', AGAIN)
+
+
+def _times(link: Link, route: Route) -> str:
+    """How many links an arrow stands for, beside its beginning."""
+    (x, y), (_, following) = route.points[0], route.points[-1]
+    down = following - y > TIMES_GAP
+    at = (x + 5, y + TIMES_GAP) if down else (x + 5, y - 5)
+    return _text(_at(*at), times_label(link))
 
 
 def _flows(link: Link, route: Route, right: float, horizontal: bool) -> str:

@@ -22,7 +22,7 @@ __all__ = ["contract"]
 
 
 def contract(trace: Trace, plan: Plan) -> Trace:
-    """The trace in which every part is replaced by its representative; itself when the plan changes no operation."""
+    """The trace in which every part is replaced by its representative; itself when the plan names no operation."""
     if not plan.changed_ops:
         return trace
     parts = _Contraction(trace, plan)
@@ -161,9 +161,8 @@ class _Contraction:
             node, shown = self.trace.nodes[old], self.trace.nodes[groups.shown[old]]
             holds, times = self._counts(old)
             if old in groups.mixed:  # a folded module, whatever generations lie in it
-                node = altered(
-                    node, generation=1, pass_nr=None, within=None, made=None, value=None, slots=0
-                )
+                node = altered(node, generation=1, pass_nr=None, within=None, made=None, value=None)
+                node = altered(node, slots=groups.slots[old])
             yield altered(
                 renumbered(node, numbers),
                 name=node.name if holds in (1, node.holds) else f"{holds} nodes",
@@ -210,7 +209,7 @@ class _Contraction:
             self.new_node[group.source],
             self.new_node[group.target],
             group.input_nr,
-            shown.slot,
+            self.groups.slot(shown),
             grad=shown.grad if total is None else total,
             times=group.times,
             again=group.again,

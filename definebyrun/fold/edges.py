@@ -35,16 +35,23 @@ class EdgeGroups:
 
     Representatives are old indices. `shown` is the node whose gradient is shown, `mixed` holds those that stand for
     different nodes, as that of a folded module does; `entries` numbers the (node, output) at which gradients enter
-    these. `inner` counts the edges that are folded away.
+    these. `first_slots` says, by node of a mixed one, at which slot of that its own slots begin, `slots` how many there
+    are; both only where there are mixed ones. `inner` counts the edges that are folded away.
     """
 
     members: dict[int, list[int]] = field(default_factory=dict)
     shown: dict[int, int] = field(default_factory=dict)
     mixed: set[int] = field(default_factory=set)
     entries: dict[int, dict[tuple[int, int], int]] = field(default_factory=dict)
+    first_slots: dict[int, int] = field(default_factory=dict)
+    slots: dict[int, int] = field(default_factory=dict)
     inner: Counter[int] = field(default_factory=Counter)
     groups: list[EdgeGroup] = field(default_factory=list)
     group_of: dict[int, EdgeGroup] = field(default_factory=dict)
+
+    def slot(self, edge: Edge) -> int:
+        """The slot at which an edge leaves the representative of its source."""
+        return self.first_slots.get(edge.source, 0) + edge.slot
 
     def entry(self, node: int, at: tuple[int, int]) -> int:
         """The output of a representative at which a gradient enters that goes to an output of one of its nodes."""
@@ -64,9 +71,21 @@ def group_edges(trace: Trace, plan: Plan) -> EdgeGroups:
         found.shown[new] = (reached or [new])[-1] if rolled else new
         if len(olds) > 1 and not rolled:
             found.mixed.add(new)
+    _number_slots(trace, found)
     _number_outputs(trace, plan, found)
     _group_edges(trace, plan, found)
     return found
+
+
+def _number_slots(trace: Trace, found: EdgeGroups) -> None:
+    """The slots of nodes that become one follow each other: an edge is known by its source and slot."""
+    for new in found.mixed:
+        total = 0
+        for old in found.members[new]:
+            found.first_slots[old] = total
+            used = [edge.slot + 1 for edge in trace.edges_of([old])]
+            total += max([trace.nodes[old].slots, *used])
+        found.slots[new] = total
 
 
 def _number_outputs(trace: Trace, plan: Plan, found: EdgeGroups) -> None:
@@ -103,7 +122,7 @@ def _group_edges(trace: Trace, plan: Plan, found: EdgeGroups) -> None:
         group.again = elsewhere or (edge.again and _is_block_left(trace, plan, edge.target))
     found.groups = sorted(
         groups.values(),
-        key=lambda group: (group.source, group.shown.slot, group.again, group.target),
+        key=lambda group: (group.source, found.slot(group.shown), group.again, group.target),
     )
     for index, group in enumerate(found.groups):
         group.index, group.input_nr = index, group.shown.input_nr

@@ -6,17 +6,14 @@ they stand for; what it no longer shows is counted, not invented. Repetitions ar
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from math import inf
-
 from ..trace import Trace
 from .contraction import contract
-from .modules import call_depths, calls_by_op, plan_modules
+from .modules import plan_modules
 from .node_graphs import roll_up_nodes
 from .roll_up import roll_up_all
 from .selection import Modules, folded_into
 
-__all__ = ["fit", "fit_both", "fit_width", "fold"]
+__all__ = ["fold"]
 
 
 def fold(trace: Trace, modules: Modules = False, repeats: bool = False) -> Trace:
@@ -50,79 +47,3 @@ def fold(trace: Trace, modules: Modules = False, repeats: bool = False) -> Trace
 def _rolled_up(trace: Trace) -> Trace:
     """The trace with all its repetitions rolled up."""
     return roll_up_all(trace) if trace.root is None else roll_up_nodes(trace)
-
-
-def fit(trace: Trace, count: Callable[[Trace], int], most: int) -> Trace:
-    """The trace folded as little as it takes that `count` gives at most `most`: repetitions first, then deep modules.
-
-    Where nothing repeats, a level of modules that leaves more than that is recognized without folding it.
-    """
-    if count(trace) <= most:
-        return trace
-    folded = _rolled_up(trace)
-    repeats = folded is not trace
-    if repeats and count(folded) <= most:
-        return folded
-    depth = call_depths(trace)
-    used = (depth[op.call] for op in trace.ops if op.call is not None)
-    for level in range(max(used, default=-1), -1, -1):
-        into = folded_into(trace, level)
-        if level and not repeats and _least_cards(trace, into) > most:
-            continue
-        folded = _rolled_up(contract(trace, plan_modules(trace, into)))
-        if count(folded) <= most:
-            break
-    return folded
-
-
-def fit_width(trace: Trace, width_of: Callable[[Trace], float], most: float) -> Trace:
-    """The trace folded as little as it takes that `width_of` gives at most `most`; else the narrowest.
-
-    As it is, then with repetitions rolled up, then with modules folded as well, the deepest first.
-    """
-    levels = range(max(call_depths(trace), default=-1), -1, -1)
-    narrowest, least = trace, width_of(trace)
-    for level in (False, *levels):
-        if least <= most:
-            break
-        folded = fold(trace, level, repeats=True)
-        width = inf if folded is trace else width_of(folded)
-        if width < least:
-            narrowest, least = folded, width
-    return narrowest
-
-
-def _least_cards(trace: Trace, into: list[int | None]) -> int:
-    """How many cards are left at least: one for each folded call that has nodes, one for each other operation."""
-    calls = calls_by_op(trace)
-    left: set[tuple[str, int]] = set()
-    for op in {node.op for node in trace.nodes if node.op is not None}:
-        call = calls[op]
-        whole = None if call is None else into[call]
-        left.add(("op", op) if whole is None else ("call", whole))
-    return len(left)
-
-
-def fit_both(
-    joined: Trace,
-    a: Trace,
-    b: Trace,
-    join: Callable[[Trace, Trace], Trace],
-    count: Callable[[Trace], int],
-    most: int,
-) -> Trace:
-    """A comparison that `count` gives at most `most`: `joined`, or what `join` makes of `a` and `b` folded alike.
-
-    Modules are folded first, the deepest first: each card is then still compared with its own counterpart. Only where
-    that is not enough are repetitions rolled up: the last repetition of one run need not be the last of the other.
-    """
-    depths = [depth for trace in (a, b) for depth in call_depths(trace)]
-    deepest_first = range(max(depths, default=-1), -1, -1)
-    ways = [(level, repeats) for repeats in (False, True) for level in (False, *deepest_first)]
-    for level, repeats in ways[1:]:
-        if count(joined) <= most:
-            break
-        one, other = fold(a, level, repeats), fold(b, level, repeats)
-        if one is not a or other is not b:
-            joined = join(one, other)
-    return joined

@@ -7,11 +7,10 @@ outside. Its nodes become one, at which the gradients of its outputs arrive.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from ..trace import ModuleCall, Op, Stack, Trace, cached
-from ..trace.frozen import altered
-from .live_ranges import LiveRanges, enclosing_blocks
+from ..trace import Trace, cached
+from ..trace.records import FUNCTION
+from .live_ranges import LiveRanges
+from .merged_ops import MergedOps, common_block
 from .plan import Plan
 from .repeats import common_call
 
@@ -19,10 +18,12 @@ __all__ = ["call_depths", "calls_by_op", "plan_modules"]
 
 
 def call_depths(trace: Trace) -> list[int]:
-    """By call: how many calls are around it."""
+    """By call: how many calls of modules are around it."""
     found: list[int] = []
     for call in trace.calls:
-        found.append(0 if call.outer is None else found[call.outer] + 1)
+        around = None if call.outer is None else trace.calls[call.outer]
+        depth = 0 if around is None else found[around.index] + (around.kind != FUNCTION)
+        found.append(depth)
     return found
 
 
@@ -58,13 +59,21 @@ def plan_modules(trace: Trace, into: list[int | None]) -> Plan:
     ops_by_call = {c: ops for c, ops in ops_by_call.items() if not _is_left(trace, ops)}
     plan, ranges, owned = Plan.of(trace), LiveRanges.of(trace), _Owned(trace)
     for call, ops in ops_by_call.items():
-        block = _common_block(trace, [trace.ops[i] for i in ops])
+        module = trace.calls[call]
         leaves = [i for i in ranges.leaves_in(ops[0], ops[-1]) if owned.by(call, i, ops)]
-        if block is not None:  # leaves that all repetitions share stay outside
-            leaves = [i for i in leaves if block in enclosing_blocks(trace, trace.tensors[i].block)]
         nodes = sum(len(trace.nodes_of(i)) for i in ops)
         if max(len(ops), nodes) > 1 or not trace.ops[ops[0]].module:
-            _FoldedCall(trace, ranges, trace.calls[call], ops, block, leaves).write(plan)
+            MergedOps(
+                trace,
+                ranges,
+                ops,
+                common_block(trace, [trace.ops[i] for i in ops]),
+                leaves,
+                name=module.path or module.kind,
+                module=module.kind,
+                scope="" if module.outer is None else trace.calls[module.outer].path,
+                call=call,
+            ).write(plan)
     return plan
 
 
@@ -101,130 +110,3 @@ class _Owned:
         return bool(module.path) and (tensor.name or "").startswith(
             (f"{module.path}.", f"{module.path}[")
         )
-
-
-@dataclass
-class _FoldedCall:
-    """A call of a module, the operations that ran in it, the block around all of them and the leaves that are its own.
-
-    The last operation stands for all of them.
-    """
-
-    trace: Trace
-    ranges: LiveRanges
-    call: ModuleCall
-    ops: list[int]
-    block: int | None
-    leaves: list[int]
-
-    def write(self, plan: Plan) -> None:
-        """Write into a plan what becomes of the call's operations, nodes and tensors."""
-        trace, last = self.trace, self.ops[-1]
-        members = [trace.ops[i] for i in self.ops]
-        made_inside = {i for op in members for i in op.outputs}
-        versions = (i for leaf in self.leaves for i in self.ranges.versions[leaf])
-        own = {i for i in versions if trace.tensors[i].op is None or i in made_inside}
-        outputs = self._outputs(members, own)
-        nodes = [n for i in self.ops for n in trace.nodes_of(i)]
-        main = self._main_node(nodes, outputs)
-        for i in self.ops:
-            plan.op[i] = last
-        for i in nodes:
-            plan.node[i] = main
-        accumulators = [n for leaf in self.leaves for n in self.ranges.nodes.get(leaf, ())]
-        for i in accumulators:
-            plan.node[i] = None
-            if main is not None:
-                plan.absorbed_by[i] = main
-        for i in (*made_inside, *own):
-            plan.tensor[i] = i if i in outputs else None
-        parameters = sum(op.parameters * op.times for op in members)
-        parameters += sum(trace.nodes[i].times for i in accumulators)
-        hidden = made_inside | {i for leaf in self.leaves for i in self.ranges.versions[leaf]}
-        read = (i for op in members for i in op.inputs if i not in hidden)
-        inputs = tuple(dict.fromkeys(read))
-        plan.changed_ops[last] = self._op(members, inputs, outputs, parameters)
-
-    def _outputs(self, members: list[Op], own: set[int]) -> tuple[int, ...]:
-        """Results that are used after the call, or named and never used; else those of the last operation."""
-        last, tensors, last_use = self.ops[-1], self.trace.tensors, self.ranges.last_use
-        made = [i for op in members for i in op.results if i not in own]
-        writing = [op for op in members if op.inplace and not op.beside]
-        changed = {i for op in writing if own & set(op.inputs) for i in op.outputs}
-        unused = {i for i in made if last_use[i] < 0 and tensors[i].name} - changed
-        of_last = self.trace.ops[last].results
-        used = {i for i in made if last_use[i] > last} or set(of_last)
-        return tuple(i for i in made if i in unused or i in used) or of_last
-
-    def _main_node(self, nodes: list[int], outputs: tuple[int, ...]) -> int | None:
-        """The node that stands for all nodes of the call: the `grad_fn` of its first output, else the last node."""
-        own = set(nodes)
-        main = (self.trace.tensors[i].node for i in outputs)
-        return next((node for node in main if node in own), max(nodes, default=None))
-
-    def _op(
-        self, members: list[Op], inputs: tuple[int, ...], outputs: tuple[int, ...], parameters: int
-    ) -> Op:
-        """The operation that the call becomes."""
-        trace, call, last = self.trace, self.call, members[-1]
-        stack, times = _common_stack(members), _times(trace, self.block)
-        return altered(
-            last,
-            name=call.path or call.kind,
-            line=stack[0][1] if stack else last.line,
-            code=_code(trace, stack) if stack else last.code,
-            scope="" if call.outer is None else trace.calls[call.outer].path,
-            inputs=inputs,
-            outputs=outputs,
-            args=inputs,
-            inplace=False,
-            beside=0,
-            grad_enabled=any(op.grad_enabled for op in members),
-            opaque=False,
-            factory=False,
-            stack=stack or last.stack,
-            call=call.index,
-            times=times,
-            module=call.kind,
-            parameters=parameters // times,
-            block=self.block,
-        )
-
-
-def _common_stack(ops: list[Op]) -> Stack:
-    """The outer frames that the stacks of all these operations share."""
-    common = ops[0].stack
-    for op in ops[1:]:
-        if op.stack != common:
-            shared = 0
-            for a, b in zip(reversed(common), reversed(op.stack), strict=False):
-                if a != b:
-                    break
-                shared += 1
-            common = common[len(common) - shared :]
-    return common
-
-
-def _code(trace: Trace, stack: Stack) -> str:
-    """The innermost line of a stack."""
-    source, line = trace.sources[stack[0][0]], stack[0][1]
-    at = line - source.first
-    return source.lines[at].strip() if 0 <= at < len(source.lines) else ""
-
-
-def _common_block(trace: Trace, ops: list[Op]) -> int | None:
-    """The innermost block around all of these operations."""
-    common = enclosing_blocks(trace, ops[0].block)
-    for op in ops[1:]:
-        if op.block != (common[0] if common else None):
-            these = set(enclosing_blocks(trace, op.block))
-            common = [block for block in common if block in these]
-    return common[0] if common else None
-
-
-def _times(trace: Trace, block: int | None) -> int:
-    """How often the operations of a block ran, in all repetitions of the blocks around it."""
-    times = 1
-    for index in enclosing_blocks(trace, block):
-        times *= trace.blocks[index].times
-    return times

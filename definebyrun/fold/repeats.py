@@ -15,10 +15,14 @@ from functools import lru_cache
 
 from ..trace import Op, Trace, cached
 
-__all__ = ["Repetition", "common_call", "find_repetitions"]
+__all__ = ["Repetition", "common_call", "find_repetitions", "find_training_steps", "step_blocks"]
 
 MIN_REPETITIONS = 3
 """What happens fewer times than this in a row is left as it is: a pair is read more easily than its summary."""
+MIN_TRAINING_STEPS = 2
+"""Steps of a training are many cards: a pair of them is summed up as well."""
+MAX_STARTS_TRIED = 8
+"""So many operations are tried as the first of a training step."""
 MAX_PERIODS_TRIED = 4
 """So many distances to an operation of the same signature are tried as a period, from each operation on."""
 _NUMBER, _COUNT = re.compile(r"\d+"), re.compile(r" \(\d+\)")
@@ -67,6 +71,34 @@ def find_repetitions(trace: Trace, same_structure: bool = False) -> list[Repetit
     return []
 
 
+def find_training_steps(trace: Trace) -> list[Repetition]:
+    """The steps of a training that is the same each time: from one step of an optimizer to the next."""
+    steps = [op.index for op in trace.ops if _is_optimizer_step(op) and op.block is None]
+    if len(steps) < MIN_TRAINING_STEPS:
+        return []
+    search = _Search(trace, same_structure=False, least=MIN_TRAINING_STEPS)
+    for step in steps:
+        found = search.around(step)
+        if found is not None:
+            return [found]
+    return []
+
+
+def _is_optimizer_step(op: Op) -> bool:
+    return op.inplace and op.name.endswith(".step")
+
+
+def step_blocks(trace: Trace) -> set[int]:
+    """The blocks that are training steps: an optimizer's step is among what repeats."""
+    found: set[int] = set()
+    for op in trace.ops:
+        block = op.block if _is_optimizer_step(op) else None
+        while block is not None:
+            found.add(block)
+            block = trace.blocks[block].outer
+    return found
+
+
 class _Signatures:
     """What a search asks of a trace whether paths are compared with or without their numbers."""
 
@@ -79,17 +111,28 @@ class _Signatures:
         numbers: dict[Hashable, int] = {}
         self.may_start: list[bool] = []  # a repetition does not begin in the middle of a block
         self.unnamed: list[int] = []  # equal for operations that differ at most in name and scope
-        first, outermost = 0, None
+        first, outermost, steps = 0, None, step_blocks(trace)
         for op in trace.ops:
-            block = op.block
-            while block is not None and trace.blocks[block].outer is not None:
-                block = trace.blocks[block].outer
+            block = _outermost(trace, op.block, steps)
             self.may_start.append(block is None or block != outermost)
             if self.may_start[-1]:
                 first, outermost = op.index, block
             signature = _unnamed_signature(trace, op, op.index - first)
             self.unnamed.append(numbers.setdefault(signature, len(numbers)))
         self.has_no_code = not any(op.stack for op in trace.ops)
+        self.by_optimizer = {i for op in trace.ops if _is_optimizer_step(op) for i in op.outputs}
+
+
+def _outermost(trace: Trace, block: int | None, steps: set[int]) -> int | None:
+    """The outermost block around an operation, within a training step if it is in one."""
+    if block in steps:
+        return None
+    while block is not None:
+        outer = trace.blocks[block].outer
+        if outer is None or outer in steps:
+            break
+        block = outer
+    return block
 
 
 def _unnamed_signature(trace: Trace, op: Op, position_in_block: int) -> Hashable:
@@ -112,8 +155,8 @@ def _without_numbers(path: str) -> str:
 class _Search:
     """Finds repetitions in a trace, with paths compared with or without their numbers."""
 
-    def __init__(self, trace: Trace, same_structure: bool) -> None:
-        self.trace, self.same_structure = trace, same_structure
+    def __init__(self, trace: Trace, same_structure: bool, least: int = MIN_REPETITIONS) -> None:
+        self.trace, self.same_structure, self.least = trace, same_structure, least
         self.facts = cached(trace, _Signatures)
         numbers: dict[Hashable, int] = {}
         self.signatures: list[int] = []
@@ -155,7 +198,7 @@ class _Search:
             at, last = start, len(signatures) - period
             while at < last and signatures[at] == signatures[at + period]:
                 at += 1
-            if at - start >= period * (MIN_REPETITIONS - 1):
+            if at - start >= period * (self.least - 1):
                 repetition = self._with_same_dataflow(start, period, at)
                 if repetition is not None:
                     return repetition
@@ -165,12 +208,12 @@ class _Search:
     def _with_same_dataflow(self, start: int, period: int, end: int) -> Repetition | None:
         """The first repetition in a stretch of equal signatures in which what is read was made equally far back."""
         start = self._first_start(start, period, end)
-        while end - start >= period * (MIN_REPETITIONS - 1):
+        while end - start >= period * (self.least - 1):
             at = start
             while at < end and self._reads_the_same(at, period, start):
                 at += 1
             times = (at - start) // period + 1
-            if times >= MIN_REPETITIONS:
+            if times >= self.least:
                 return Repetition(start, period, times, self._label(start, period, times))
             start += period * ((at - start) // period + 1)
         return None
@@ -182,12 +225,35 @@ class _Search:
 
         One repetition may be lost by that, when the first was a little different and the search began within it.
         """
-        last = min(start + period, end - period * (MIN_REPETITIONS - 1) + 1)
+        last = min(start + period, end - period * (self.least - 1) + 1)
         may_start = self.facts.may_start
         starts = [i for i in range(start, max(last, start + 1)) if may_start[i]]
         if self.facts.has_no_code:
             return min(starts, key=lambda i: (end - i) % period)
         return min(starts, key=lambda i: (self._depth(i), self._lines(i), i))
+
+    def around(self, step: int) -> Repetition | None:
+        """The repetitions of which this operation and the next of its signature are parts."""
+        signatures, period = self.signatures, self.next[step] - step
+        if period <= 0:
+            return None
+        first, end = step, step
+        while first and signatures[first - 1] == signatures[first - 1 + period]:
+            first -= 1
+        while end + period < len(signatures) and signatures[end] == signatures[end + period]:
+            end += 1
+        starts = range(first, min(first + period, end - period + 1))
+        by_line = sorted(
+            starts, key=lambda i: (-((end - i) // period), self._depth(i), self._lines(i), i)
+        )  # the most times first
+        for start in by_line[:MAX_STARTS_TRIED]:
+            at = start
+            while at < end and self._reads_the_same(at, period, start):
+                at += 1
+            times = (at - start) // period + 1
+            if times >= self.least:
+                return Repetition(start, period, times)
+        return None
 
     def _depth(self, at: int) -> int:
         """How many module calls go on from the operation before to this one."""
@@ -215,7 +281,7 @@ class _Search:
         tensors, maker, positions = self.trace.tensors, self.facts.maker, self.facts.output_position
         made_a, made_b = maker[a], maker[b]
         if a == b:
-            return made_a < start
+            return made_a < start or a in self.facts.by_optimizer
         one, two = tensors[a], tensors[b]
         if one.value.shape != two.value.shape or one.value.dtype != two.value.dtype:
             return False
@@ -226,7 +292,10 @@ class _Search:
             return True  # the state: from before at first, then from the repetition before
         if 0 <= made_a < start and 0 <= made_b < start:
             return self.signatures[made_a] == self.signatures[made_b]
-        leaves = made_a < 0 and made_b < 0 and one.kind == two.kind
+        optimized = made_a == made_b and {a, b} <= self.facts.by_optimizer
+        leaves = ((made_a < 0 and made_b < 0) or optimized) and one.kind == two.kind
+        if leaves and _without_numbers(one.name or "") != _without_numbers(two.name or ""):
+            return False  # a name of its own is not given up
         return leaves and (self.same_structure or not one.requires_grad)
 
     def _label(self, start: int, period: int, times: int) -> str:

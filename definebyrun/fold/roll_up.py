@@ -9,15 +9,33 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from ..trace import Block, Op, Trace
+from ..trace import Block, Op, Trace, cached
 from ..trace.frozen import altered
 from ..trace.references import Renumbering, renumbered
 from .contraction import contract
 from .live_ranges import LiveRanges, enclosing_blocks
 from .plan import Plan
-from .repeats import Repetition, common_call, find_repetitions
+from .repeats import (
+    Repetition,
+    common_call,
+    find_repetitions,
+    find_training_steps,
+    step_blocks,
+)
 
-__all__ = ["roll_up_all"]
+__all__ = ["roll_up_all", "roll_up_steps"]
+
+
+def roll_up_steps(trace: Trace) -> Trace:
+    """The trace with the steps of a training rolled up, if there are at least two that are the same."""
+    rolled: Trace = cached(trace, _rolled_up_steps)
+    return rolled
+
+
+def _rolled_up_steps(trace: Trace) -> Trace:
+    while steps := find_training_steps(trace):
+        trace = _roll_up(trace, steps)
+    return trace
 
 
 def roll_up_all(trace: Trace) -> Trace:
@@ -30,18 +48,23 @@ def roll_up_all(trace: Trace) -> Trace:
 
 def _roll_up(trace: Trace, repetitions: list[Repetition]) -> Trace:
     """Every stretch of repetitions becomes a block that is shown once."""
-    plan, blocks = Plan.of(trace), list(trace.blocks)
+    plan, blocks, steps = Plan.of(trace), list(trace.blocks), step_blocks(trace)
     for repetition in repetitions:
         number = len(blocks)
         calls = (trace.ops[i].call for i in (repetition.start, repetition.end - 1))
         call = common_call(trace, *calls)
-        blocks.append(Block(number, repetition.times, label=repetition.label, call=call))
+        around = [
+            b for b in enclosing_blocks(trace, trace.ops[repetition.start].block) if b in steps
+        ]
+        outer = around[0] if around else None
+        blocks.append(
+            Block(number, repetition.times, label=repetition.label, outer=outer, call=call)
+        )
         for at in range(repetition.start, repetition.end):
-            block = trace.ops[at].block
-            if block is not None:
-                outermost = enclosing_blocks(trace, block)[-1]
-                blocks[outermost] = altered(blocks[outermost], outer=number)
-        _RollUp(trace, plan, LiveRanges.of(trace), repetition, number).roll()
+            inner = [b for b in enclosing_blocks(trace, trace.ops[at].block) if b not in steps]
+            if inner:
+                blocks[inner[-1]] = altered(blocks[inner[-1]], outer=number)
+        _RollUp(trace, plan, LiveRanges.of(trace), repetition, number, steps).roll()
         _roll_backward(trace, plan, repetition)
     plan.blocks = tuple(blocks)
     return _without_unused_blocks(contract(trace, plan))
@@ -49,13 +72,14 @@ def _roll_up(trace: Trace, repetitions: list[Repetition]) -> Trace:
 
 @dataclass
 class _RollUp:
-    """Writes into a plan that the last repetition stands for all; `number` is that of the block."""
+    """Writes into a plan that the last repetition stands for all; `number` is that of the block, in `steps` if any."""
 
     trace: Trace
     plan: Plan
     ranges: LiveRanges
     repetition: Repetition
     number: int
+    steps: set[int]
 
     def roll(self) -> None:
         """Let the operations of the last repetition stand for those of all."""
@@ -85,7 +109,7 @@ class _RollUp:
             inputs=tuple(dict.fromkeys((*shown.inputs, *self._entering(shown, same)))),
             args=args,
             times=shown.times * self.repetition.times,
-            block=self.number if shown.block is None else shown.block,
+            block=self.number if shown.block is None or shown.block in self.steps else shown.block,
         )
 
     def _entering(self, shown: Op, same: list[Op]) -> list[int]:
@@ -103,7 +127,7 @@ class _RollUp:
         """Let a tensor of the last repetition stand for that of repetition `nr`, with its node if it is a leaf."""
         plan, tensors = self.plan, self.trace.tensors
         plan.tensor[one] = shown
-        if tensors[one].kind != "result" and tensors[shown].block is None:
+        if tensors[one].kind != "result" and tensors[shown].block in (None, *self.steps):
             plan.leaf_block[shown] = self.number
         nodes, shown_nodes = self.ranges.nodes.get(one, []), self.ranges.nodes.get(shown, [])
         if len(nodes) == len(shown_nodes):
@@ -117,6 +141,7 @@ class _RollUp:
         Outside the block only those may use them that use all of them, as an optimizer does.
         """
         ranges, repetition, plan = self.ranges, self.repetition, self.plan
+        read = tuple(self.trace.first_version(i) for i in read)
         if read[0] == read[-1] or any(leaf not in ranges.versions for leaf in read):
             return
         elsewhere: tuple[int, ...] = ()
@@ -128,8 +153,14 @@ class _RollUp:
             elsewhere = others
         if any(repetition.start <= op < repetition.end for op in elsewhere):
             return
+        shown_versions = ranges.versions[read[-1]]
         for nr, leaf in enumerate(read):
-            self._stand_for(leaf, read[-1], nr)
+            versions = ranges.versions[leaf]
+            if len(versions) == len(shown_versions):
+                for one_version, shown_version in zip(versions, shown_versions, strict=True):
+                    self._stand_for(one_version, shown_version, nr)
+            else:
+                self._stand_for(leaf, read[-1], nr)
             for op in elsewhere:
                 one, shown = (ranges.changed(op, i) for i in (leaf, read[-1]))
                 if one is not None and shown is not None:

@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from typing import Any, TypeAlias, cast
 
 from ..trace import ModuleCall, Trace
+from ..trace.records import FUNCTION
 from .modules import call_depths
 
 __all__ = ["Modules", "folded_into"]
@@ -26,7 +27,8 @@ def folded_into(trace: Trace, modules: Modules) -> list[int | None]:
         if modules < 0:
             raise ValueError(f"modules is a number of levels that stay open, so not {modules}")
         level = int(modules)
-        wanted = [depth == level for depth in call_depths(trace)]
+        depths = zip(call_depths(trace), trace.calls, strict=True)
+        wanted = [depth == level and call.kind != FUNCTION for depth, call in depths]
     else:
         wanted = [False] * len(trace.calls)
         for which in _each(modules):
@@ -67,7 +69,8 @@ def _chosen(trace: Trace, which: object) -> list[bool]:
             f"a function of a module call, not {type(which).__name__}"
         )
     if not any(found):
-        called = [call.kind if isinstance(which, type) else call.path for call in calls]
+        modules = [call for call in calls if call.kind != FUNCTION]
+        called = [call.kind if isinstance(which, type) else call.path for call in modules]
         there = ", ".join(list(dict.fromkeys(called))[:8]) or "none"
         raise ValueError(f"no module of this run {meant}; there are: {there}")
     return found

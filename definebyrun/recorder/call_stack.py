@@ -39,6 +39,10 @@ class CallStack:
         """The number of the innermost module call that is running."""
         return self._modules[-1].number if self._modules else None
 
+    def module_frame(self) -> FrameType | None:
+        """PyTorch's frame that runs the innermost module call."""
+        return self._modules[-1].frame if self._modules else None
+
     def enter_module(self, number: int, frame: FrameType, around: Stack) -> None:
         """A module's forward begins in this frame."""
         self._modules.append(_OpenCall(number, frame, around))

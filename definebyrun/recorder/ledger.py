@@ -13,7 +13,7 @@ from torch.autograd.function import BackwardCFunction
 
 from ..trace import Edge, ModuleCall, Node, Op, Step, Trace
 from ..trace.frozen import altered, sealed
-from ..trace.records import TensorKind
+from ..trace.records import FUNCTION, TensorKind
 from ..trace.value import Value
 from ._torch import address_of
 from .drafts import FunctionForward, OpDraft, Stack, StepDraft
@@ -32,6 +32,10 @@ __all__ = ["Ledger"]
 
 UNSEEN_WRITE = "unseen write"
 """The name of an operation that stands for a change which no call has shown."""
+
+
+def _is_no_module(call: ModuleCall) -> bool:
+    return not call.path or call.kind == FUNCTION
 
 
 class Ledger:
@@ -68,10 +72,11 @@ class Ledger:
         self.saved.read()
         self.steps.append(StepDraft(len(self.steps), "forward", op=number, stack=op.stack))
 
-    def open_call(self, kind: str, outer: int | None) -> int:
-        """Enter a call of a module, whose path is chosen at the end, or a custom `Function`'s forward; its number."""
+    def open_call(self, kind: str, outer: int | None, path: str = "") -> int:
+        """Enter a call of a module, whose path is chosen at the end, of a custom `Function`'s forward, or of a
+        library's function, whose path is its name; the number of the call."""
         number = len(self._calls)
-        self._calls.append(ModuleCall(number, "", kind, outer))
+        self._calls.append(ModuleCall(number, path, kind, outer))
         return number
 
     def open_forward(self, name: str, inputs: list[int], stack: Stack, outer: int | None) -> int:
@@ -258,8 +263,8 @@ class Ledger:
                 op.line, op.code = op.stack[0][1], sources.text(op.stack[0])
             op.args = op.args or op.inputs
             around = op.call
-            # the forward of a `Function` has no path
-            while around is not None and not calls[around].path:
+            # the forward of a `Function` has no path, and a library's function is no module
+            while around is not None and _is_no_module(calls[around]):
                 around = calls[around].outer
             op.scope = "" if around is None else calls[around].path
         self.saved.finish(self.steps)
@@ -290,6 +295,6 @@ def _named_calls(calls: list[ModuleCall], names: Names) -> tuple[ModuleCall, ...
     for call in calls:
         number = call.index
         same = first.get(number, number)
-        path = paths.get(number, "")
+        path = paths.get(number, call.path)
         found.append(altered(call, path=path, first=None if same == number else same))
     return tuple(found)

@@ -18,6 +18,7 @@ from .custom_functions import CustomFunctions
 from .drafts import OpDraft, Stack
 from .engine import Engine, running_node, running_phase
 from .ledger import Ledger
+from .library_calls import LibraryCalls
 from .node_hooks import NodeHooks
 from .silent_writes import may_write_silently, silently_written
 from .torch_calls import (
@@ -74,6 +75,7 @@ class Operations:
     def __init__(self, ledger: Ledger, stack: CallStack, engine: Engine, hooks: NodeHooks) -> None:
         self._ledger, self._stack, self._engine, self._hooks = ledger, stack, engine, hooks
         self.functions = CustomFunctions(ledger, stack)
+        self._library = LibraryCalls(ledger)
 
     # ---- before the call ----
 
@@ -157,6 +159,8 @@ class Operations:
                         call.func, call.given, call.args, call.kwargs, output
                     )
                 self.enter(op, changed, output, from_nothing=not call.given)
+                if op.index >= 0:
+                    self._library.note(op, caller, self._stack.module_frame())
             if op is not None:
                 self._ledger.names.assigned.note(caller, output)
             if self._ledger.nodes.found:

@@ -88,7 +88,7 @@ class Versions:
     def first(self, leaf: torch.Tensor) -> int | None:
         """The first version of a leaf; in-place changes have made others of it."""
         known = self._latest.get(id(leaf))
-        return None if known is None else self._first_of(known)
+        return None if known is None else _first_of(self.drafts, known)
 
     def is_new(self, tensor: torch.Tensor) -> bool:
         """Whether a tensor, or its version by PyTorch's counter, has not been entered yet."""
@@ -203,7 +203,7 @@ class Versions:
         index, key = len(self.drafts), id(tensor)
         earlier, origin = self._latest.get(key), None
         if earlier is not None and kind != "result" and self.drafts[earlier].kind != "result":
-            origin = self._first_of(earlier)
+            origin = _first_of(self.drafts, earlier)
         storage = storage_of(tensor)
         address = None if storage is None else address_of(storage)
         memory, is_held = self._memory, True
@@ -250,10 +250,6 @@ class Versions:
             self._stale.discard(key)
         self._memory.drop(address, key)
 
-    def _first_of(self, version: int) -> int:
-        origin = self.drafts[version].origin
-        return version if origin is None else origin
-
     # ---- the end ----
 
     def settle_names(self) -> None:
@@ -267,10 +263,13 @@ class Versions:
                 yield tensor, self.drafts[version]
 
     def note_owners(self, owners: dict[int, tuple[int, ...]]) -> None:
-        """Say of leaves which modules hold them, by the `id`s of their tensors."""
-        for key, version in self._latest.items():
-            if key in owners and self.drafts[version].kind != "result":
-                self.drafts[self._first_of(version)].owners = owners[key]
+        """Say of leaves which modules hold them, by the `id`s of their tensors; also of what was made of a buffer."""
+        leaves: set[int] = set()
+        for draft in self.drafts if owners else ():
+            key = id(self.tensor_of(draft.index))
+            if key in owners and (draft.kind != "result" or (key in leaves and draft.node is None)):
+                leaves.add(key)
+                draft.owners = owners[key]
 
     def freeze(self) -> tuple[TensorVersion, ...]:
         """All versions, with the names that their tensors have now."""
@@ -280,6 +279,11 @@ class Versions:
                 draft.name = self._names.of(tensor)
         self._tensors.clear()  # callbacks of weak references lead here
         return sealed(self.drafts, TensorVersion)
+
+
+def _first_of(drafts: list[TensorDraft], version: int) -> int:
+    origin = drafts[version].origin
+    return version if origin is None else origin
 
 
 def _leaves_and_results(

@@ -22,6 +22,7 @@ from .frozen import Record, frozen
 from .value import Value
 
 __all__ = [
+    "FUNCTION",
     "Block",
     "During",
     "Edge",
@@ -49,6 +50,8 @@ Side = Literal["", "A", "B"]
 """The run of a comparison that a record belongs to; empty for both, and outside comparisons."""
 SKIPPABLE = {"skippable": True}
 """Metadata of a field that a saved trace leaves out where it has its default, and that older readers can do without."""
+FUNCTION = "function"
+"""What stands for the class of a module in the call of a library's function."""
 Stack = tuple[tuple[int, int], ...]
 """Lines of the learner's code, innermost first, as (index into `Trace.sources`, line)."""
 
@@ -60,8 +63,8 @@ class TensorVersion(Record):
     `op` is the operation that made it (None: it was there before), `node` its `grad_fn`, or for a leaf its
     `AccumulateGrad`; `output_nr` says which output of that node it is. `origin` is the first version of a leaf that
     was changed in place. `since` counts the steps before it was there, for a leaf's `.grad` that the run reads.
-    `owners` are the modules that hold it as a parameter, a buffer or a plain attribute, in themselves or in a
-    submodule: the first call of each.
+    `owners` are the modules that hold a leaf as a parameter, a buffer or a plain attribute, in themselves or in a
+    submodule: the first call of each. What an operation has made of a buffer in place has them too.
 
     Folding: `block` is the rolled-up block that a leaf is made anew in, of which it then stands for all `times`.
     """
@@ -104,7 +107,7 @@ class Op(Record):
     that was running then. `generation` and `pass_nr` are of a pass that is recorded itself.
 
     Folding: it stands for `holds * times` operations. `module` is the class of the module that was folded into it,
-    `parameters` how many leaves with a gradient lie in that module each time.
+    `parameters` how many leaves with a gradient lie in that module each time, `elements` how many numbers these hold.
     """
 
     index: int
@@ -134,6 +137,7 @@ class Op(Record):
     generation: int = 1
     pass_nr: int | None = field(default=None, metadata={"key": "run"})
     beside: int = field(default=0, metadata=SKIPPABLE)
+    elements: int = field(default=0, metadata=SKIPPABLE)
 
     @property
     def results(self) -> tuple[int, ...]:
@@ -177,7 +181,8 @@ class Node(Record):
     Made by a checkpoint's recomputation: `until` is the step that ran the node that it was recomputed for, after which
     nothing of what it saved is kept.
 
-    Folding: it stands for `holds * times` nodes (those of leaves not counted) and for `edges` edges between them;
+    Folding: it stands for `holds * times` nodes (those of leaves not counted), whose slots follow each other, and for
+    `edges` edges between them;
     `saved` is then what all of them keep, each storage once; `block` is that of a node that has no operation.
     """
 
@@ -261,7 +266,8 @@ class Step(Record):
 class ModuleCall(Record):
     """One call of a module: its path and class, and the call inside which it was made, which has a lower index.
 
-    `first` is the first call of the same module, None for that itself.
+    `first` is the first call of the same module, None for that itself. A call of a library's function that ran several
+    operations is one too: its `kind` is `FUNCTION`, its path the function's name.
     """
 
     index: int

@@ -111,6 +111,7 @@ FIELDS: dict[type[Record], dict[str, Index | Moment | Plain | Nested]] = {
         "holds": Plain(1),
         "times": Plain(1),
         "parameters": Plain(),
+        "elements": Plain(),
         "block": Index("blocks"),
         "generation": Plain(1),
         "pass_nr": Index("passes"),

@@ -21,6 +21,7 @@ from torch import nn
 import definebyrun as dbr
 from definebyrun.cards.build import build_cards
 from definebyrun.cards.model import MAX_USES_WITHOUT_CHIPS
+from definebyrun.cards.picture import picture_cards
 from definebyrun.drawing.layout import LayoutError, run_dot
 from definebyrun.drawing.metrics import card_size
 from definebyrun.text import canonical
@@ -235,7 +236,7 @@ def test_a_leaf_with_many_uses_is_a_chip_for_each_and_long_loops_are_laid_out_qu
         for _ in range(60):
             h = torch.tanh(h * w)
         h.backward()
-    cards = build_cards(tape.trace)[0]
+    cards = picture_cards(tape.trace)[0]
     w_node = next(leaf.node for leaf in tape.leaves if leaf.name == "w")
     chips = [card for card in cards if card.node == w_node]
     assert len(chips) == 60 > MAX_USES_WITHOUT_CHIPS

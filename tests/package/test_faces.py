@@ -312,14 +312,21 @@ def test_a_large_picture_to_the_right_is_laid_out_too() -> None:
 
 def test_a_picture_stays_in_a_width_with_as_little_folded_as_that_takes() -> None:
     tape = run()
-    wide, cards = tape.view.picture.width, len(tape.view.drawn.cards)
-    assert tape.arrange(width=wide).view.text == tape.view.text
-    narrow = tape.arrange(width=wide - 1).view
-    assert narrow.picture.width < wide
-    assert len(narrow.drawn.cards) <= cards
-    assert "modules are folded" in narrow.note
-    assert "modules are folded" in repr(tape.arrange(width=wide - 1))
-    assert tape.arrange(width=10).view.picture.width <= narrow.picture.width
+    wide = tape.unfolded().view.picture.width
+    as_it_is = tape.arrange(width=wide).view
+    assert as_it_is.trace is tape.trace
+    widths = [wide * 0.7, wide / 4, 10]
+    narrower = [tape.arrange(width=width).view for width in widths]
+    assert [view.picture.width <= width for view, width in zip(narrower, widths, strict=True)] == [
+        True,
+        True,
+        False,
+    ]
+    counts = [len(view.drawn.cards) for view in (as_it_is, *narrower)]
+    assert counts == sorted(set(counts), reverse=True)
+    assert "modules are folded" not in narrower[0].note
+    assert "modules are folded" in narrower[1].note
+    assert "modules are folded" in repr(tape.arrange(width=wide / 4))
 
 
 def test_what_was_folded_by_hand_stays_so_whatever_its_width() -> None:

@@ -245,7 +245,7 @@ def test_a_third_generation_is_one_more_than_the_graph_that_was_walked() -> None
     third = [tape.nodes[n.within].generation for n in tape.nodes if n.generation == 3 and n.within]
     assert set(third) == {1, 2}  # the pass went on into the first graph: one pass, one generation
     assert "generation 3" in tape.text()
-    assert "generation 3: made by h = grad" in tape.svg()
+    assert "generation 3: made by h = grad" in tape.unfolded().svg()
     assert k.grad_fn is None
 
 

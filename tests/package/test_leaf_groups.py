@@ -12,6 +12,7 @@ from torch import nn
 
 import definebyrun as dbr
 from definebyrun.cards.build import build_cards
+from definebyrun.cards.chips import with_chips
 from definebyrun.cards.clusters import Cluster, build_clusters
 from definebyrun.cards.model import Card, Link
 from definebyrun.drawing.dot import to_dot
@@ -52,8 +53,8 @@ def step(model: nn.Module, *shape: int, optimizer: bool = False) -> dbr.Tape:
     return tape
 
 
-def convolutions(optimizer: bool = False) -> dbr.Tape:
-    return step(nn.Sequential(*(Block() for _ in range(3))), 2, 2, 4, 4, optimizer=optimizer)
+def convolutions(optimizer: bool = False, blocks: int = 3) -> dbr.Tape:
+    return step(nn.Sequential(*(Block() for _ in range(blocks))), 2, 2, 4, 4, optimizer=optimizer)
 
 
 def attention() -> dbr.Tape:
@@ -111,8 +112,8 @@ class Drawn:
         self.cards: list[Card]
         self.links: list[Link]
         self.clusters: list[Cluster]
-        self.cards, self.links = build_cards(trace)
-        self.clusters = build_clusters(trace, self.cards, self.links)
+        self.cards, self.links = with_chips(trace, *build_cards(trace), max_uses=4)
+        self.clusters = build_clusters(trace, self.cards, self.links, frame_operations=False)
         self.picture: Picture = render(self.cards, self.links, "", self.clusters, large)
         svg = self.picture.svg
         self.sizes = {card.id: card_size(card) for card in self.cards}
@@ -274,17 +275,17 @@ def test_a_cluster_in_which_one_thing_runs_is_one_node_and_what_it_counts_stands
 
 
 def test_only_large_graphs_are_laid_out_like_that() -> None:
-    tape = convolutions().unfolded()
-    picture = tape.svg()
-    assert len(tape.view.drawn[0]) > 60
-    assert picture.count("<path") == Drawn(tape).picture.svg.count("<path")
+    tape = convolutions(blocks=5).unfolded()
+    cards, links, clusters = tape.view.drawn
+    assert len(cards) > 60
+    assert tape.svg() == render(cards, links, tape.view.label, clusters, large=True).svg
     small = loop().unfolded()
     cards, links, clusters = small.view.drawn
     assert small.svg() == render(cards, links, small.view.label, clusters).svg
 
 
 def test_the_dot_of_a_large_graph_has_modules_below_each_other_too() -> None:
-    tape = convolutions(optimizer=True).unfolded()
+    tape = convolutions(optimizer=True, blocks=5).unfolded()
     cards, links, clusters = tape.view.drawn
     widths = [
         read_geometry(run_dot(dot, "json0")).width

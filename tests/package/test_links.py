@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from definebyrun.cards.build import build_cards
+from definebyrun.cards.chips import with_chips
 from definebyrun.cards.clusters import build_clusters
 from definebyrun.cards.gradient_rows import BackwardHistory
 from definebyrun.cards.links import data_links, edge_links
@@ -70,7 +71,9 @@ def used(times: int, steps: tuple[Step, ...] = ()) -> tuple[list[Link], list[Car
         steps=steps,
     )
     by_node = {node.index: Card(f"n{node.index}", "op", "w", node=node.index) for node in nodes}
-    return edge_links(trace, by_node, BackwardHistory.of(trace), max_uses=2)
+    links = edge_links(trace, by_node, BackwardHistory.of(trace))
+    shown, links = with_chips(trace, list(by_node.values()), links, max_uses=2)
+    return links, [card for card in shown if "u" in card.id]
 
 
 def test_a_leaf_with_few_uses_is_one_card_with_an_arrow_to_each() -> None:
@@ -125,8 +128,7 @@ def repeated(edge: Edge, **more: Any) -> Link:
         **more,
     )
     by_node = {i: Card(f"n{i}", "op", "", born=i + 1, node=i) for i in (0, 1)}
-    links, _ = edge_links(trace, by_node, BackwardHistory.of(trace), max_uses=4)
-    return links[0]
+    return edge_links(trace, by_node, BackwardHistory.of(trace))[0]
 
 
 @pytest.mark.parametrize(
@@ -155,7 +157,7 @@ def test_nodes_of_one_operation_are_linked_across_repetitions_only_where_the_edg
             blocks=(Block(0, 5),),
         )
         by_node = {i: Card(f"n{i}", "op", "", node=i) for i in (0, 1)}
-        (link,) = edge_links(trace, by_node, BackwardHistory.of(trace), max_uses=4)[0]
+        (link,) = edge_links(trace, by_node, BackwardHistory.of(trace))
         assert link.back == again
 
 
@@ -168,7 +170,7 @@ def test_outside_of_repetitions_no_edge_points_back() -> None:
         steps=forward(0, 1),
     )
     by_node = {i: Card(f"n{i}", "op", "", node=i) for i in (0, 1)}
-    (link,) = edge_links(trace, by_node, BackwardHistory.of(trace), max_uses=4)[0]
+    (link,) = edge_links(trace, by_node, BackwardHistory.of(trace))
     assert not link.back
 
 
@@ -183,7 +185,7 @@ def test_a_constant_has_a_dashed_arrow_and_what_an_edge_leads_back_to_has_none()
         edges=(Edge(0, 1, 0, 0, 0),),
         steps=forward(0),
     )
-    links = data_links(trace, cards("n0", "t1", "n1", born={"n1": 1}), {})
+    links = data_links(trace, cards("n0", "t1", "n1", born={"n1": 1}))
     assert [(link.id, link.tail, link.head, link.born) for link in links] == [("d0", "t1", "n1", 1)]
     assert links[0].edge is None
 
@@ -196,7 +198,7 @@ def test_an_input_that_is_the_results_own_node_has_no_arrow() -> None:
         nodes=(Node(0, "Mul", op=0),),
         steps=forward(0),
     )
-    assert data_links(trace, cards("n0"), {}) == []
+    assert data_links(trace, cards("n0")) == []
 
 
 def test_two_versions_of_one_leaf_have_one_arrow_between_the_same_two_cards() -> None:
@@ -205,7 +207,7 @@ def test_two_versions_of_one_leaf_have_one_arrow_between_the_same_two_cards() ->
         ops=(op(0, (0, 1), (2,)),),
         steps=forward(0),
     )
-    assert ways(data_links(trace, cards("t0", "o0"), {})) == [("t0", "o0")]
+    assert ways(data_links(trace, cards("t0", "o0"))) == [("t0", "o0")]
 
 
 def in_a_block(kind: str) -> list[Link]:
@@ -216,7 +218,7 @@ def in_a_block(kind: str) -> list[Link]:
         steps=forward(0, 1),
         blocks=(Block(0, 5),),
     )
-    return data_links(trace, cards("o0", "o1", "t1", born={"o0": 1, "o1": 2, "t1": 2}), {})
+    return data_links(trace, cards("o0", "o1", "t1", born={"o0": 1, "o1": 2, "t1": 2}))
 
 
 def test_data_that_the_repetition_before_has_made_points_back() -> None:
@@ -239,7 +241,7 @@ def test_an_operation_that_reads_its_own_result_has_an_arrow_to_itself_in_a_repe
         steps=forward(0),
         blocks=(Block(0, 5),),
     )
-    links = data_links(trace, cards("o0"), {})
+    links = data_links(trace, cards("o0"))
     assert [(link.tail, link.head, link.back) for link in links] == (
         [] if block is None else [("o0", "o0", True)]
     )
@@ -257,7 +259,7 @@ def test_an_arrow_leads_from_an_operation_to_the_leaf_that_it_made_and_to_no_oth
         nodes=tuple(Node(i, "AccumulateGrad", leaf=i + 1) for i in range(3)),
         steps=forward(0, 1, 2),
     )
-    links = data_links(trace, cards("t0", "o0", "o1", "n0", "n1", "n2"), {})
+    links = data_links(trace, cards("t0", "o0", "o1", "n0", "n1", "n2"))
     assert [(link.tail, link.head, link.born) for link in links] == [("o1", "n1", 2)]
 
 
@@ -275,7 +277,7 @@ def test_a_leaf_that_had_a_node_only_before_or_later_stands_on_the_card_of_that_
         nodes=(Node(0, "AccumulateGrad", leaf=1 - version),),
         steps=forward(0),
     )
-    assert ways(data_links(trace, cards("n0", "t0", "o0"), {})) == [(card, "o0")]
+    assert ways(data_links(trace, cards("n0", "t0", "o0"))) == [(card, "o0")]
 
 
 def test_a_leaf_without_any_node_stands_on_the_card_of_its_first_version() -> None:
@@ -284,7 +286,7 @@ def test_a_leaf_without_any_node_stands_on_the_card_of_its_first_version() -> No
         ops=(op(0, (1,), (2,)),),
         steps=forward(0),
     )
-    assert ways(data_links(trace, cards("t0", "t1", "o0"), {})) == [("t0", "o0")]
+    assert ways(data_links(trace, cards("t0", "t1", "o0"))) == [("t0", "o0")]
 
 
 @pytest.mark.parametrize(("born", "chip"), [(1, "n0u1"), (3, "n0u1"), (4, "n0u2"), (9, "n0u2")])
@@ -297,9 +299,10 @@ def test_a_dashed_arrow_from_a_leaf_with_chips_starts_at_the_last_use_before_it(
         nodes=(Node(0, "AccumulateGrad", leaf=0),),
         steps=forward(0),
     )
-    chips = {"n0": [Link("e0", "n0u1", "n1", 2, 0), Link("e1", "n0u2", "n2", 4, 1)]}
-    links = data_links(trace, cards("n0", "o0", born={"o0": born}), chips)
-    assert ways(links) == [(chip, "o0")]
+    links = [Link("e0", "n0", "n1", 2, 0), Link("e1", "n0", "n2", 4, 1)]
+    links += data_links(trace, cards("n0", "o0", born={"o0": born}))
+    _, links = with_chips(trace, [Card("n0", "leaf", "w", node=0)], links, max_uses=1)
+    assert ways(links[2:]) == [(chip, "o0")]
 
 
 # ---- what else cards say over time ----

@@ -26,7 +26,7 @@ def parameters(tape: dbr.Tape) -> list[str | None]:
 
 
 def paths(tape: dbr.Tape) -> list[str]:
-    return [call.path for call in tape.calls]
+    return [call.path for call in tape.calls if call.kind != "function"]
 
 
 class Agent:
