@@ -24,8 +24,9 @@ from .fold.recipes import Recipe, fold_by, recipes
 from .recorder.gc_pause import no_collections
 from .text.compared import canonical_text, summary
 from .text.format import enumerated
-from .trace import Trace
+from .trace import Op, Trace
 from .trace.frozen import altered
+from .trace.records import FUNCTION
 
 __all__ = ["MAX_CARDS_LAID_OUT", "MAX_CARDS_SHOWN", "Drawn", "View", "show"]
 
@@ -179,10 +180,13 @@ class View:
         shown = self.trace
         if self._unlimited or self._as_given or (shown is self._given and not self._has_groups):
             return ""
+        kinds = {op.module for op in shown.ops if self._is_call(op)}
         how = [
             "each operation is one card" if self._has_joined_nodes else "",
             "repetitions are rolled up" if shown.blocks else "",
-            "modules are folded" if any(op.module for op in shown.ops) else "",
+            "modules are folded" if kinds - {FUNCTION, ""} else "",
+            "functions of libraries are one card each" if FUNCTION in kinds else "",
+            "several operations are one card" if self._has_merged_ops else "",
             "parameters that the same cards read are one" if self._has_groups else "",
         ]
         choose = "fold the two tapes" if shown.sides else ".fold(…)"
@@ -198,6 +202,15 @@ class View:
         return any(
             n.holds > 1 and n.op is not None and not ops[n.op].module for n in self.trace.nodes
         )
+
+    def _is_call(self, op: Op) -> bool:
+        """Whether an operation is a folded call, of a module or a library's function."""
+        return op.call is not None and self.trace.calls[op.call].kind == op.module
+
+    @property
+    def _has_merged_ops(self) -> bool:
+        """Whether operations that are no call became one."""
+        return any(op.module and not self._is_call(op) for op in self.trace.ops)
 
     @property
     def _has_groups(self) -> bool:

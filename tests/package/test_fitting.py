@@ -69,6 +69,21 @@ def test_a_width_that_is_asked_for_stands_in_place_of_a_page() -> None:
     assert first_that_fits(ways, Look(width=whole.geometry.width)).trace is ways[0].trace
 
 
+def test_the_sentence_under_a_picture_says_what_has_become_one() -> None:
+    with dbr.record() as tape:
+        hs = [torch.ones(2, requires_grad=True)]
+        for _ in range(25):
+            hs.append(torch.stack(hs).sum(0).tanh())
+    assert "several operations are one card. " in tape.view.note
+    assert "modules" not in tape.view.note
+    net = nn.Sequential(*(nn.TransformerEncoderLayer(4, 2, 8) for _ in range(2)))
+    with dbr.record() as tape:
+        net(torch.rand(2, 3, 4)).sum().backward()
+        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+    assert "functions of libraries are one card each" in tape.view.note
+    assert "several operations" not in tape.view.note
+
+
 @pytest.mark.parametrize("right", [False, True])
 def test_a_card_after_another_stands_beyond_it_without_an_arrow(right: bool) -> None:
     cards = [Card("n0", "op", "first"), Card("n1", "op", "second", after="n0")]
