@@ -130,6 +130,8 @@ def _check_ops(run: Run) -> None:
     for i, op in run["ops"].items():
         if not op.outputs or any(run["tensors"][output].op != i for output in op.outputs):
             raise damaged(f"the outputs of ops[{i}] must be tensors that it made")
+        if op.times > 1 and op.block is None:
+            raise damaged(f"ops[{i}] cannot stand for {op.times} repetitions outside of a block")
         if op.beside and not (op.inplace and op.results):
             raise damaged(f"ops[{i}] cannot have changed {op.beside} tensors besides")
     passes = {step.pass_nr for step in run["steps"].values() if step.phase == "backward"}

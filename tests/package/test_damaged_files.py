@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import definebyrun as dbr
+from definebyrun.trace import records
 from definebyrun.trace.references import FIELDS, LISTS, Index, Moment, Plain
 
 FILES = {
@@ -415,6 +416,15 @@ def test_a_changed_file_is_refused_or_gives_every_output(text: str) -> None:
             return
     assert said.startswith(("this file is damaged: ", "this is no ", "this definebyrun"))
     assert "\n" not in said
+
+
+def test_an_operation_outside_of_blocks_cannot_have_run_several_times() -> None:
+    _, file, record = first_of(records.Op)
+    assert record.get("block") is None
+    record["times"] = 2
+    assert refused(file) == (
+        f"this file is damaged: ops[{record['index']}] cannot stand for 2 repetitions outside of a block"
+    )
 
 
 def test_a_rolled_up_graph_that_was_saved_is_rolled_up() -> None:
