@@ -6,6 +6,7 @@ no call: `F.cross_entropy` is that operation.
 
 from __future__ import annotations
 
+import sys
 from types import FrameType
 
 from ..trace.records import FUNCTION
@@ -37,10 +38,12 @@ class LibraryCalls:
         if frame is None:
             self._frame = 0
             return
-        # A flag that a debugger may read, and set in a new frame: so another call is told from this one, even
-        # at the same address, and nothing keeps the frame alive.
-        goes_on = not frame.f_trace_lines and id(frame) == self._frame
-        frame.f_trace_lines = False
+        # A flag that is set in a new frame, and that Python reads only where a debugger traces: so another call is
+        # told from this one, even at the same address, and nothing keeps the frame alive.
+        is_traced = sys.gettrace() is not None
+        goes_on = id(frame) == self._frame and (is_traced or not frame.f_trace_lines)
+        if not is_traced:
+            frame.f_trace_lines = False
         if goes_on and op.index == self._op + 1:
             first = self._ledger.ops[self._op]
             if self._call is None and first.call == op.call:
