@@ -19,6 +19,8 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 PACKAGE = "definebyrun"
+ONE_LINE = ":single-line-parameter-list:\n"
+"""Else Sphinx makes a list without terms of many parameters, which a screen reader cannot read."""
 DOCTEST = re.compile(r"^>>> .*(?:\n.+)*", re.MULTILINE)
 QUOTED = re.compile(r"(?<!`)`([\w.]+)(\(\))?`(?!`)")
 Definition = ast.FunctionDef | ast.ClassDef
@@ -128,6 +130,7 @@ class Api(SphinxDirective):
         said = ast.get_docstring(definition) or ""
         options = f":module: {PACKAGE}\n"
         if isinstance(definition, ast.FunctionDef):
+            options += ONE_LINE
             return block("function", signature(definition), markdown(said, links), options)
         members = [x for x in with_inherited(found) if public_member(x)]
         links |= {x.name: f"{definition.name}.{x.name}" for x in members if hasattr(x, "name")}
@@ -180,7 +183,7 @@ def member(function: ast.FunctionDef, links: dict[str, str]) -> str:
     if decorators(function) & {"property", "cached_property"}:
         kind = ast.unparse(function.returns) if function.returns else "None"
         return block("property", function.name, said, f":type: {kind}\n")
-    options = ":classmethod:\n" if "classmethod" in decorators(function) else ""
+    options = ONE_LINE + (":classmethod:\n" if "classmethod" in decorators(function) else "")
     return block("method", signature(function, bound=True), said, options)
 
 

@@ -76,6 +76,18 @@ def clear_locals_copy(frame: FrameType, variables: Any) -> None:
     It would keep every tensor alive that the function deletes later. A copy to which there are more than
     `OWN_REFERENCES` (the result of `locals()`, which the user holds) stays as it is.
     """
-    copied = frame.f_code.co_flags & inspect.CO_OPTIMIZED and isinstance(variables, dict)
-    if copied and sys.getrefcount(variables) <= OWN_REFERENCES:
-        variables.clear()
+    if frame.f_code.co_flags & inspect.CO_OPTIMIZED and isinstance(variables, dict):
+        count = sys.getrefcount(variables)
+        if count <= OWN_REFERENCES or count == OWN_REFERENCES + 1 == _own_references():
+            variables.clear()
+
+
+def _own_references() -> int:
+    """`OWN_REFERENCES` as it is now: one more where `torch.compile` evaluates frames, for a call's arguments then."""
+    variables: dict[str, Any] = {}
+    held = [variables]
+    return _references(held[0])
+
+
+def _references(variables: Any) -> int:
+    return sys.getrefcount(variables)
