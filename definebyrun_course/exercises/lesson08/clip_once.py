@@ -39,6 +39,8 @@ def check_clip_once(clip_once: Callable[[Tensor, float], Any]) -> None:
             for rows, limit, hint in CASES:
                 _ask(clip_once, torch.tensor(rows, dtype=dtype), limit, is_leaf, hint)
         _two_at_once(clip_once, dtype)
+        _one_of_two_outputs(clip_once, dtype)
+        _beside_an_old_gradient(clip_once, dtype)
     draw = drawn()
     for shape in ((1,), (5,), (2, 1, 3), (4, 3)):
         grad, limit = draw.normal(*shape), draw.whole(1, 20) / 10
@@ -122,6 +124,37 @@ def _two_at_once(clip_once: Callable[..., Any], dtype: torch.dtype) -> None:
             f"{shown(found)} arrives; it should be {shown(want)}.",
             "Each call has a hook, a limit and a handle of its own.",
         )
+
+
+def _one_of_two_outputs(clip_once: Callable[..., Any], dtype: torch.dtype) -> None:
+    """Of two results of one operation only one is clipped."""
+    x = torch.zeros(2, 2, dtype=dtype, requires_grad=True)
+    a, b = x.unbind()
+    clip_once(a, 1.0)
+    both = torch.tensor([3.0, 4.0], dtype=dtype)
+    _backward(a + b, both)
+    want = [[0.6, 0.8], [3.0, 4.0]]
+    expect(
+        near(x.grad, want),
+        f"With a, b = x.unbind() and clip_once(a, 1), [3, 4] comes to both: "
+        f"{shown(x.grad)} arrives at x; it should be {shown(want)}.",
+        "The node that made a has other results too; a hook on the tensor sees its gradient alone.",
+    )
+
+
+def _beside_an_old_gradient(clip_once: Callable[..., Any], dtype: torch.dtype) -> None:
+    """What is in .grad already is no part of the gradient that comes."""
+    x = torch.zeros(2, dtype=dtype, requires_grad=True)
+    x.grad = torch.full_like(x, 10.0)
+    clip_once(x, 5.0)
+    _backward(x * 1, torch.tensor([3.0, 4.0], dtype=dtype))
+    want = [13.0, 14.0]
+    expect(
+        near(x.grad, want),
+        f"[10, 10] is in x.grad, clip_once(x, 5) is called and [3, 4] comes: x.grad is {shown(x.grad)}; "
+        f"it should be {shown(want)}.",
+        "The gradient that comes is measured by itself, without what came before.",
+    )
 
 
 # ---- right answers, found in other ways ----
@@ -209,7 +242,34 @@ def _nothing_returned(tensor: Tensor, limit: float) -> None:
     handle = tensor.register_hook(clip)
 
 
+def _on_the_node(tensor: Tensor, limit: float) -> None:
+    """A hook on the node that made the tensor, which clips whatever comes to it."""
+    if tensor.grad_fn is None:
+        return _clip(tensor, limit)
+
+    def clip(grads: Any) -> Any:
+        handle.remove()
+        return tuple(clipped(grad, limit) for grad in grads)
+
+    handle = tensor.grad_fn.register_prehook(clip)
+    return None
+
+
+def _with_the_old(tensor: Tensor, limit: float) -> None:
+    """Measures the gradient together with what is in .grad."""
+
+    def clip(grad: Tensor) -> Tensor:
+        handle.remove()
+        total = grad if not tensor.is_leaf or tensor.grad is None else grad + tensor.grad
+        norm = total.norm()
+        return grad * (limit / norm) if norm > limit else grad
+
+    handle = tensor.register_hook(clip)
+
+
 WRONG = {
+    "a hook on the node": (_on_the_node, "x.unbind()"),
+    "measured with the old gradient": (_with_the_old, "is in x.grad"),
     "in place": (partial(_clip, in_place=True), "another tensor has changed"),
     "for ever": (partial(_clip, once="never"), "a second gradient came, [-10]: it arrives as [-2]"),
     "removed only when it has clipped": (
@@ -252,7 +312,18 @@ def oracle(clip_once: Callable[..., Any]) -> Any:
             found += [given, x.grad, other.grad, len(calls), len(tensors[0]._backward_hooks or ())]
         return found
 
-    return [tried(told, g.clone(), limit, leaf) for g, limit in cases for leaf in (True, False)]
+    def beside(grad: Tensor, is_leaf: bool) -> Any:
+        """A leaf that holds a gradient, or one of two results of an operation."""
+        x = torch.zeros(2, len(grad), dtype=grad.dtype, requires_grad=True)
+        x.grad = torch.ones_like(x)
+        parts = [x] if is_leaf else list(x.unbind())
+        clip_once(parts[0], 5.0)
+        torch.autograd.backward([part * 1 for part in parts], [grad.expand_as(p) for p in parts])
+        return x.grad
+
+    found = [tried(told, g.clone(), limit, leaf) for g, limit in cases for leaf in (True, False)]
+    return found + [tried(beside, torch.tensor([3.0, 1.0]) * k, leaf)
+                    for k in (1, 3) for leaf in (True, False)]  # fmt: skip
 
 
 EXERCISE = Exercise(

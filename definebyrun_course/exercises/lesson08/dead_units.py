@@ -39,8 +39,31 @@ def linear(rows: Iterable[Iterable[float]], bias: float = 0.0) -> nn.Linear:
 
 
 def one() -> Watched:
-    """Four units, which are 1, -1, 0 and 1e-9 times the input."""
-    return Watched(linear([[1.0], [-1.0], [0.0], [1e-9]]), nn.ReLU())
+    """Four units, which are 1, -1, 0 and 1e-30 times the input."""
+    return Watched(linear([[1.0], [-1.0], [0.0], [1e-30]]), nn.ReLU())
+
+
+class Turned(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return -x
+
+
+class Lifted(nn.Module):
+    """Adds 1 in the tensor that comes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.add_(1.0)
+
+
+def twice() -> Watched:
+    """One ReLU that runs twice; the second time all its units are off."""
+    layer, relu = one()
+    return Watched(layer, relu, Turned(), relu)
+
+
+def lifted() -> Watched:
+    """What comes out of the ReLU is changed in place."""
+    return Watched(*one(), Lifted())
 
 
 def nested() -> Watched:
@@ -63,18 +86,22 @@ def cases() -> list[Case]:
     deep = [[[1.0], [2.0], [3.0]], [[4.0], [5.0], [-6.0]]]
     return [
         ("no ReLU", lambda: Watched(linear([[1.0]])), [high], {}, "Only an nn.ReLU has an entry."),
-        ("units 1, -1, 0 and 1e-9 times x, the batch [[1], [2]]", one, [high], {"1": 2},
+        ("units 1, -1, 0 and 1e-30 times x, the batch [[1], [2]]", one, [high], {"1": 2},
          "A unit is dead when it is off for every row."),
-        ("units 1, -1, 0 and 1e-9 times x, the batch [[2], [-1]]", one, [both], {"1": 1},
+        ("units 1, -1, 0 and 1e-30 times x, the batch [[2], [-1]]", one, [both], {"1": 1},
          "A unit that is on for one row is not dead."),
-        ("units 1, -1, 0 and 1e-9 times x, the batches [[1], [2]] and [[-3], [-1], [-2]]", one,
+        ("units 1, -1, 0 and 1e-30 times x, the batches [[1], [2]] and [[-3], [-1], [-2]]", one,
          [high, low], {"1": 1}, "Off in the first batch and in the second, not in one of them."),
-        ("units 1, -1, 0 and 1e-9 times x, the batches [[-3], [-1], [-2]] and [[1], [2]]", one,
+        ("units 1, -1, 0 and 1e-30 times x, the batches [[-3], [-1], [-2]] and [[1], [2]]", one,
          [low, high], {"1": 1}, "The last batch alone does not decide, nor does the first."),
-        ("units 1, -1, 0 and 1e-9 times x, a batch of shape (2, 3, 1)", one, [deep], {"1": 1},
+        ("units 1, -1, 0 and 1e-30 times x, a batch of shape (2, 3, 1)", one, [deep], {"1": 1},
          "The units are the last dimension; all the others are rows."),
         ("a ReLU inside of two blocks and one at the end", nested, [high, both],
          {"0.1.0.0": 1, "2": 1}, "named_modules() goes through all levels."),
+        ("units 1, -1, 0 and 1e-30 times x, and a ReLU that runs once more, on the negative of its result", twice,
+         [high], {"1": 2}, "A module may run more than once in a model; a unit that is on in one run is not dead."),
+        ("units 1, -1, 0 and 1e-30 times x, and a module that adds 1 in place to what the ReLU gives", lifted, [high],
+         {"1": 2}, "Look at an output when its module finishes; later it may hold other numbers."),
     ]  # fmt: skip
 
 
@@ -252,8 +279,31 @@ def _first_axis(model: nn.Module, batches: Iterable[Tensor]) -> Any:
     return _dead(model, batches, lambda out: (out == 0).all(0), join)
 
 
+def _last_run(model: nn.Module, batches: Iterable[Tensor]) -> Any:
+    """Of each batch only what a ReLU gave the last time."""
+    found: dict[str, Any] = {}
+    for batch in batches:
+        once = _dead(model, [batch], join=lambda runs: runs[-1])
+        found = {name: off & found.get(name, off) for name, off in once.items()}
+    return {name: int(off.sum()) for name, off in found.items()}
+
+
+def _later(model: nn.Module, batches: Iterable[Tensor]) -> Any:
+    """Keeps the outputs, and looks at them at the end."""
+
+    def join(outs: list[Tensor]) -> int:
+        return int((torch.cat([out.flatten(0, -2) for out in outs]) == 0).all(0).sum())
+
+    return _dead(model, batches, lambda out: out, join)
+
+
 ADDED = "[[-3], [-1], [-2]], the answer is {'1': 1}; yours is {'1': "
 WRONG = {
+    "off by less than 1e-12": (
+        partial(_dead, off=lambda out: (out < 1e-12).flatten(0, -2).all(0)),
+        "yours is {'1': 3}.\nHint: A unit is dead"),
+    "the last run": (_last_run, "runs once more"),
+    "looks at the end": (_later, "adds 1 in place"),
     "the last batch": (
         partial(_dead, join=lambda found: int(found[-1].sum())), ADDED + "3}"),
     "the first batch": (_first_only, ADDED + "2}"),

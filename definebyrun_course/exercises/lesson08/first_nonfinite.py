@@ -53,6 +53,13 @@ class Heal(nn.Module):
         return x.nan_to_num(0.0, 1.0, -1.0)
 
 
+class HealInPlace(nn.Module):
+    """Makes everything finite again, in the tensor that comes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.nan_to_num_(0.0, 1.0, -1.0)
+
+
 class Huge(nn.Module):
     """Puts out the largest number of the dtype everywhere."""
 
@@ -91,6 +98,7 @@ class Case:
 def cases() -> list[Case]:
     """From the smallest up."""
     same = nn.Identity
+    twice = same()
     return [
         Case("a model of one healthy module", Chain(same()), None,
              "Which of the numbers that come out is not finite?", (1, 1)),
@@ -114,6 +122,11 @@ def cases() -> list[Case]:
              Chain(Chain(same(), added=INF), Heal()), "0", "A module with children can be the one."),
         Case("a model that registers `late` before `early` and runs `early` before `late`, both with a nan",
              Crossed(), "early", "What counts is the order in which the modules finish.", (3, 1, 2)),
+        Case("a model that runs its module '0' before and after its module '1', which puts out a nan",
+             Chain(twice, Spoil(NAN), twice), "1",
+             "A module may run more than once: which output was the first bad one?"),
+        Case("a model whose module '1' makes the nan of '0' finite in place", Chain(Spoil(NAN), HealInPlace()), "0",
+             "Look at an output when its module finishes; later it may hold other numbers."),
     ]  # fmt: skip
 
 
@@ -281,7 +294,27 @@ def _by_hand(model: nn.Module, x: Tensor) -> str | None:
     return None
 
 
+def _outputs(model: nn.Module, x: Tensor, last: bool = False) -> str | None:
+    """Looks at the outputs after the run: all that there were, or each module's last."""
+    outs: list[tuple[str, Tensor]] = []
+    handles = [
+        m.register_forward_hook(
+            lambda m, args, out, name=name: outs.append((name, out.clone() if last else out))
+        )
+        for name, m in model.named_modules()
+    ]
+    try:
+        model(x)
+    finally:
+        for handle in handles:
+            handle.remove()
+    kept = dict(outs).items() if last else outs
+    return next((name for name, out in kept if not out.isfinite().all()), None)
+
+
 WRONG = {
+    "each module's last output": (partial(_outputs, last=True), "before and after its module '1'"),
+    "looks after the run": (_outputs, "finite in place the answer is '0'; yours is None"),
     "only nan": (partial(_first, bad=lambda out: out.isnan().any()), "it finite the answer is '1'; yours is None"),
     "only infinity": (partial(_first, bad=lambda out: out.isinf().any()), "single nan the answer is '0'; yours is No"),
     "not the negative infinity": (

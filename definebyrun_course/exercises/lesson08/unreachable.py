@@ -45,6 +45,8 @@ def cases() -> list[tuple[str, Parts, Tensor, list[str], str]]:
     """A loss in words, the model, the loss, the right names, and a hint; from the smallest up."""
     one, two, cut = Parts("w"), Parts("w", "unused"), Parts("zeta", "w", "inner.scale", "alpha")
     none, zero, frozen = Parts("b", "a"), Parts("w", "gate"), Parts("w", "frozen", "free")
+    tied = Parts("w", "unused")
+    tied.register_parameter("again", tied.get_parameter("unused"))
     leaf = torch.ones((), dtype=torch.float64, requires_grad=True)
     both = zero["w"].sum() + 0 * zero["gate"].sum()
     item = cut["w"].sum() * cut["inner.scale"].sum().item() + cut["alpha"].detach().sum()
@@ -52,6 +54,8 @@ def cases() -> list[tuple[str, Parts, Tensor, list[str], str]]:
         ("w.sum()", one, one["w"].sum(), [], "One step from the end lies the node of the leaf."),
         ("(w * w).sum()", two, two["w"].square().sum(), ["unused"],
          "Which leaves does the graph end in, and which parameters are not among them?"),
+        ("w.sum(), where `again` is another name of `unused`,", tied, tied["w"].sum(), ["unused"],
+         "named_parameters() gives a parameter with two names once."),
         ("torch.tensor(1.0)", none, torch.tensor(1.0), ["b", "a"],
          "Its grad_fn is None, so nothing is reached; the names come as named_parameters() gives them."),
         ("w.sum() + 0 * gate.sum()", zero, both, [],
@@ -234,7 +238,16 @@ def _by_shape(loss: Tensor, model: nn.Module) -> list[str]:
     return [n for n in names if model.get_parameter(n).shape not in reached]
 
 
+def _all_names(loss: Tensor, model: nn.Module) -> list[str]:
+    """Gives a parameter under each of its names."""
+    names = by_gradients(loss, model)
+    cut = [model.get_parameter(name) for name in names]
+    every = model.named_parameters(remove_duplicate=False)
+    return [name for name, p in every if any(p is other for other in cut)]
+
+
 WRONG = {
+    "each of two names": (_all_names, "yours: unused, again."),
     "every path is gone": (partial(_walk, seen=False), "Remember which nodes"),
     "recursion": (_recursion, "RecursionError"),
     "looks at .grad": (_by_grad, "its .grad"),

@@ -61,6 +61,8 @@ def cases() -> list[tuple[str, nn.Module, Tensor, Tensor]]:
         ("a model 3 → 4 → 2", mlp(draw, 3, 4, 2), draw.normal(1, 3), torch.tensor([1])),
         ("a model 2 → 3 → 4 in float32", mlp(draw, 2, 3, 4, dtype=single),
          draw.normal(3, 2).to(single), torch.tensor([3, 0, 3])),
+        ("a model that ends in Softmax(dim=1)", nn.Sequential(linear(draw, 2, 3), nn.Softmax(dim=1)),
+         draw.normal(3, 2), torch.tensor([1, 0, 2])),
         ("a model of nested modules", nested, draw.normal(7, 4), torch.arange(7) % 3),
     ]  # fmt: skip
 
@@ -200,7 +202,14 @@ def _no_biases(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     return _norms(model, x, y, lambda grads: length([g for g in grads if g.ndim > 1]))
 
 
+def _bare_rows(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    """Hands single samples to the model, where it takes batches."""
+    losses = [cross_entropy(model(row), label) for row, label in zip(x, y, strict=True)]
+    return torch.stack([length(list(grad(loss, list(model.parameters())))) for loss in losses])
+
+
 WRONG = {
+    "samples without a batch": (_bare_rows, "IndexError"),
     "the batch's norm": (_of_batch, "the norm of the batch's gradient"),
     "through .grad": (_in_grad, "its .grad"),
     "added up": (_added_up, "running sums"),

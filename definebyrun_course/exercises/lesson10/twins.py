@@ -69,6 +69,17 @@ def cases() -> list[tuple[str, Layer, Pairs, str]]:
          "Weight by weight: a sum does not see the order."),
         ("two units whose incoming weights differ by a billionth", made(0, 1, sizes=(3, 2, 2), W1=near), set(),
          "The smallest difference grows: gradient descent can tell them apart."),
+        ("two units that share one of their outgoing weights",
+         made(0, 1, sizes=(3, 2, 2), W2=lambda w: w + np.array([0, 0.37])), set(),
+         "Every outgoing weight counts: they get different dh."),
+        ("two units of opposite biases", made(0, 1, sizes=(3, 2, 2), b1=np.negative), set(), "b and -b are not equal."),
+        ("two units with the incoming weights 1, 2 and 2, 1",
+         (np.array([[1.0, 2.0], [2.0, 1.0]]), np.full(2, 0.5), np.ones((2, 1))), set(),
+         "Weight by weight: a sum does not see the order."),
+        ("two units of which one has a weight of 1e-30, and the other 0",
+         (np.array([[0.0, 1e-30]]), np.ones(2), np.ones((2, 1))), set(), "Equal means equal, without any tolerance."),
+        ("two units of which one has a weight of 0.0, and the other -0.0",
+         (np.array([[0.0, -0.0]]), np.ones(2), np.ones((2, 1))), {(0, 1)}, "As numbers, 0.0 and -0.0 are equal."),
         ("the units 1, 2 and 4 of five equal", made(1, 2, 4), {(1, 2), (1, 4), (2, 4)},
          "Three equal units make three pairs."),
         ("the units 0 and 3, and the units 2 and 5 of six equal", both, {(0, 3), (2, 5)},
@@ -177,7 +188,20 @@ def _families(W1: ndarray, b1: ndarray, W2: ndarray) -> Any:
     return {unit for pair in pairs for unit in pair}
 
 
+def _part(W1: ndarray, b1: ndarray, W2: ndarray, of: Any = lambda *parts: parts) -> Any:
+    """Compares what `of` makes of the three parts, number by number."""
+    return _twins(*of(W1, b1, W2))
+
+
 WRONG = {
+    "one outgoing weight": (
+        partial(_part, of=lambda W1, b1, W2: (W1, b1, W2[:, :1])), "share one of their outgoing weights"),
+    "size of the bias": (partial(_part, of=lambda W1, b1, W2: (W1, abs(b1), W2)), "of opposite biases"),
+    "equal sums of each part": (
+        partial(_part, of=lambda W1, b1, W2: (W1.sum(0)[None], b1, W2.sum(1)[:, None])), "1, 2 and 2, 1"),
+    "a tolerance of 1e-15": (
+        partial(_twins, alike=lambda a, b: abs(a - b).max() < 1e-15), "a weight of 1e-30"),
+    "equal bytes": (partial(_twins, alike=lambda a, b: a.tobytes() == b.tobytes()), "and the other -0.0"),
     "incoming only": (partial(_twins, parts="ib"), "outgoing weights alone, the twins are none"),
     "bias forgotten": (partial(_twins, parts="io"), "differ in their bias alone"),
     "outgoing only": (partial(_twins, parts="o"), "in their incoming weights alone, the twins are none"),

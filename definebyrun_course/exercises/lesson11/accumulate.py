@@ -56,14 +56,22 @@ def check_accumulate(accumulate: Callable[[nn.Module, Tensor, Tensor, int], Any]
     for dtype in (torch.float64, torch.float32):
         for n, size in ((1, 1), (3, 2), (2, 1), (4, 2), (5, 8), (22, 8), (23, 4)):
             _ask(accumulate, draw, n, size, dtype)
+    _ask(accumulate, draw, 3, 2, torch.float64, training=False)
     fresh = drawn()
     _ask(accumulate, fresh, fresh.whole(5, 30), fresh.whole(1, 6), torch.float64, f" ({fresh})")
 
 
 def _ask(
-    accumulate: Any, draw: Drawn, n: int, size: int, dtype: torch.dtype, seed: str = ""
+    accumulate: Any,
+    draw: Drawn,
+    n: int,
+    size: int,
+    dtype: torch.dtype,
+    seed: str = "",
+    training: bool = True,
 ) -> None:
     model, x, y = Net(draw, 5, 3, dtype), draw.normal(n, 5).to(dtype), torch.arange(n) % 3
+    model.train(training)
     x[0] *= 3  # one example counts more than the others
     where = f"for a batch of {n} in pieces of {size}{seed}"
     values = dict(model.state_dict())
@@ -74,7 +82,7 @@ def _ask(
         with untouched(parameters={name: t.detach() for name, t in values.items()}):
             accumulate(model, x, y, size)
         _pieces_are_right(model, n, size, where)
-        _is_as_it_was(model, where)
+        _is_as_it_was(model, training, where)
         if times == 1:
             _gradients_are_right(model, x, y, size, where)
     expect(
@@ -106,10 +114,11 @@ def _pieces_are_right(model: Net, n: int, size: int, where: str) -> None:
     )
 
 
-def _is_as_it_was(model: Net, where: str) -> None:
+def _is_as_it_was(model: Net, training: bool, where: str) -> None:
+    came, now = ("training", "evaluation") if training else ("evaluation", "training")
     expect(
-        all(module.training for module in model.modules()),
-        f"The model came in training mode and is in evaluation mode now, {where}.",
+        all(module.training is training for module in model.modules()),
+        f"The model came in {came} mode and is in {now} mode now, {where}.",
         "Nothing is measured here; the mode is the caller's.",
     )
     expect(

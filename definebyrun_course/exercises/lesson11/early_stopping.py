@@ -31,6 +31,7 @@ CASES: tuple[tuple[int, list[float], list[int], str], ...] = (
     (1, [1.0, 0.9999, 0.99989], [0, 0, 0], "Lower is better, however little."),
     (2, [-1.0, -2.0, -1.5, -1.9], [0, 0, 0, 1], "A loss can be negative."),
     (2, [1e-9, 0.9e-9, 1e-9, 1e-9], [0, 0, 0, 1], "However small the numbers are, lower is better."),
+    (2, [1e12, 1e11, 2e11, 2e11], [0, 0, 0, 1], "However large the numbers are, lower is better."),
     (2, [NAN, 3.0, 4.0, 2.0], [0, 0, 0, 0], "A nan is no better than anything, and everything is better than none."),
     (2, [NAN, NAN, 5.0], [0, 1, 0], "A nan is no better than anything: it counts from the first epoch on."),
     (2, [INF, 1.0, INF, NAN], [0, 0, 0, 1], "A nan and an infinity are no better than 1."),
@@ -123,6 +124,14 @@ def _is_best(state: Any, net: nn.Module, epoch: int, seen: str) -> None:
         f"best_state has no entry {missing[0] if missing else ''}, {seen}.",
         "model.state_dict() has all that load_state_dict asks for: buffers too.",
     )
+    for name, live_one in net.state_dict().items():
+        entry = state[name]
+        kind = str(entry.dtype) if isinstance(entry, Tensor) else forms.said(entry)
+        expect(
+            kind == str(live_one.dtype),
+            f"The entry {name} of the model's state_dict is a tensor of {live_one.dtype}; yours is {kind}, {seen}.",
+            "A copy is what the original is; another dtype rounds.",
+        )
     values = {name: float(torch.as_tensor(value).double().max()) for name, value in state.items()}
     live = [name for name, value in values.items() if value == 99]
     expect(

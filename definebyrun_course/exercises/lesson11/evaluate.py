@@ -80,6 +80,7 @@ def _ask(evaluate_cleanly: Any, model: Net, loader: Any, seed: str = "") -> None
     where = f"for a model in {'training' if model.training else 'evaluation'} mode and batches of {sizes}{seed}"
     for parameter in model.parameters():
         parameter.grad = torch.full_like(parameter, 0.5)
+    model.head.bias.requires_grad_(False)  # as somebody froze it
     found = evaluate_cleanly(model, loader)
     expect(
         model.calls, f"Your function never called the model, {where}.", "model(x) gives the logits."
@@ -265,13 +266,20 @@ def _cleared(model: nn.Module, loader: Any) -> Any:
     return _evaluate(model, loader)
 
 
+def _all_ask_again(model: nn.Module, loader: Any) -> Any:
+    found = _evaluate(model, loader)
+    model.requires_grad_(True)
+    return found
+
+
 WRONG = {
+    "all parameters ask again": (_all_ask_again, "model.head.bias, its requires_grad"),
     "training mode": (partial(_evaluate, mode="never"), "in training mode while you measured"),
     "left in evaluation mode": (partial(_evaluate, mode="leave"), "model, its mode"),
     "the model's own flag only": (partial(_evaluate, mode="the model alone"), "model.head, its mode"),
     "always back to training": (partial(_evaluate, mode="train"), "model, its mode"),
     "graph built": (partial(_evaluate, graph=True), "A graph was built"),
-    "parameters frozen": (partial(_evaluate, frozen=True), "its requires_grad"),
+    "parameters frozen": (partial(_evaluate, frozen=True), "model.head.weight, its requires_grad"),
     "gradients off for good": (_gradients_off, "gradients, which are switched on"),
     "gradients cleared": (_cleared, "its .grad"),
     "mean of batch means": (partial(_evaluate, weigh=lambda y: 1), "mean of the batches' means"),
@@ -295,7 +303,7 @@ def oracle(evaluate_cleanly: Callable[..., Any]) -> Any:
         loss, accuracy = evaluate_cleanly(model, loader)
         kinds = [type(loss).__name__, type(accuracy).__name__]
         modes = [module.training for module in model.modules()]
-        grads = [p.grad is None for p in model.parameters()]
+        grads = [(p.grad is None, p.requires_grad) for p in model.parameters()]
         states = sorted(set(model.calls))
         return [round(float(loss), 4), round(float(accuracy), 4), kinds, modes, grads, states]
 
@@ -308,6 +316,7 @@ def oracle(evaluate_cleanly: Callable[..., Any]) -> Any:
                     model = Net(draw, 4, 3, dtype).train(training)
                     for parameter in model.parameters():
                         parameter.grad = torch.full_like(parameter, 0.5)
+                    model.head.bias.requires_grad_(False)
                     loader = [
                         (x * scale, y) for x, y in batches(draw, model, sizes, sum(sizes) // 2)
                     ]

@@ -43,6 +43,9 @@ def cases(dtype: torch.dtype) -> list[Case]:
         ("train = [[2], [2]] and other = [[2], [5]]", t([[2.0], [2.0]]), t([[2.0], [5.0]])),
         ("train = [[1, 20], [3, 60], [2, 10]] and other = [[2, 30], [7, 30]]",
          t([[1.0, 20.0], [3.0, 60.0], [2.0, 10.0]]), t([[2.0, 30.0], [7.0, 30.0]])),
+        ("train = [[1], [5], [1]] and other = [[4], [5]]", t([[1.0], [5.0], [1.0]]), t([[4.0], [5.0]])),
+        ("train = [[1000], [1001], [1003]] and other = [[1002]]",
+         t([[1000.0], [1001.0], [1003.0]]), t([[1002.0]])),
         ("train = [[4, 6]] and other = [[4, 7]], one row each", t([[4.0, 6.0]]), t([[4.0, 7.0]])),
         ("3 pixels, of which 0 and 2 are constant in train alone",
          t([[5.0, 1.0, -3.0], [5.0, 4.0, -3.0], [5.0, 2.0, -3.0]]), t([[4.0, 2.0, -3.0], [6.0, 1.0, 0.0]])),
@@ -228,7 +231,24 @@ def _silent_if_both(train: Tensor, other: Tensor) -> tuple[Tensor, ...]:
     return tuple((x - train.mean(0)) / scale * alive for x in (train, other))
 
 
+def _ends_alike(train: Tensor, other: Tensor) -> Any:
+    """Takes a pixel for constant whose first and last values are equal."""
+    silent = train[0] == train[-1]
+    return tuple(part.masked_fill(silent, 0.0) for part in _standardise(train, other))
+
+
+def _mean_of_squares(train: Tensor, other: Tensor) -> Any:
+    """The variance as the mean of the squares minus the square of the mean: two large numbers."""
+    mean = train.mean(0)
+    spread = (train.square().mean(0) - mean.square()).clamp(min=0).sqrt()
+    silent = train.amax(0) == train.amin(0)
+    spread = torch.where(silent | (spread == 0), 1.0, spread)
+    return tuple(((part - mean) / spread).masked_fill(silent, 0.0) for part in (train, other))
+
+
 WRONG = {
+    "constant by its ends": (_ends_alike, "train = [[1], [5], [1]]"),
+    "two large numbers subtracted": (_mean_of_squares, "[[1000], [1001], [1003]]"),
     "each set by its own statistics": (partial(_standardise, source="own"), "its own mean and spread"),
     "statistics of both sets": (partial(_standardise, source="both"), "that is the leak"),
     "one mean for all pixels": (partial(_standardise, source="all"), "serve all pixels"),
@@ -242,7 +262,7 @@ WRONG = {
     "from 0 to 1": (_between_0_and_1, "train comes out as [[0], [1]]"),
     "no guard against zero": (partial(_standardise, guard="none"), "a nan or an inf"),
     "constant by the spread": (_by_spread, "0.1 in all of 1000 rows"),
-    "a small spread is taken for none": (partial(_standardise, guard="small"), "train comes out as [[0], [0], [0]]"),
+    "a small spread is taken for none": (partial(_standardise, guard="small"), "[[0], [0], [0]], not as [[0.16"),
     "constant pixel let through": (partial(_standardise, silence=False), "in other yours is [[0], [3]]"),
     "constant in both sets": (_silent_if_both, "in other yours is [[0], [3]]"),
     "train alone": (lambda train, other: _standardise(train, other)[0], "returns two tensors"),
