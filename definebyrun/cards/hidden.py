@@ -10,7 +10,7 @@ from collections.abc import Collection
 
 from ..trace import Trace
 from .model import Card, Link
-from .tidy import is_optimizer_step, those_of
+from .tidy import those_of
 
 __all__ = ["HIDEABLE", "without"]
 
@@ -48,7 +48,7 @@ def _kind(trace: Trace, card: Card, calls: tuple[str, ...]) -> str:
     """Of a card that can be hidden by its kind: which that is; else an empty word."""
     if card.kind == "constant":
         return "buffers" if card.title.startswith(calls) else "constants"
-    is_step = card.op is not None and is_optimizer_step(trace.ops[card.op])
+    is_step = card.op is not None and trace.ops[card.op].is_optimizer_step
     return "optimizer" if is_step else ""
 
 

@@ -56,19 +56,22 @@ def _kind(trace: Trace, card: Card) -> str:
     if card.kind == "constant":
         if card.title.endswith(".grad"):
             return "gradients"
-        leaf = _leaf(card)
+        leaf = _leaf(trace, card)
         if leaf is not None and trace.tensors[leaf].owners:
             return "buffers"
     return ""
 
 
-def _leaf(card: Card) -> int | None:
+def _leaf(trace: Trace, card: Card) -> int | None:
+    """The leaf that a card shows; a leaf without a node is in the card's id."""
+    if card.node is not None:
+        return trace.nodes[card.node].leaf
     return int(card.id[1:]) if card.id[0] == "t" else None
 
 
 def _block(trace: Trace, card: Card) -> int | None:
     """The rolled-up block that a leaf is made anew in."""
-    leaf = _leaf(card) if card.node is None else trace.nodes[card.node].leaf
+    leaf = _leaf(trace, card)
     return None if leaf is None else trace.tensors[leaf].block
 
 
@@ -116,7 +119,7 @@ def _common_path(names: list[str]) -> str:
 
 
 def _elements(trace: Trace, card: Card) -> int:
-    leaf = _leaf(card) if card.node is None else trace.nodes[card.node].leaf
+    leaf = _leaf(trace, card)
     return 0 if leaf is None else prod(trace.tensors[leaf].value.shape)
 
 

@@ -12,18 +12,13 @@ from dataclasses import replace
 from ..trace import Op, Trace
 from .model import LEAF_KINDS, Card, Link
 
-__all__ = ["is_optimizer_step", "those_of", "tidied"]
+__all__ = ["those_of", "tidied"]
 
 STATISTICS = ("running_mean", "running_var")
 COUNTER = "num_batches_tracked"
 """The buffers of PyTorch's batch norm modules, by the ends of their names."""
 MAX_STEP_ARROWS = 2
 """An optimizer that changes more tensors than this says so on its card: their arrows are left out."""
-
-
-def is_optimizer_step(op: Op) -> bool:
-    """Whether an operation is a step of an optimizer."""
-    return op.inplace and op.name.endswith(".step")
 
 
 def tidied(trace: Trace, cards: list[Card], links: list[Link]) -> tuple[list[Card], list[Link]]:
@@ -98,9 +93,10 @@ def _counts(trace: Trace, card: Card) -> bool:
 
 def _without_step_arrows(trace: Trace, cards: list[Card], links: list[Link]) -> list[Link]:
     """What an optimizer changes is said on its card, which stands below what ran before it."""
-    steps = {c.id: c for c in cards if c.op is not None and is_optimizer_step(trace.ops[c.op])}
+    steps = {c.id: c for c in cards if c.op is not None and trace.ops[c.op].is_optimizer_step}
     if not steps:
         return links
+    silent: set[str] = set()
     for card in steps.values():
         card.output = False
         changed = len(trace.ops[card.op or 0].outputs)
@@ -108,7 +104,7 @@ def _without_step_arrows(trace: Trace, cards: list[Card], links: list[Link]) -> 
             card.function = f"changes {changed:,} parameters"
             card.values = []
             card.after = _before(trace, cards, card)
-    silent = {card.id for card in steps.values() if card.function.startswith("changes")}
+            silent.add(card.id)
     elsewhere = {
         name for each in links if each.head not in silent for name in (each.tail, each.head)
     }

@@ -1,8 +1,7 @@
 """A trace goes in, a trace comes out in which operations that belong together without a module are one.
 
 Those that one line changes in place several times in a row without gradients; those of which each gives its result to
-the next alone, without gradients too; the nodes that one call of `grad` made; and, where nothing else is left, all but
-the first and last operations.
+the next alone, without gradients too; and, where nothing else is left, all but the first and last operations.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from .live_ranges import LiveRanges, enclosing_blocks
 from .merged_ops import MergedOps, common_block
 from .plan import Plan
 
-__all__ = ["fold_chains", "fold_middle", "fold_passes", "fold_statements"]
+__all__ = ["fold_chains", "fold_middle", "fold_statements"]
 
 MIN_CHANGES = 3
 """So many changes by one line become one card."""
@@ -24,19 +23,6 @@ FIRST_SHOWN, LAST_SHOWN = 7, 6
 """So many operations are shown before and after those that are left out."""
 MAX_NAMES = 2
 """A card that stands for several operations names so many."""
-
-
-def fold_passes(trace: Trace) -> Trace:
-    """The trace in which the nodes that a call of `grad` made are one node, of that call."""
-    plan = Plan.of(trace)
-    for op in trace.ops:
-        made = [i for i in trace.nodes_of(op.index) if trace.nodes[i].made is not None]
-        if len(made) > 1:
-            main = trace.main_node(op.index)
-            for node in made:
-                plan.node[node] = main
-            plan.changed_ops[op.index] = op
-    return contract(trace, plan)
 
 
 def fold_statements(trace: Trace) -> Trace:
@@ -51,12 +37,10 @@ def fold_statements(trace: Trace) -> Trace:
 
 def _line_of_change(trace: Trace, op: Op) -> object:
     """Where an operation was called that changes something in place without gradients; None for any other."""
-    is_change = op.inplace and not trace.nodes_of(op.index) and op.stack and not _is_step(op)
+    is_change = (
+        op.inplace and not trace.nodes_of(op.index) and op.stack and not op.is_optimizer_step
+    )
     return (op.stack, op.block, op.call) if is_change else None
-
-
-def _is_step(op: Op) -> bool:
-    return op.name.endswith(".step")
 
 
 def fold_chains(trace: Trace) -> Trace:

@@ -40,7 +40,7 @@ class LiveRanges:
         first, last = [far] * count, [-1] * count
         self._input_positions: dict[int, dict[int, int]] = {}
         self._users: dict[int, dict[int, None]] = {}
-        optimizers = {op.index for op in trace.ops if op.name.endswith(".step") and op.inplace}
+        optimizers = {op.index for op in trace.ops if op.is_optimizer_step}
         first_version = [t.index if t.origin is None else t.origin for t in trace.tensors]
 
         def use(tensor: int, op: int) -> None:

@@ -14,7 +14,7 @@ from .merged_ops import MergedOps, common_block
 from .plan import Plan
 from .repeats import common_call
 
-__all__ = ["call_depths", "calls_by_op", "plan_modules"]
+__all__ = ["call_depths", "calls_by_op", "outermost", "plan_modules"]
 
 
 def call_depths(trace: Trace) -> list[int]:
@@ -44,6 +44,15 @@ def _calls_by_op(trace: Trace) -> list[int | None]:
             one, two = calls[op.index - 1], after[op.index]
             calls[op.index] = common_call(trace, one, two)
     return calls
+
+
+def outermost(trace: Trace, wanted: list[bool]) -> list[int | None]:
+    """By call: the outermost `wanted` one of itself and the calls around it, if any, as `plan_modules` takes it."""
+    into: list[int | None] = []
+    for call in trace.calls:
+        outer = None if call.outer is None else into[call.outer]
+        into.append(call.index if outer is None and wanted[call.index] else outer)
+    return into
 
 
 def plan_modules(trace: Trace, into: list[int | None]) -> Plan:

@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from ..trace import Trace, cached
 from ..trace.records import FUNCTION
 from .contraction import contract
-from .groups import fold_chains, fold_middle, fold_passes, fold_statements
-from .modules import call_depths, calls_by_op, plan_modules
+from .groups import fold_chains, fold_middle, fold_statements
+from .modules import call_depths, calls_by_op, outermost, plan_modules
 from .node_graphs import roll_up_nodes
-from .operations import fold_operations
+from .operations import fold_operations, fold_passes
 from .roll_up import roll_up_all, roll_up_steps
 
 __all__ = ["Recipe", "fold_by", "recipes"]
@@ -131,11 +131,7 @@ def _folded_into(trace: Trace, recipe: Recipe) -> list[int | None]:
             is_open = (depth, call.kind) == first
             wanted[call.index] = wanted[call.index] or not is_open
             first = None if is_open else first
-    into: list[int | None] = []
-    for call in trace.calls:
-        outer = None if call.outer is None else into[call.outer]
-        into.append(call.index if outer is None and wanted[call.index] else outer)
-    return into
+    return outermost(trace, wanted)
 
 
 def _small_calls(trace: Trace) -> list[int]:

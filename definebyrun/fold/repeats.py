@@ -73,7 +73,7 @@ def find_repetitions(trace: Trace, same_structure: bool = False) -> list[Repetit
 
 def find_training_steps(trace: Trace) -> list[Repetition]:
     """The steps of a training that is the same each time: from one step of an optimizer to the next."""
-    steps = [op.index for op in trace.ops if _is_optimizer_step(op) and op.block is None]
+    steps = [op.index for op in trace.ops if op.is_optimizer_step and op.block is None]
     if len(steps) < MIN_TRAINING_STEPS:
         return []
     search = _Search(trace, same_structure=False, least=MIN_TRAINING_STEPS)
@@ -84,15 +84,11 @@ def find_training_steps(trace: Trace) -> list[Repetition]:
     return []
 
 
-def _is_optimizer_step(op: Op) -> bool:
-    return op.inplace and op.name.endswith(".step")
-
-
 def step_blocks(trace: Trace) -> set[int]:
     """The blocks that are training steps: an optimizer's step is among what repeats."""
     found: set[int] = set()
     for op in trace.ops:
-        block = op.block if _is_optimizer_step(op) else None
+        block = op.block if op.is_optimizer_step else None
         while block is not None:
             found.add(block)
             block = trace.blocks[block].outer
@@ -120,7 +116,7 @@ class _Signatures:
             signature = _unnamed_signature(trace, op, op.index - first)
             self.unnamed.append(numbers.setdefault(signature, len(numbers)))
         self.has_no_code = not any(op.stack for op in trace.ops)
-        self.by_optimizer = {i for op in trace.ops if _is_optimizer_step(op) for i in op.outputs}
+        self.by_optimizer = {i for op in trace.ops if op.is_optimizer_step for i in op.outputs}
 
 
 def _outermost(trace: Trace, block: int | None, steps: set[int]) -> int | None:

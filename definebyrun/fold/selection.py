@@ -8,7 +8,7 @@ from typing import Any, TypeAlias, cast
 
 from ..trace import ModuleCall, Trace
 from ..trace.records import FUNCTION
-from .modules import call_depths
+from .modules import call_depths, outermost
 
 __all__ = ["Modules", "folded_into"]
 
@@ -33,11 +33,7 @@ def folded_into(trace: Trace, modules: Modules) -> list[int | None]:
         wanted = [False] * len(trace.calls)
         for which in _each(modules):
             wanted = [a or b for a, b in zip(wanted, _chosen(trace, which), strict=True)]
-    into: list[int | None] = []
-    for call in trace.calls:
-        outer = None if call.outer is None else into[call.outer]
-        into.append(call.index if outer is None and wanted[call.index] else outer)
-    return into
+    return outermost(trace, wanted)
 
 
 def _each(modules: object) -> Iterable[object]:

@@ -40,7 +40,7 @@ def _forward_sentence(trace: Trace, op: Op) -> str:
         )
     if op.opaque:
         return f"{op.name} makes {made}: {values}. {_inside_opaque(trace, op)}"
-    if op.name.endswith(".step"):
+    if op.is_optimizer_step:
         return f"{op.name} changes {made} in place, outside the graph."
     changes = op.inplace and not op.beside
     text = f"{op.name} changes {made} in place" if changes else _makes(trace, op, made)

@@ -144,6 +144,11 @@ class Op(Record):
         """The outputs without those that it changed besides."""
         return self.outputs[: len(self.outputs) - self.beside]
 
+    @property
+    def is_optimizer_step(self) -> bool:
+        """Whether it is a step of an optimizer, which changes parameters outside the graph."""
+        return self.inplace and self.name.endswith(".step")
+
 
 @frozen
 class Saved(Record):

@@ -14,7 +14,6 @@ import torch
 import definebyrun as dbr
 from bench.zoo import ZOO
 from definebyrun.cards.model import LEAF_KINDS, Card, Link
-from definebyrun.cards.tidy import is_optimizer_step
 from definebyrun.trace import Trace
 
 MAX_WIDTH, MAX_HEIGHT = 1034, 2600
@@ -196,7 +195,7 @@ def test_every_tensor_that_an_operation_was_given_has_an_arrow_but_for_an_optimi
     leaves = {c.id for card in picture.cards for c in (card, *card.members) if c.kind in LEAF_KINDS}
     for op in trace.ops:
         own = {c.id for c in picture.cards for p in (c, *c.members) if p.op == op.index}
-        if is_optimizer_step(op) or not own or op.name == "grad":
+        if op.is_optimizer_step or not own or op.name == "grad":
             continue
         for index in op.inputs:
             tensor = trace.tensors[index]
