@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from ..trace import Trace, cached
+from ..trace import Trace
 from .contraction import contract
 from .plan import Plan
 
@@ -14,21 +14,11 @@ __all__ = ["fold_operations", "fold_passes"]
 
 def fold_operations(trace: Trace) -> Trace:
     """The trace with one node for each operation; itself where that is so. Nodes that a pass made stay."""
-    folded: Trace = cached(trace, _folded)
-    return folded
+    return _with_one_node(trace, of_pass=False)
 
 
 def fold_passes(trace: Trace) -> Trace:
     """The trace in which the nodes that a call of `grad` made are one node, of that call."""
-    folded: Trace = cached(trace, _passes_folded)
-    return folded
-
-
-def _folded(trace: Trace) -> Trace:
-    return _with_one_node(trace, of_pass=False)
-
-
-def _passes_folded(trace: Trace) -> Trace:
     return _with_one_node(trace, of_pass=True)
 
 

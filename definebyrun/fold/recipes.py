@@ -99,16 +99,16 @@ def fold_by(trace: Trace, recipe: Recipe) -> Trace:
     """The trace folded by a recipe; itself where that changes nothing."""
     if trace.root is not None:
         return roll_up_nodes(trace) if recipe.repeats else trace
-    if recipe.steps:
-        trace = roll_up_steps(trace)
-    if recipe.operations:
-        trace = fold_operations(trace)
-    if recipe.passes:
-        trace = fold_passes(trace)
-    if recipe.statements:
-        trace = fold_statements(trace)
-    if recipe.chains:
-        trace = fold_chains(trace)
+    stages = (
+        (recipe.steps, roll_up_steps),
+        (recipe.operations, fold_operations),
+        (recipe.passes, fold_passes),
+        (recipe.statements, fold_statements),
+        (recipe.chains, fold_chains),
+    )
+    for is_wanted, stage in stages:
+        if is_wanted:  # recipes begin alike: what one has done is kept for the next
+            trace = cached(trace, stage)
     into = _folded_into(trace, recipe)
     if any(call is not None for call in into):
         trace = contract(trace, plan_modules(trace, into))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from ..trace import Block, Op, Trace, cached
+from ..trace import Block, Op, Trace
 from ..trace.frozen import altered
 from ..trace.references import Renumbering, renumbered
 from .contraction import contract
@@ -28,11 +28,6 @@ __all__ = ["roll_up_all", "roll_up_steps"]
 
 def roll_up_steps(trace: Trace) -> Trace:
     """The trace with the steps of a training rolled up, if there are at least two that are the same."""
-    rolled: Trace = cached(trace, _rolled_up_steps)
-    return rolled
-
-
-def _rolled_up_steps(trace: Trace) -> Trace:
     while steps := find_training_steps(trace):
         trace = _roll_up(trace, steps)
     return trace
