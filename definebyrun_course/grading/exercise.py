@@ -9,33 +9,35 @@ from typing import Any
 __all__ = ["Exercise", "Right", "Wrong"]
 
 
+class _Answered:
+    """What an answer to an exercise has: itself, or several where the exercise takes several."""
+
+    answer: Any
+    answers: tuple[Any, ...] | None
+
+    @property
+    def given(self) -> tuple[Any, ...]:
+        """What is handed to `check` after the exercise's id."""
+        return (self.answer,) if self.answers is None else self.answers
+
+
 @dataclass(frozen=True)
-class Right:
+class Right(_Answered):
     """A right answer beside the published one, found in another way; `answers` where the exercise takes several."""
 
     name: str
     answer: Any = None
     answers: tuple[Any, ...] | None = None
 
-    @property
-    def given(self) -> tuple[Any, ...]:
-        """What is handed to `check` after the exercise's id."""
-        return (self.answer,) if self.answers is None else self.answers
-
 
 @dataclass(frozen=True)
-class Wrong:
+class Wrong(_Answered):
     """A wrong answer that learners give, and words that the verdict on it must contain."""
 
     name: str
     answer: Any
     says: str
     answers: tuple[Any, ...] | None = None
-
-    @property
-    def given(self) -> tuple[Any, ...]:
-        """What is handed to `check` after the exercise's id."""
-        return (self.answer,) if self.answers is None else self.answers
 
 
 @dataclass(frozen=True)
