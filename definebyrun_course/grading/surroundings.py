@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import _guards
 from torch._C._dynamo import eval_frame
 from torch._functorch import eager_transforms
 from torch.autograd import forward_ad, set_detect_anomaly
@@ -118,11 +119,22 @@ def _write_dispatcher(before: tuple[int, int]) -> None:
     include, exclude = map(torch._C.DispatchKeySet.from_raw_repr, before)
     guard = torch._C._ForceDispatchKeyGuard(include, exclude)
     guard.__enter__()  # type: ignore[no-untyped-call]
-    _guards.append(guard)
+    _forced_keys.append(guard)
 
 
-_guards: list[Any] = []
+_forced_keys: list[Any] = []
 """A guard that is garbage undoes what it has done."""
+
+
+def _read_compilation() -> dict[str, Any]:
+    """What PyTorch's compiler knows of the compilation that is running in this thread."""
+    return dict(vars(_guards._TLS))
+
+
+def _write_compilation(before: dict[str, Any]) -> None:
+    running = vars(_guards._TLS)
+    running.clear()
+    running |= before
 
 
 def _write_folder(folder: str) -> None:
@@ -156,6 +168,8 @@ STATES = (
         eval_frame.set_eval_frame,
         silent=True,
     ),
+    # else `torch.load` and others believe that tensors without content are asked for
+    State("a compilation that is running", _read_compilation, _write_compilation, silent=True),
     State(
         "gradients, which are switched on",
         torch.is_grad_enabled,

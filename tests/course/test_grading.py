@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import random
 import subprocess
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch._subclasses import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from definebyrun_course.grading import (
@@ -365,6 +367,19 @@ def test_forward_mode_works_after_an_answer_that_was_cut_on_its_way_in_or_out(an
     assert "a level of forward mode" in verdict.message
     x = torch.ones(2)
     assert torch.func.jvp(torch.sin, (x,), (x,))[1].tolist() == x.cos().tolist()
+
+
+def test_tensors_are_loaded_whole_after_an_answer_that_was_cut_while_pytorch_compiled_it() -> None:
+    def half_out_of_a_compilation(_: Any) -> int:
+        context = torch._guards.TracingContext(FakeTensorMode())
+        torch._guards._TLS.tracing_context = context
+        return 1
+
+    assert asked(lambda answer: answer(1), half_out_of_a_compilation).status == "correct"
+    file = io.BytesIO()
+    torch.save(torch.ones(2), file)
+    file.seek(0)
+    assert torch.load(file).tolist() == [1, 1]
 
 
 def test_random_states_and_output_are_put_back_without_a_word() -> None:
