@@ -6,6 +6,7 @@ says what to install and the text stands in.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from os import PathLike
 from pathlib import Path
 
@@ -27,9 +28,9 @@ class Forms(TraceParts):
     """What has a trace and a view of it, and so can be shown and written in each form."""
 
     @property
+    @abstractmethod
     def view(self) -> View:
         """What is shown of the trace."""
-        raise NotImplementedError
 
     def show(self) -> None:
         """Display the picture where this is called, in the middle of a cell too; outside a notebook, print the text.

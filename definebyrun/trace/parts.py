@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from .records import Block, Edge, Grad, ModuleCall, Node, Op, Source, Step, TensorVersion
 from .trace import Trace
 
 __all__ = ["TraceParts"]
 
 
-class TraceParts:
+class TraceParts(ABC):
     """What has a trace, and so has each of its parts."""
 
     @property
+    @abstractmethod
     def trace(self) -> Trace:
         """The data alone."""
-        raise NotImplementedError
 
     @property
     def tensors(self) -> tuple[TensorVersion, ...]:
