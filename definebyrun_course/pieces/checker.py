@@ -2,7 +2,7 @@
 
 Makes the function repeatable (seeds, buffers, float64, fresh copies of what it may overwrite), asks autograd once,
 measures with `slopes`, and restores everything. It checks strided tensors, first derivatives, and with
-`check_second_gradients` second ones. Built up in lesson 12.
+`check_second_gradients` second ones. Built up in lesson 20.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Lesson 11's task for other lessons: the handwritten digits, split and standardised as there, a network, a loop.
+"""Lesson 17's task for other lessons: the handwritten digits, split and standardised as there, a network, a loop.
 
 What comes out is tensors and rows of numbers. No scheduler, no early stopping and no test score: the lessons do that.
 """
@@ -37,7 +37,7 @@ class Row(NamedTuple):
 def digits_split(dtype: torch.dtype = torch.float64) -> Digits:
     """1,149 digits to train, 288 to choose, 360 to test, on the training set's one mean and one spread.
 
-    The rows are those of lesson 11. Needs scikit-learn, which brings the digits along.
+    The rows are those of lesson 17. Needs scikit-learn, which brings the digits along.
 
     >>> data = digits_split()
     >>> data.x_train.shape, data.x_val.shape, data.x_test.shape

@@ -1,4 +1,4 @@
-"""An autograd engine on NumPy arrays, as lesson 03 builds it: calculations go in, gradients come out.
+"""An autograd engine on NumPy arrays, as lesson 04 builds it: calculations go in, gradients come out.
 
 A `Tensor` holds an array and the `Node` that will take its gradient; the derivatives are those of `engine_rules`.
 Names are PyTorch's. There are no changes in place, no version counters and no double backward.

@@ -1,6 +1,6 @@
 """A multilayer perceptron by hand: arrays go in, logits, a loss and every gradient come out, and no autograd runs.
 
-Lesson 10 derives each formula and builds these same classes in its cells. NumPy alone computes here; all arrays of a
+Lesson 15 derives each formula and builds these same classes in its cells. NumPy alone computes here; all arrays of a
 network have one dtype, float32 or float64. There is no dropout, no normalisation and no loss but cross-entropy.
 """
 

@@ -1,4 +1,4 @@
-"""An autograd engine on single numbers that fits on a screen, as lesson 03 builds it.
+"""An autograd engine on single numbers that fits on a screen, as lesson 04 builds it.
 
 A `Scalar` holds its number and its edges: each the scalar it was computed from, and the slope towards it. There are
 no closures and so no rings of references: a graph is gone as soon as nobody holds its end.

@@ -1,7 +1,7 @@
 """Is this number the slope of that function? A scalar function and a claimed derivative go in, a `Verdict` comes out.
 
 The function is measured at a ladder of falling steps, so that truncation, rounding, kinks and jumps show by how they
-change from rung to rung. Plain floats; no torch, no gradients: those are in `checker`. Written out in lesson 12.
+change from rung to rung. Plain floats; no torch, no gradients: those are in `checker`. Written out in lesson 20.
 """
 
 from __future__ import annotations

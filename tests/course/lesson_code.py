@@ -1,4 +1,4 @@
-"""The code of a lesson as the lesson prints it, to hold it against something else: `cells("12", "checker")`."""
+"""The code of a lesson as the lesson prints it, to hold it against something else: `cells("20", "checker")`."""
 
 from __future__ import annotations
 

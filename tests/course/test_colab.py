@@ -160,7 +160,7 @@ with dbr.record() as tape:
     (w * 2).sum().backward()
 print(len(tape.nodes), "<svg" in tape.svg())
 try:
-    dbr.check("01.1", 3)
+    dbr.check("node_counts", 3)
 except ModuleNotFoundError as error:
     print(error)
 try:

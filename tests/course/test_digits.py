@@ -1,4 +1,4 @@
-"""The digits task that lessons share is lesson 11's: the same rows on the same scale, the same network."""
+"""The digits task that lessons share is lesson 17's: the same rows on the same scale, the same network."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ def small(data: Digits) -> Digits:
     return data._replace(x_train=data.x_train[:100], y_train=data.y_train[:100])
 
 
-def test_the_sets_are_those_of_lesson_11(data: Digits) -> None:
-    lesson = cells("11", "imports", "load-digits", "split-digits", "standardise-digits")
+def test_the_sets_are_those_of_lesson_17(data: Digits) -> None:
+    lesson = cells("17", "imports", "load-digits", "split-digits", "standardise-digits")
     for name in ("train", "val", "test"):
         assert torch.equal(getattr(data, f"x_{name}"), lesson[f"x_{name}"])
         assert getattr(data, f"y_{name}").tolist() == lesson["labels"][lesson[name]].tolist()
 
 
-def test_the_network_is_that_of_lesson_11_with_one_hidden_layer(
+def test_the_network_is_that_of_lesson_17_with_one_hidden_layer(
     data: Digits, float64: None
 ) -> None:
-    lesson = cells("11", "imports", "mlp-class")
+    lesson = cells("17", "imports", "mlp-class")
     torch.manual_seed(3)
     theirs = lesson["MLP"](hidden=(32,))
     assert torch.equal(theirs(data.x_val), network(3)(data.x_val))
@@ -51,8 +51,8 @@ def test_a_network_leaves_the_callers_random_state_alone() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_the_loop_is_that_of_lesson_13(data: Digits, float64: None) -> None:
-    lesson, few = cells("13", "imports", "digits", "train"), small(data)
+def test_the_loop_is_that_of_lesson_22(data: Digits, float64: None) -> None:
+    lesson, few = cells("22", "imports", "digits", "train"), small(data)
     rows = []
     for loop in (lesson["train"], train):
         model, called = network(0), []

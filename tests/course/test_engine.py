@@ -1,4 +1,4 @@
-"""The engines of lesson 03: equal to PyTorch, right the second time, freed at once; as the lesson builds them."""
+"""The engines of lesson 04: equal to PyTorch, right the second time, freed at once; as the lesson builds them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tools import chapters
 PROGRAMS = 300
 SOURCES = {
     cell.id: cell.source
-    for cell in chapters.notebook(chapters.find("03")).cells
+    for cell in chapters.notebook(chapters.find("04")).cells
     if cell.cell_type == "code"
 }
 ENGINE = [n for n in SOURCES if re.match(r"engine-(?!run$)|unbroadcast$", n)]
@@ -34,7 +34,7 @@ SCALAR = [n for n in SOURCES if re.match(r"scalar-(?!drawn$)", n)]
 RANDOM = [n for n in SOURCES if re.match(r"random-(?!result$)", n)]
 RULE_CELLS = r"rules|element|one-input|reduc|matmul|matrix|index|shapes|join|powers|choices"
 
-random_gradients = cells("03", "imports", *RANDOM)["random_gradients"]
+random_gradients = cells("04", "imports", *RANDOM)["random_gradients"]
 
 
 def off(mine: Any, theirs: Any) -> float:
@@ -166,7 +166,7 @@ def test_one_input_operations_and_shapes() -> None:
 @pytest.mark.parametrize("built", ["piece", "lesson"])
 def test_powers_of_zero_and_of_negative_numbers_are_as_in_pytorch(built: str) -> None:
     """Gradients to base and exponent: zero, infinite and nan where PyTorch's are."""
-    make = Tensor if built == "piece" else cells("03", "imports", *ENGINE)["Tensor"]
+    make = Tensor if built == "piece" else cells("04", "imports", *ENGINE)["Tensor"]
     base, exponent = np.meshgrid([0.0, -1.0, -2.0, 2.0], [-1.0, 0.0, 0.5, 1.0, 2.0])
     ours = [make(base, requires_grad=True), make(exponent, requires_grad=True)]
     theirs = [torch.tensor(array, requires_grad=True) for array in (base, exponent)]
@@ -463,7 +463,7 @@ def test_a_graph_older_than_its_recording_is_shown() -> None:
 
 
 def test_the_lesson_builds_the_tensor_engine_of_the_piece() -> None:
-    built = cells("03", "imports", *ENGINE)
+    built = cells("04", "imports", *ENGINE)
     lesson = SimpleNamespace(**{name: built[name] for name in ("Tensor", "where", "cat")})
     assert set(built["RULES"]) == set(RULES)
     for seed in range(60):
@@ -484,7 +484,7 @@ def test_the_lesson_builds_the_tensor_engine_of_the_piece() -> None:
 
 
 def test_the_lesson_builds_the_scalar_engine_of_the_piece() -> None:
-    built = cells("03", "imports", *SCALAR)
+    built = cells("04", "imports", *SCALAR)
     grads = []
     for source in (built, vars(scalar_engine)):
         u = source["Scalar"](2.0)

@@ -1,6 +1,6 @@
 """The gradient checker: no planted bug is missed, no correct function accused, kinks are told apart.
 
-The grid of functions is in `gradient_grid`; the planted bugs are those that lesson 12 prints, and a few more.
+The grid of functions is in `gradient_grid`; the planted bugs are those that lesson 20 prints, and a few more.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def one_thread() -> Iterator[None]:
 
 def planted() -> dict[str, tuple[Any, tuple[Any, ...]]]:
     """The wrong backwards of the lesson, and more made with its own `op`."""
-    defined = cells("12", *PLANTED)
+    defined = cells("20", *PLANTED)
     op = defined["op"]
     relu = op(torch.relu, lambda g, x: g)
     linear = op(lambda x, w: x @ w, lambda g, x, w: (g @ w.T, (x.T @ g) * (1 + 1e-4)))
@@ -255,7 +255,7 @@ def test_the_complex_step_is_exact_to_the_last_digits() -> None:
 
 def test_the_lesson_prints_the_code_of_the_piece() -> None:
     """Line by line, but for docstrings and type hints, which the lesson leaves out."""
-    book = chapters.notebook(chapters.find("12"))
+    book = chapters.notebook(chapters.find("20"))
     printed = "\n".join(cell.source for cell in book.cells if cell.get("id") in CORE)
     with open(slopes.__file__, encoding="utf-8") as file:
         piece = bare(file.read())
@@ -311,7 +311,7 @@ SINGLE = [
 
 @pytest.mark.parametrize("name", [*SINGLE, *KINKS])
 def test_the_small_check_of_the_lesson_says_the_same(name: str) -> None:
-    lesson = cells("12", "imports", *CORE, "check-rise", "check")
+    lesson = cells("20", "imports", *CORE, "check-rise", "check")
     function, inputs = (RIGHT | KINKS)[name]()
     if len(inputs) > 1 or "outputs" in name:
         pytest.skip("the small check takes one input, and weighs outputs once")

@@ -64,7 +64,7 @@ class Without:
 def test_without_the_course_one_sentence_says_how_to_get_it() -> None:
     said = "the exercises are a package of their own: run `pip install"
     with pytest.raises(ModuleNotFoundError, match=said):
-        dbr.check("01.1", 1)
+        dbr.check("node_counts", 1)
     with pytest.raises(ModuleNotFoundError, match=said):
         _ = dbr.plots
 
@@ -80,4 +80,4 @@ def test_what_the_course_itself_lacks_is_not_taken_for_the_course(
         _ = getattr(dbr, name)
     if name == "exercises":
         with pytest.raises(ModuleNotFoundError, match="No module named"):
-            dbr.check("01.1", 1)
+            dbr.check("node_counts", 1)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from . import counts, leaves, size, weights
+from . import node_counts, leaves, size, weights
 
 __all__ = ["EXERCISES"]
 
-EXERCISES = (counts.EXERCISE, leaves.EXERCISE, size.EXERCISE, weights.EXERCISE)
+EXERCISES = (node_counts.EXERCISE, leaves.EXERCISE, size.EXERCISE, weights.EXERCISE)

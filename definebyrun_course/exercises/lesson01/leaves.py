@@ -1,4 +1,4 @@
-"""Exercise 01.2: the leaves that a graph reaches."""
+"""Exercise `leaves`: the leaves that a graph reaches."""
 
 from __future__ import annotations
 
@@ -246,7 +246,7 @@ def found_leaves(leaves: Callable[[Tensor], Any]) -> Any:
 
 
 EXERCISE = Exercise(
-    "01.2",
+    "leaves",
     "Every leaf once, at any depth, without recursion.",
     check_leaves,
     (

@@ -1,4 +1,4 @@
-"""Exercise 01.3: a graph with exactly n nodes."""
+"""Exercise `size`: a graph with exactly n nodes."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def sizes(graph_of_size: Callable[[int], Any]) -> Any:
 
 
 EXERCISE = Exercise(
-    "01.3",
+    "size",
     "n nodes, the leaf's among them.",
     check_size,
     (

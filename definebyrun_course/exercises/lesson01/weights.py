@@ -1,4 +1,4 @@
-"""Exercise 01.4: small random weights that an optimizer takes."""
+"""Exercise `weights`: small random weights that an optimizer takes."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def weights(make_weights: Callable[[int], Any]) -> Any:
 
 
 EXERCISE = Exercise(
-    "01.4",
+    "weights",
     "A leaf of small random numbers: an optimizer takes it, and backward fills its .grad.",
     check_weights,
     (

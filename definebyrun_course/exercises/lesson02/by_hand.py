@@ -1,4 +1,4 @@
-"""Exercise 02.1: `u.grad` and `v.grad` of `(u * v + u).pow(2).sum()`."""
+"""Exercise `by_hand`: `u.grad` and `v.grad` of `(u * v + u).pow(2).sum()`."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _flat(answer: Any, depth: int = 0) -> list[Any]:
 
 
 EXERCISE = Exercise(
-    "02.1",
+    "by_hand",
     "Both edges to u, and the sum for v.",
     check_grads,
     (

@@ -1,4 +1,4 @@
-"""Exercise 02.2: the Jacobian of a function, row by row."""
+"""Exercise `jacobian`: the Jacobian of a function, row by row."""
 
 from __future__ import annotations
 
@@ -217,7 +217,7 @@ def tables(jacobian: Callable[[Function, Tensor], Tensor]) -> Any:
 
 
 EXERCISE = Exercise(
-    "02.2",
+    "jacobian",
     "One row a pass, one call, no trace.",
     check_jacobian,
     (

@@ -1,4 +1,4 @@
-"""Exercise 02.3: a backward pass of one's own."""
+"""Exercise `leaf_grads`: a backward pass of one's own."""
 
 from __future__ import annotations
 
@@ -277,7 +277,7 @@ def _digits(grad: Tensor) -> list[str]:
 
 
 EXERCISE = Exercise(
-    "02.3",
+    "leaf_grads",
     "Each node once, when everything had arrived.",
     check_leaf_grads,
     (

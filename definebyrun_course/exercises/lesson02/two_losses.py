@@ -1,4 +1,4 @@
-"""Exercise 02.4: the gradients of two losses that share a trunk, apart."""
+"""Exercise `two_losses`: the gradients of two losses that share a trunk, apart."""
 
 from __future__ import annotations
 
@@ -242,7 +242,7 @@ def separated(separate: Separate) -> Any:
 
 
 EXERCISE = Exercise(
-    "02.4",
+    "two_losses",
     "Apart, untouched, and freed by the last pass.",
     check_separate,
     (

@@ -1,9 +1,15 @@
-"""Exercises of lesson 06, Changing the model: a branch that starts at zero, an optimizer told, a wider layer."""
+"""Exercises of lesson 06, What the graph remembers: bytes, an update in place, saved-tensor hooks, a checkpoint."""
 
 from __future__ import annotations
 
-from . import branch, swap, widen
+from . import half, kept, recompute, saved_bytes, update
 
 __all__ = ["EXERCISES"]
 
-EXERCISES = (branch.EXERCISE, swap.EXERCISE, widen.EXERCISE)
+EXERCISES = (
+    kept.EXERCISE,
+    update.EXERCISE,
+    saved_bytes.EXERCISE,
+    half.EXERCISE,
+    recompute.EXERCISE,
+)

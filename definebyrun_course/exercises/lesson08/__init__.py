@@ -1,14 +1,9 @@
-"""Exercises of lesson 08, Debugging a live graph: a bad module, a cut parameter, a hook that clips once, dead units."""
+"""Exercises of lesson 08, Control flow: a graph's size, a safe logarithm, a padded batch, a tree without recursion."""
 
 from __future__ import annotations
 
-from . import clip_once, dead_units, first_nonfinite, unreachable
+from . import last_states, safe_log, sizes, tree
 
 __all__ = ["EXERCISES"]
 
-EXERCISES = (
-    first_nonfinite.EXERCISE,
-    unreachable.EXERCISE,
-    clip_once.EXERCISE,
-    dead_units.EXERCISE,
-)
+EXERCISES = (sizes.EXERCISE, safe_log.EXERCISE, last_states.EXERCISE, tree.EXERCISE)

@@ -1,15 +1,9 @@
-"""Exercises of lesson 09, Beyond first gradients: accumulation, a Function, a penalty, a step, norms per sample."""
+"""Exercises of lesson 09, Changing the model: a branch that starts at zero, an optimizer told, a wider layer."""
 
 from __future__ import annotations
 
-from . import accumulated, contraction, meta_gradient, sample_norms, silu
+from . import branch, swap, widen
 
 __all__ = ["EXERCISES"]
 
-EXERCISES = (
-    accumulated.EXERCISE,
-    silu.EXERCISE,
-    contraction.EXERCISE,
-    meta_gradient.EXERCISE,
-    sample_norms.EXERCISE,
-)
+EXERCISES = (branch.EXERCISE, swap.EXERCISE, widen.EXERCISE)

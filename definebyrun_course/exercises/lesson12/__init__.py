@@ -1,17 +1,14 @@
-"""Exercises of lesson 12, Gradient checking: measure a gradient, compare, choose a step, convict, aim, tell kinks."""
+"""Exercises of lesson 12, Debugging a live graph: a bad module, a cut parameter, a hook that clips once, dead units."""
 
 from __future__ import annotations
 
-from . import along, convict, kind, numeric, step, worst
-from .convict import suspects
+from . import clip_once, dead_units, first_nonfinite, unreachable
 
-__all__ = ["EXERCISES", "suspects"]
+__all__ = ["EXERCISES"]
 
 EXERCISES = (
-    numeric.EXERCISE,
-    worst.EXERCISE,
-    step.EXERCISE,
-    convict.EXERCISE,
-    along.EXERCISE,
-    kind.EXERCISE,
+    first_nonfinite.EXERCISE,
+    unreachable.EXERCISE,
+    clip_once.EXERCISE,
+    dead_units.EXERCISE,
 )

@@ -1,15 +1,15 @@
-"""Exercises of lesson 13, Learning-rate decay: warm up, react to the loss, order two steps, resume, part groups."""
+"""Exercises of lesson 13, Beyond first gradients: accumulation, a Function, a penalty, a step, norms per sample."""
 
 from __future__ import annotations
 
-from . import plateau, resume, two_bugs, two_speeds, warm_cosine
+from . import accumulated, contraction, meta_gradient, sample_norms, silu
 
 __all__ = ["EXERCISES"]
 
 EXERCISES = (
-    warm_cosine.EXERCISE,
-    plateau.EXERCISE,
-    two_bugs.EXERCISE,
-    resume.EXERCISE,
-    two_speeds.EXERCISE,
+    accumulated.EXERCISE,
+    silu.EXERCISE,
+    contraction.EXERCISE,
+    meta_gradient.EXERCISE,
+    sample_norms.EXERCISE,
 )
