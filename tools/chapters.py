@@ -36,7 +36,7 @@ FRONT = re.compile(r"\A---\n(.*?\n)---[ \t]*(?:\n|\Z)", re.DOTALL)
 SOLUTION = re.compile(
     r"<details>\s*<summary>Solution</summary>\s*\n```python\n(.*?)\n```", re.DOTALL
 )
-CHECK = re.compile(r"""^(?:\w+\s*=\s*)?(?:dbr\.)?check\(\s*["'](\d\d\.\d+)["']""", re.MULTILINE)
+CHECK = re.compile(r"""^(?:\w+\s*=\s*)?(?:dbr\.)?check\(\s*["']([a-z]\w*)["']""", re.MULTILINE)
 BADGE = re.compile(r"\n*^\[!\[Open in Colab\]\([^)]*\)\]\([^)]*\)[ \t]*$", re.MULTILINE)
 OPENING = r"^```\{code-cell\}[^\n]*\n((?:^:\w+: .*\n)*)\n?"
 SETUP = "setup"
@@ -72,7 +72,7 @@ class Lesson:
 
 @dataclass(frozen=True)
 class Exercise:
-    """One exercise of a chapter: its id, the stub as it is given, and the folded solution followed by the check."""
+    """One exercise of a chapter: its name, the stub as it is given, and the folded solution followed by the check."""
 
     id: str
     setup: str
@@ -242,7 +242,7 @@ def exercises_in(cells: list[NotebookNode], chapter: str) -> list[Exercise]:
         where = f"{chapter}, exercise cell {cell.id}"
         if not check:
             raise ChapterError(
-                f'{where}: its last line must be a check such as dbr.check("01.1", answer).'
+                f'{where}: its last line must be a check such as dbr.check("node_counts", answer).'
             )
         if not solution:
             raise ChapterError(f"{where}: a Markdown cell with the folded solution must follow it.")

@@ -41,7 +41,7 @@ def centred(x):
     ...
 
 
-dbr.check("00.1", centred)
+dbr.check("centred", centred)
 ```
 
 <details><summary>Solution</summary>
@@ -151,7 +151,7 @@ def oracle(centred: Callable[[Tensor], Any]) -> Any:
 
 
 EXERCISE = Exercise(
-    "00.1",
+    "centred",
     "Every column has the mean 0, and the gradient knows it.",
     check_centred,
     wrong=(

@@ -42,7 +42,7 @@ class Wrong(_Answered):
 
 @dataclass(frozen=True)
 class Exercise:
-    """One exercise: its id as the lesson writes it (`"01.2"`), a title that says what a right answer shows, a check.
+    """One exercise: its name, which is its module's too, a title that says what a right answer shows, a check.
 
     `check` takes the learner's answers and raises `Mistake` (mostly by `expect`) for a wrong one; it tries the smallest
     cases first. `may_change` are the positions of the arguments that an answer may change, where the statement asks for

@@ -23,6 +23,7 @@ CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text("utf-8"))
 SOURCES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
 PAGES = [*(f"{source}.html" for source in SOURCES), "search.html"]
+MOVED = {f"{old}.html": new for old, new in CONFIG["sphinx"]["config"]["redirects"].items()}
 NOTEBOOKS = [source for source in SOURCES if source.startswith("notebooks/")]
 
 

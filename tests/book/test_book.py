@@ -18,7 +18,7 @@ from bs4 import BeautifulSoup
 from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace
 
-from tests.book.built_book import CONFIG, NOTEBOOKS, PAGES, SOURCES, Book, build
+from tests.book.built_book import CONFIG, MOVED, NOTEBOOKS, PAGES, SOURCES, Book, build
 from tools import ROOT
 
 pytestmark = pytest.mark.slow
@@ -97,7 +97,14 @@ def test_the_book_builds_without_a_warning(book: Book) -> None:
 
 def test_the_pages_are_those_of_the_table_of_contents_and_no_other(book: Book) -> None:
     built = {path.relative_to(book.html).as_posix() for path in book.html.rglob("*.html")}
-    assert {page for page in built if not page.startswith("_")} == set(PAGES)
+    assert {page for page in built if not page.startswith("_")} == set(PAGES) | set(MOVED)
+
+
+@pytest.mark.parametrize(("old", "new"), MOVED.items())
+def test_an_old_address_leads_on_to_a_page(book: Book, old: str, new: str) -> None:
+    assert (book.html / old).with_name(new).relative_to(book.html).as_posix() in PAGES
+    soup = BeautifulSoup((book.html / old).read_text("utf-8"), "html.parser")
+    assert [link["href"] for link in soup.find_all("a")] == [new]
 
 
 def test_a_chapter_with_code_is_in_the_book_as_its_notebook_only() -> None:

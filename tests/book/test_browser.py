@@ -27,7 +27,7 @@ from playwright.sync_api import (
 )
 
 import definebyrun as dbr
-from tests.book.built_book import NOTEBOOKS, PAGES, build, serve
+from tests.book.built_book import MOVED, NOTEBOOKS, PAGES, build, serve
 from tests.book.chromium import ABSENT, DESKTOP, EXECUTABLE, PHONE, Player, skip_without_browser
 
 pytestmark = pytest.mark.slow
@@ -336,7 +336,16 @@ def test_the_same_player_may_stand_on_a_page_twice(show: Opener) -> None:
     assert (first.step > 0, second.step) == (True, 0)
 
 
-# Links to a step.
+# Links to a step, and to where a lesson was.
+
+
+def test_an_old_address_leads_to_the_same_place_of_the_lesson(show: Opener) -> None:
+    old, new = next(iter(MOVED.items()))
+    seen = show(f"{old}?from=afar#recap")
+    seen.page.wait_for_url(f"**/{new}?from=afar#recap")
+    assert seen.page.locator("#recap").is_visible()
+    assert seen.complaints == []
+
 
 LESSON = "notebooks/01-your-first-graph.html"
 

@@ -300,12 +300,12 @@ def test_exercises_are_read_from_the_chapter(course: Path) -> None:
     edit(
         course,
         "x = 1\n```",
-        'answer = ...\ndbr.check("01.1", answer)\n```\n\n<details><summary>Solution</summary>\n\n'
+        'answer = ...\ndbr.check("a_sum", answer)\n```\n\n<details><summary>Solution</summary>\n\n'
         "```python\nanswer = 3\n```\n\nBecause.\n\n</details>",
     )
     edit(course, "```{code-cell}\nanswer", "```{code-cell}\n:tags: [exercise]\n\nanswer")
     (found,) = chapters.exercises(Lesson("01-tiny", course))
-    assert (found.id, found.solution) == ("01.1", 'answer = 3\ndbr.check("01.1", answer)')
+    assert (found.id, found.solution) == ("a_sum", 'answer = 3\ndbr.check("a_sum", answer)')
     edit(course, "<details><summary>Solution</summary>", "<details><summary>Answer</summary>")
     with pytest.raises(ChapterError, match="folded solution must follow"):
         chapters.exercises(Lesson("01-tiny", course))

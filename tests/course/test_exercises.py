@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import re
+from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
@@ -11,10 +14,12 @@ import torch
 
 import definebyrun as dbr
 from definebyrun_course.exercises import Exercise, Wrong, lessons, of_lesson, template
+from definebyrun_course.exercises.old_ids import OLD_IDS
 from definebyrun_course.grading import Right, Verdict, expect, is_stub, judge, seeded
 from tests.course.answers import (
     ALL,
     default_dtype,
+    published,
     right_answers,
     takes_functions,
     template_as_written,
@@ -103,13 +108,28 @@ def test_the_template_for_new_exercises_works(cell: str, status: str) -> None:
     assert written.id == template.EXERCISE.id
 
 
-def test_every_lesson_has_at_least_three_exercises_numbered_in_order() -> None:
+def test_every_lesson_has_at_least_three_exercises_each_in_the_module_of_its_name() -> None:
     assert lessons()
     for number in lessons():
-        assert [e.id for e in of_lesson(number)] == [
-            f"{number}.{i + 1}" for i in range(len(of_lesson(number)))
-        ]
         assert len(of_lesson(number)) >= 3
+        for exercise in of_lesson(number):
+            path = f"definebyrun_course.exercises.lesson{number}.{exercise.id}"
+            assert importlib.import_module(path).EXERCISE is exercise
+
+
+def test_no_two_exercises_have_one_name_and_no_name_looks_like_a_number() -> None:
+    names = [exercise.id for exercise in ALL]
+    assert len(set(names)) == len(names)
+    assert [name for name in names if not re.fullmatch(r"[a-z][a-z_]+", name)] == []
+
+
+@pytest.mark.parametrize(("number", "name"), OLD_IDS.items())
+def test_a_number_of_old_still_leads_to_its_exercise(number: str, name: str) -> None:
+    (exercise,) = (each for each in ALL if each.id == name)
+    answers = published(name)
+    verdict = dbr.check(number, *answers)
+    assert verdict == replace(judge(exercise, answers), exercise=number)
+    assert verdict.status == "correct"
 
 
 def empty(x: Any) -> None: ...
@@ -180,8 +200,8 @@ def test_a_check_never_raises(exercise: Exercise, answer: Any) -> None:
 
 
 def test_an_unknown_exercise_is_named_with_those_that_exist() -> None:
-    assert "there are 01.1, 01.2" in dbr.check("01.9", 1).message
-    assert "There is no exercise 'x'" in dbr.check("x", 1).message
+    assert "There is no exercise 'leafs': did you mean 'leaves'" in dbr.check("leafs", 1).message
+    assert "its name stands in the last line" in dbr.check("01.9", 1).message
 
 
 def test_a_verdict_shows_itself_with_markup_escaped() -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
-from definebyrun_course.exercises import Exercise, lessons, of_lesson
+from definebyrun_course.exercises import Exercise, lesson_of, lessons, of_lesson
 from tools import chapters
 from tools.mutants.field import of_answers
 from tools.mutants.operators import Faults, Mutant
@@ -95,9 +95,9 @@ def _of_lesson(lesson: str) -> dict[str, chapters.Exercise]:
     return {exercise.id: exercise for exercise in chapters.exercises(found)}
 
 
-def written(number: str) -> chapters.Exercise:
+def written(name: str) -> chapters.Exercise:
     """An exercise as its chapter has it."""
-    return _of_lesson(number[:2])[number]
+    return _of_lesson(lesson_of(name))[name]
 
 
 @cache
@@ -133,7 +133,7 @@ def of_chapter(exercise: Exercise, written: chapters.Exercise) -> Source:
         exec(code, names)
         return {PUBLISHED: names[GIVEN]}
 
-    file = f"lesson{exercise.id[:2]}/{exercise.id} {PUBLISHED}"
+    file = f"lesson{lesson_of(exercise.id)}/{exercise.id} {PUBLISHED}"
     return Source(exercise, file, "<solution>", text, {PUBLISHED: tuple(map(_span, parts))}, run)
 
 
@@ -163,16 +163,13 @@ def _of_modules(exercise: Exercise) -> Iterator[Source]:
         }
         own = _named(module, path)
         run = functools.partial(_run, module, own)
-        file = f"lesson{exercise.id[:2]}/{exercise.id} {Path(path).name}"
+        file = f"lesson{lesson_of(exercise.id)}/{exercise.id} {Path(path).name}"
         yield Source(exercise, file, path, text, {n: s for n, s in spans.items() if s}, run)
 
 
 def _module(exercise: Exercise) -> ModuleType:
     """Where an exercise is defined."""
-    importlib.import_module(f"{ROOM}.lesson{exercise.id[:2]}")
-    inside = f"{ROOM}.lesson{exercise.id[:2]}."
-    found = [m for name, m in sys.modules.items() if name.startswith(inside)]
-    return next(m for m in found if getattr(m, "EXERCISE", None) is exercise)
+    return importlib.import_module(f"{ROOM}.lesson{lesson_of(exercise.id)}.{exercise.id}")
 
 
 def _named(module: ModuleType, path: str) -> ModuleType:

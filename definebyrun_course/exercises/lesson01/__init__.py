@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import node_counts, leaves, size, weights
+from . import leaves, node_counts, size, weights
 
 __all__ = ["EXERCISES"]
 

@@ -1,4 +1,4 @@
-"""Programs of exercise `leaf_grads`: each its code, its result, and the leaves by name. Nothing in them is broadcast."""
+"""Programs of exercise `leaf_grads`: code, result, and the leaves by name. Nothing in them is broadcast."""
 
 from __future__ import annotations
 

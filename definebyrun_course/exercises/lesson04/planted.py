@@ -1,4 +1,7 @@
-"""Rules with mistakes for exercise `worst_error`, each beside the right one: how far off they are is known for any gradient."""
+"""Rules with mistakes for exercise `worst_error`, each beside the right one.
+
+How far off they are is known for any gradient.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Graphs of scalars for exercises `order` and `gradients`, whose scalars count how often they are asked for their edges."""
+"""Graphs for exercises `order` and `gradients`: their scalars count how often they are asked for their edges."""
 
 from __future__ import annotations
 
