@@ -6,7 +6,9 @@ description, a band over seeds, a row of small images. matplotlib is imported wh
 
 from __future__ import annotations
 
+import io
 import sys
+from base64 import b64encode
 from collections.abc import Sequence
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["MARKERS", "band", "colour", "pictures", "show", "svg", "use_style"]
 
 MARKERS = "osD^vPX"
+PNG_DPI = 96
 
 
 def use_style() -> None:
@@ -123,7 +126,8 @@ def show(fig: Figure, description: str) -> None:
     """Show a figure with a sentence or two that say what it shows, for those who cannot see it.
 
     In a notebook the description is stored as the output's plain text: a screen reader reads it, and a viewer that
-    draws no SVG prints it. Elsewhere it is printed, and matplotlib shows the figure as it is set up to.
+    draws nothing prints it. A PNG beside the SVG is what JupyterLab shows of a notebook that it does not trust yet.
+    Elsewhere it is printed, and matplotlib shows the figure as it is set up to.
 
     >>> import matplotlib.pyplot as plt
     >>> fig, ax = plt.subplots()
@@ -140,13 +144,20 @@ def show(fig: Figure, description: str) -> None:
         from IPython.display import display
 
         text = " ".join(description.split())
-        data = {"image/svg+xml": svg(fig, text), "text/plain": text}
+        data = {"image/svg+xml": svg(fig, text), "image/png": _png(fig), "text/plain": text}
         display(data, raw=True)
     else:
         print(description)
         if plt.get_backend().lower() != "agg":
             plt.show()
     plt.close(fig)
+
+
+def _png(fig: Figure) -> str:
+    """The figure as PNG, in base64; its bytes are the same in every run."""
+    file = io.BytesIO()
+    fig.savefig(file, format="png", dpi=PNG_DPI, metadata={"Software": None})
+    return b64encode(file.getvalue()).decode()
 
 
 def _cycle(key: str, nth: int) -> Any:

@@ -193,7 +193,7 @@ def notebook(lesson: Lesson) -> NotebookNode:
             )
         if names.count(name) > 1 or name == SETUP:
             raise ChapterError(f"{where} has more than one cell named {name!r}.")
-    cells = [plain_cell(cell, name) for cell, name in zip(book.cells, names, strict=True)]
+    cells = [hidden(plain_cell(cell, name)) for cell, name in zip(book.cells, names, strict=True)]
     cells.insert(1, nbformat.v4.new_code_cell(setup_source(lesson), id=SETUP, metadata=CLOSED))
     return nbformat.v4.new_notebook(cells=cells, metadata=METADATA, nbformat_minor=5)
 
@@ -203,6 +203,23 @@ def plain_cell(cell: NotebookNode, name: str) -> NotebookNode:
     new = nbformat.v4.new_code_cell if cell.cell_type == "code" else nbformat.v4.new_markdown_cell
     kept = {key: cell.metadata[key] for key in ("tags", "name") if cell.metadata.get(key)}
     return new(cell.source, id=name, metadata=kept)
+
+
+def hidden(cell: NotebookNode) -> NotebookNode:
+    """The same cell, closed in JupyterLab, Notebook 7 and Colab as its tags close it in the book.
+
+    An output that is hidden opens when its cell is run. VS Code keeps nothing of that kind in a file.
+    """
+    tags = cell.metadata.get("tags", [])
+    closed = {}
+    if {"hide-input", "hide-cell"} & set(tags):
+        closed["source_hidden"] = True
+        cell.metadata["cellView"] = "form"
+    if {"hide-output", "hide-cell"} & set(tags):
+        closed["outputs_hidden"] = True
+    if closed:
+        cell.metadata["jupyter"] = closed
+    return cell
 
 
 def back(lesson: Lesson, book: NotebookNode) -> str:
