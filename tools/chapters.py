@@ -19,6 +19,8 @@ from nbformat import NotebookNode
 from tools import ROOT
 
 __all__ = [
+    "OPEN",
+    "SETUP",
     "ChapterError",
     "Exercise",
     "Lesson",
@@ -39,7 +41,12 @@ SOLUTION = re.compile(
 CHECK = re.compile(r"""^(?:\w+\s*=\s*)?(?:dbr\.)?check\(\s*["']([a-z]\w*)["']""", re.MULTILINE)
 BADGE = re.compile(r"\n*^\[!\[Open in Colab\]\([^)]*\)\]\([^)]*\)[ \t]*$", re.MULTILINE)
 OPENING = r"^```\{code-cell\}[^\n]*\n((?:^:\w+: .*\n)*)\n?"
-SETUP = "setup"
+SETUP, OPEN = "setup", "open-answers"
+STAND_OPEN = (
+    "Run a cell to see its answer. Jupyter and Colab keep answers closed until then; VS Code cannot, so there they "
+    "stand open: cover them, and predict first."
+)
+"""In notebooks, under the title; the book closes its answers and leaves it out."""
 SETUP_TITLE = "Install the packages of this course where they are missing"
 NOT_INSTALLED = "Not installed: this needs git and a network."
 CLOSED = {"tags": ["remove-cell"], "jupyter": {"source_hidden": True}, "cellView": "form"}
@@ -191,10 +198,15 @@ def notebook(lesson: Lesson) -> NotebookNode:
             raise ChapterError(
                 f"{where} names a cell {name!r}: a name is letters, digits, - and _, at most 64."
             )
-        if names.count(name) > 1 or name == SETUP:
+        if names.count(name) > 1 or name in (SETUP, OPEN):
             raise ChapterError(f"{where} has more than one cell named {name!r}.")
     cells = [hidden(plain_cell(cell, name)) for cell, name in zip(book.cells, names, strict=True)]
     cells.insert(1, nbformat.v4.new_code_cell(setup_source(lesson), id=SETUP, metadata=CLOSED))
+    if any(cell.metadata.get("jupyter", {}).get("outputs_hidden") for cell in cells):
+        told = nbformat.v4.new_markdown_cell(
+            STAND_OPEN, id=OPEN, metadata={"tags": ["remove-cell"]}
+        )
+        cells.insert(1, told)
     return nbformat.v4.new_notebook(cells=cells, metadata=METADATA, nbformat_minor=5)
 
 
@@ -228,7 +240,8 @@ def back(lesson: Lesson, book: NotebookNode) -> str:
     cells = [
         plain_cell(cell, f"cell-{position}")
         for position, cell in enumerate(book.cells)
-        if cell.get("id") != SETUP and (cell.cell_type == "markdown" or cell.source.strip())
+        if cell.get("id") not in (SETUP, OPEN)
+        and (cell.cell_type == "markdown" or cell.source.strip())
     ]
     if cells and cells[0].cell_type == "markdown":
         cells[0].source = BADGE.sub("", cells[0].source, count=1)

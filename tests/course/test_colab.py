@@ -262,7 +262,7 @@ def test_a_notebook_alone_installs_the_package_and_runs(
     assert "torch" in ask(python, "import torch; print(torch.__name__)", folder)
 
     book = nbformat.read(path, as_version=4)
-    setup = book.cells[1]
+    (setup,) = (cell for cell in book.cells if cell.id == chapters.SETUP)
     for name, wheel in wheels.items():
         address = r"(?<=-qqq )\{url\}" if name == "." else rf"\{{url\}}#subdirectory={name}"
         setup.source, replaced = re.subn(address, wheel.as_uri(), setup.source)
