@@ -56,7 +56,7 @@ def count(book: NotebookNode) -> Minutes:
 
     Words take a minute for 180, visible lines of code a minute for 15 (for 30 when they are only read), folded ones
     for 60, printed lines for 20. A prediction or a player takes 1.5 minutes, a drawing 0.5, a plot 1; any of these
-    pictures 0.5 when it is only read. An exercise takes 10 minutes, and 20 where the reader writes what the lesson built.
+    pictures 0.5 when it is only read. An exercise takes 10 minutes, 20 where the reader writes what the lesson built.
     """
     words = visible = folded = printed = drawings = players = plots = predictions = 0
     for cell in main_path(book):

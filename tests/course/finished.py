@@ -1,4 +1,4 @@
-"""The lessons that have the new bones, by number: `test_bones` holds them to these, `test_form` the others to the older rules."""
+"""The lessons that have the new bones, by number; `test_form` holds the others to the older rules."""
 
 from __future__ import annotations
 

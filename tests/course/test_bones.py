@@ -1,4 +1,4 @@
-"""The bones of the lessons that are finished: a reason first, few predictions, nothing that gives them away, an honest clock.
+"""The bones of finished lessons: a reason first, few predictions that nothing gives away, an honest clock.
 
 Lessons that are not on the list are held to the older rules of `test_form`. Reads stored notebooks; runs nothing.
 """
