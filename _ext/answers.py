@@ -15,12 +15,22 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 
 OPENING = "<details><summary>Explanation</summary>"
 CLOSING = "</details>"
+ANSWERS = {"tag_hide-output", "tag_hide-cell"}
 
 
 def following(node: nodes.Element) -> Iterator[nodes.Node]:
     """What stands after a node, in the same parent."""
     parent = node.parent
     yield from parent.children[parent.index(node) + 1 :]
+
+
+def is_answer(node: nodes.Node) -> bool:
+    """Whether a node is a code cell whose output is closed."""
+    return (
+        isinstance(node, nodes.container)
+        and node.get("nb_element") == "cell_code"
+        and not ANSWERS.isdisjoint(node["classes"])
+    )
 
 
 def html_of(node: nodes.Node) -> str:
@@ -48,15 +58,14 @@ class OneFold(SphinxPostTransform):
     formats = ("html",)
 
     def run(self, **_: object) -> None:
-        for fold in list(self.document.findall(HideCodeCellNode)):
-            cell = fold.parent
-            if {"tag_hide-output", "tag_hide-cell"}.isdisjoint(cell["classes"]):
-                continue
+        for cell in list(self.document.findall(is_answer)):
+            fold = next(iter(cell.findall(HideCodeCellNode)), None)
             parts = explanation(cell)
+            if fold is None or not parts:
+                continue
             for node in parts:
                 cell.parent.remove(node)
-            if parts:
-                fold += nodes.container("", *parts[1:-1], classes=["explanation"])
+            fold += nodes.container("", *parts[1:-1], classes=["explanation"])
 
 
 def setup(app: Sphinx) -> dict:

@@ -19,6 +19,7 @@ from nbformat import NotebookNode
 from tools import ROOT
 
 __all__ = [
+    "METADATA",
     "OPEN",
     "SETUP",
     "ChapterError",

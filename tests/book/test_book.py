@@ -19,7 +19,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace
 
 from tests.book.built_book import CONFIG, MOVED, NOTEBOOKS, PAGES, SOURCES, Book, build
-from tools import ROOT
+from tools import ROOT, chapters
 
 pytestmark = pytest.mark.slow
 
@@ -385,3 +385,80 @@ def test_evidence_follows_its_notebook(prose: Prose) -> None:
     assert "loss 0.25" in prose.build()[0]
     prose.store({"printed": {"output_type": "stream", "name": "stdout", "text": "loss 0.125\n"}})
     assert "loss 0.125" in prose.build()[0]
+
+
+# Answers that are closed, with their explanations.
+
+LESSON = """# Lesson
+
+> **Predict.** What is it?
+
+```{code-cell}
+```
+
+<details><summary>Explanation</summary>
+
+Because of `w`.
+
+- And of this.
+
+</details>
+
+What goes on.
+
+<details><summary>Hint</summary>
+
+Open by itself.
+
+</details>
+"""
+
+
+def folded(folder: Path, tag: str) -> BeautifulSoup:
+    """A lesson of one question, built by MyST-NB; its cell has this tag."""
+    before, after = LESSON.split("```{code-cell}\n```\n")
+    cell = nbformat.v4.new_code_cell("1 + 1", metadata={"tags": [tag]}, execution_count=1)
+    cell.outputs = [nbformat.v4.new_output("stream", text="42\n")]
+    cells = [nbformat.v4.new_markdown_cell(before), cell, nbformat.v4.new_markdown_cell(after)]
+    book = nbformat.v4.new_notebook(cells=cells, metadata=chapters.METADATA)
+    nbformat.write(book, folder / "index.ipynb")
+    said = io.StringIO()
+    with docutils_namespace():
+        Sphinx(
+            srcdir=folder,
+            confdir=None,
+            outdir=folder / "out",
+            doctreedir=folder / "trees",
+            buildername="html",
+            confoverrides={"extensions": ["myst_nb", "answers"], "nb_execution_mode": "off"},
+            status=None,
+            warning=said,
+        ).build()
+    assert said.getvalue() == ""
+    return BeautifulSoup((folder / "out" / "index.html").read_text("utf-8"), "html.parser")
+
+
+@pytest.mark.parametrize("tag", ["hide-output", "hide-cell"])
+def test_an_answer_and_its_explanation_are_one_fold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tag: str
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "_ext"))
+    body = folded(tmp_path, tag).select_one("section")
+    answer, hint = body.find_all("details")
+    assert "42" in answer.get_text()
+    assert "Because of w." in " ".join(answer.get_text().split())
+    assert "And of this." in answer.get_text()
+    assert "What goes on." not in answer.get_text()
+    assert hint.get_text().split() == ["Hint", "Open", "by", "itself."]
+    assert "Explanation" not in body.get_text()
+
+
+def test_what_is_no_answer_keeps_its_own_fold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "_ext"))
+    body = folded(tmp_path, "hide-input").select_one("section")
+    assert [fold.summary.get_text(" ", strip=True) for fold in body.find_all("details")][1:] == [
+        "Explanation",
+        "Hint",
+    ]
