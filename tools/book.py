@@ -35,6 +35,8 @@ BETWEEN_CELLS = re.compile(
 REFUSED = re.compile(r" - (?:403|429) Client Error")  # to a robot: the page is there
 LISTED = ROOT / "_build" / "linkcheck" / "output.json"
 MAX_WAIT_S = 10
+ONLY_IN_NOTEBOOKS = ("setup", "open-answers")
+"""Cells that `tools.chapters`, which the environment of the book cannot import, puts in."""
 
 
 def jupyter_book(*arguments: str | Path, root: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -84,7 +86,7 @@ def says(notebook: dict, chapter: str) -> bool:
     """Whether the chapter's text is the notebook's cells, in order, and nothing else but what separates cells."""
     text, at = FRONT.sub("", chapter.replace("\r\n", "\n")), 0
     for cell in notebook["cells"]:
-        if cell.get("id") == "setup":
+        if cell.get("id") in ONLY_IN_NOTEBOOKS:
             continue
         at = next_cell(text, at)
         source = BADGE.sub("", "".join(cell["source"]))

@@ -1,0 +1,111 @@
+"""The `{messages}` directive: every message of PyTorch that the lessons provoke, with one heading for each.
+
+In come the stored outputs of the notebooks, in their order; out go sections with the message as its
+title, the program that provokes it, and the place of the lesson that explains it. The whole message and its first six
+words are entries of the index, which the search of the book finds before any text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import nbformat
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+SAID = re.compile(r"^(\w*(?:Error|Exception|Warning)): (\S.*)$", re.MULTILINE)
+HEADING = re.compile(r"^#{1,4} +(.*?)\s*$", re.MULTILINE)
+FIRST_WORDS = 6
+
+
+@dataclass
+class Message:
+    """What was said, by which class of errors or warnings, by which program, and where."""
+
+    kind: str
+    text: str
+    program: str
+    places: list[tuple[str, str]] = field(default_factory=list)
+    """Name of the notebook, and heading above the cell."""
+
+
+def said_in(cell: nbformat.NotebookNode) -> Iterator[tuple[str, str]]:
+    """Class and text of each message in the outputs of a cell."""
+    for output in cell.get("outputs", []):
+        if output["output_type"] == "error":
+            yield output["ename"], output["evalue"].partition("\n")[0]
+        elif output["output_type"] == "stream":
+            yield from SAID.findall(output["text"])
+
+
+def collect(notebooks: list[Path]) -> list[Message]:
+    """The messages of these notebooks, in order; what is said twice has two places."""
+    found: dict[str, Message] = {}
+    for path in notebooks:
+        heading = ""
+        for cell in nbformat.read(path, as_version=4).cells:
+            if cell.cell_type == "markdown":
+                text = re.sub(r"^```.*?^```", "", cell.source, flags=re.DOTALL | re.MULTILINE)
+                heading = (HEADING.findall(text) or [heading])[-1]
+                continue
+            for kind, text in said_in(cell):
+                message = found.setdefault(text, Message(kind, text, cell.source))
+                if (path.stem, heading) not in message.places:
+                    message.places.append((path.stem, heading))
+    return list(found.values())
+
+
+def escaped(text: str) -> str:
+    """Text that Markdown leaves as it is."""
+    return re.sub(r"([\\`*_{}\[\]<>#|$~])", r"\\\1", text)
+
+
+def link(notebook: str, heading: str) -> str:
+    """A link to a section of a lesson, named by the lesson's number and its heading."""
+    anchor = re.sub("[`*]", "", heading).replace(" ", "-").replace("(", "%28").replace(")", "%29")
+    return f"[lesson {notebook[:2]}, {heading}](../notebooks/{notebook}.ipynb#{anchor})"
+
+
+def section(message: Message) -> str:
+    """One message as Markdown."""
+    where = ", and ".join(link(*place) for place in message.places)
+    return (
+        f"## {escaped(message.text)}\n\n`{message.kind}` · explained in {where}\n\n"
+        f"```python\n{message.program}\n```\n\n"
+    )
+
+
+def index_entries(message: Message, target: str) -> addnodes.index:
+    """What the search finds: the message, with and without its class, and the first words of both."""
+    whole = (message.text, f"{message.kind}: {message.text}")
+    first = (" ".join(text.split()[:FIRST_WORDS]) for text in whole)
+    texts = dict.fromkeys(text.replace(";", ",") for text in (*whole, *first))
+    return addnodes.index(entries=[("single", text, target, "main", None) for text in texts])
+
+
+class Messages(SphinxDirective):
+    """`{messages}`, without arguments."""
+
+    def run(self) -> list[nodes.Node]:
+        folder = Path(self.env.srcdir) / "notebooks"
+        notebooks = sorted(folder.glob("[0-9][0-9]-*.ipynb"))
+        for path in notebooks:
+            self.env.note_dependency(str(path))
+        messages = collect(notebooks)
+        shown = self.parse_text_to_nodes(
+            "".join(map(section, messages)), allow_section_headings=True
+        )
+        for message, node in zip(messages, shown, strict=True):
+            assert isinstance(node, nodes.section)
+            node.insert(0, index_entries(message, node["ids"][0]))
+        return shown
+
+
+def setup(app: Sphinx) -> dict:
+    app.add_directive("messages", Messages)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
