@@ -20,7 +20,7 @@ from sphinx.util.docutils import SphinxDirective
 
 SAID = re.compile(r"^(\w*(?:Error|Exception|Warning)): (\S.*)$", re.MULTILINE)
 HEADING = re.compile(r"^#{1,4} +(.*?)\s*$", re.MULTILINE)
-FIRST_WORDS = 6
+FIRST_WORDS, MAX_ID_WORDS = 6, 9
 
 
 @dataclass
@@ -60,23 +60,18 @@ def collect(notebooks: list[Path]) -> list[Message]:
     return list(found.values())
 
 
-def escaped(text: str) -> str:
-    """Text that Markdown leaves as it is."""
-    return re.sub(r"([\\`*_{}\[\]<>#|$~])", r"\\\1", text)
-
-
 def link(notebook: str, heading: str) -> str:
     """A link to a section of a lesson, named by the lesson's number and its heading."""
     anchor = re.sub("[`*]", "", heading).replace(" ", "-").replace("(", "%28").replace(")", "%29")
     return f"[lesson {notebook[:2]}, {heading}](../notebooks/{notebook}.ipynb#{anchor})"
 
 
-def section(message: Message) -> str:
-    """One message as Markdown."""
+def body(message: Message) -> str:
+    """What stands under one message, as Markdown."""
     where = ", and ".join(link(*place) for place in message.places)
     return (
-        f"## {escaped(message.text)}\n\n`{message.kind}` · explained in {where}\n\n"
-        f"```python\n{message.program}\n```\n\n"
+        f"`{message.kind}`, explained in {where}. This program provokes it:\n\n"
+        f"```python\n{message.program}\n```\n"
     )
 
 
@@ -96,14 +91,19 @@ class Messages(SphinxDirective):
         notebooks = sorted(folder.glob("[0-9][0-9]-*.ipynb"))
         for path in notebooks:
             self.env.note_dependency(str(path))
-        messages = collect(notebooks)
-        shown = self.parse_text_to_nodes(
-            "".join(map(section, messages)), allow_section_headings=True
-        )
-        for message, node in zip(messages, shown, strict=True):
-            assert isinstance(node, nodes.section)
-            node.insert(0, index_entries(message, node["ids"][0]))
-        return shown
+        return [self.section(message) for message in collect(notebooks)]
+
+    def section(self, message: Message) -> nodes.section:
+        """One message, with what the search finds it by."""
+        name = " ".join(message.text.split()[:MAX_ID_WORDS])
+        found = nodes.section(names=[nodes.fully_normalize_name(name)])
+        self.state.document.note_implicit_target(found, found)
+        found += index_entries(message, found["ids"][0])
+        title = nodes.title("", message.text)
+        title["support_smartquotes"] = False  # a quotation mark stays the one that people type
+        found += title
+        found += self.parse_text_to_nodes(body(message))
+        return found
 
 
 def setup(app: Sphinx) -> dict:

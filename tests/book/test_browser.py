@@ -215,6 +215,37 @@ def test_search_finds_the_leaf(show: Opener) -> None:
     assert seen.complaints == []
 
 
+FIRST_HITS = """queries => queries.map(text => Search._performSearch(...Search._parseQuery(text))
+    .reverse().slice(0, 3).map(([page, title, anchor]) => page + anchor))"""
+"""What the book's search finds first, for each of these; its list of hits ends with the best."""
+SUBJECTS = [
+    *("static vs dynamic graph", "dynamic versus static", "advantages of dynamic graphs"),
+    *("benefits", "cost of autograd"),
+]
+
+
+def test_search_finds_each_message_by_the_whole_and_by_its_first_words(show: Opener) -> None:
+    """Each message that a lesson provokes has a section of its own, among the first three that are found."""
+    page = show("chapters/what-pytorch-says.html").page
+    sections = page.locator("article section section").evaluate_all(
+        "all => all.map(one => [one.id, one.querySelector('h2').firstChild.textContent])"
+    )
+    assert len(sections) >= 8
+    page = show("search.html?q=leaf").page
+    expect(page.locator("#search-results ul.search li a").first).to_be_visible()
+    for anchor, message in sections:
+        asked = [message, " ".join(message.split()[:6])]
+        for query, hits in zip(asked, page.evaluate(FIRST_HITS, asked), strict=True):
+            assert f"chapters/what-pytorch-says#{anchor}" in hits, query
+
+
+def test_search_finds_what_people_ask_about_dynamic_graphs(show: Opener) -> None:
+    page = show("search.html?q=leaf").page
+    expect(page.locator("#search-results ul.search li a").first).to_be_visible()
+    for query, hits in zip(SUBJECTS, page.evaluate(FIRST_HITS, SUBJECTS), strict=True):
+        assert any(hit.startswith("chapters/part-2#") for hit in hits), (query, hits)
+
+
 def test_code_can_be_copied(show: Opener) -> None:
     page = show("chapters/how-to-run.html").page
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
