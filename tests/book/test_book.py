@@ -275,6 +275,14 @@ def test_pages_stay_light(book: Book, pages: dict[str, BeautifulSoup]) -> None:
         assert whole < 350_000, f"{page} loads {whole:,} bytes with its pictures"
 
 
+def test_the_plan_has_every_lesson_with_its_times(pages: dict[str, BeautifulSoup]) -> None:
+    plan = pages["chapters/plan.html"]
+    lessons = [name for name in NOTEBOOKS if re.search(r"/\d\d-", name)]
+    opened = [a["href"] for a in plan.find_all("a") if a.get_text() == "Open the lesson."]
+    assert opened == [f"../{lesson}.html" for lesson in lessons]
+    assert len(plan.select("section section section")) == len(lessons)
+
+
 # The directive that shows a cell's stored output in a page of prose.
 
 PIXEL = "iVBORw0KGgo="  # the head of a PNG is enough
