@@ -18,7 +18,9 @@ from ...grading import (
     apart,
     drawn,
     expect,
+    expect_digits,
     forms,
+    has_digits,
     near,
     shown,
     tried,
@@ -27,11 +29,14 @@ from ...grading import (
 
 __all__ = ["EXERCISE"]
 
+FAR = {torch.float32: 200.0, torch.float64: 800.0}
+"""The exponential of so large a number is infinite in this dtype, and that of its negative 0."""
+OVERFLOW = "The exponential of a large number is infinite. Which formula of the sigmoid needs none of those?"
 AGAIN = "In backward, everything has to be computed from a saved input, and from grad_output, by recorded operations."
 
 
 def inputs(dtype: torch.dtype) -> list[Tensor]:
-    """From the smallest up; then no contiguous one, and large numbers."""
+    """From the smallest up; then no contiguous one, and numbers whose exponential overflows."""
     t = lambda rows: torch.tensor(rows, dtype=dtype)  # noqa: E731
     return [
         t([0.5]),
@@ -40,6 +45,9 @@ def inputs(dtype: torch.dtype) -> list[Tensor]:
         t([-3.0, 0.0, 2.0]),
         t([[-2.0, -1.0, 0.25], [0.75, 1.5, 3.0]]).T,
         t([-4.0, 4.0, 1e-20]),
+        *([t([25.0])] if dtype == torch.float64 else []),  # a sigmoid that is 1 but for float64's last digits
+        t([FAR[dtype]]),
+        t([-FAR[dtype]]),
     ]
 
 
@@ -72,11 +80,13 @@ def _ask(silu: Any, x: Tensor, seed: str = "") -> None:
         y = forms.tensor(_applied(silu, x), "Silu.apply", tuple(x.shape))
     want = nn.functional.silu(x)
     texts = apart(y, want)
+    expect(y.isfinite().all(), f"Silu.apply(x) is {texts[0]}, at {said}.", OVERFLOW)
     expect(
         near(y, want),
         f"Silu.apply(x) is {texts[0]}, not {texts[1]}, at {said}.",
         "x times the sigmoid of x.",
     )
+    expect_digits("Silu.apply(x)", y, want, x.dtype, f"at {said}")
     expect(
         y.grad_fn is not None,
         f"The result has no grad_fn, at {said}.",
@@ -97,8 +107,11 @@ def _ask(silu: Any, x: Tensor, seed: str = "") -> None:
     expect(
         near(first, wanted),
         f"With {above}, backward gives {texts[0]}, not {texts[1]}.",
-        "The product rule, for x and for the sigmoid; and the whole is multiplied by grad_output.",
+        "The product rule, for x and for the sigmoid; and the whole is multiplied by grad_output."
+        if first.isfinite().all()
+        else OVERFLOW,
     )
+    expect_digits("What backward gives", first, wanted, x.dtype, f"with {above}")
     _second_is_right(first, wanted, x, weight, said)
 
 
@@ -124,8 +137,9 @@ def _second_is_right(first: Tensor, wanted: Tensor, x: Tensor, weight: Tensor, s
     expect(
         near(found[0], right[0]),
         f"The first derivative is right, and the second is {texts[0]}, not {texts[1]}, at {said}.",
-        AGAIN,
+        AGAIN if found[0].isfinite().all() else OVERFLOW,
     )
+    expect_digits("The second derivative", found[0], right[0], x.dtype, f"at {said}")
     expect(
         near(found[1], right[1]),
         f"Both derivatives by x are right; that of backward's result by grad_output is not there, at {said}.",
@@ -188,12 +202,18 @@ def _saves_one(node: Any) -> None:
 # ---- right answers, found in other ways ----
 
 
+def _by_halves(x: Tensor) -> Tensor:
+    """The sigmoid, with exponentials of negative numbers alone."""
+    z = torch.where(x > 0, -x, x).exp()
+    return torch.where(x > 0, 1.0, z) / (1 + z)
+
+
 class WithSetup(Function):
-    """Saves in a method of its own, and has the derivative in another form."""
+    """Saves in a method of its own, and has sigmoid and derivative in another form."""
 
     @staticmethod
     def forward(x: Tensor) -> Tensor:
-        return x / (1 + (-x).exp())
+        return x * _by_halves(x)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -202,7 +222,7 @@ class WithSetup(Function):
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors
-        s = 1 / (1 + (-x).exp())
+        s = _by_halves(x)
         return s * (1 + x * (1 - s)) * grad_output
 
 
@@ -275,7 +295,39 @@ def _logit(ctx: Any, g: Tensor) -> Tensor:
     return g * _formula((s / (1 - s)).log(), s)
 
 
+def _quotient(x: Tensor) -> Tensor:
+    return x.exp() / (1 + x.exp())
+
+
+def _small_half(x: Tensor) -> Tensor:
+    return 1 / (1 + (-x).exp())
+
+
+def _by(sigmoid: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
+    """A backward with another sigmoid."""
+    return lambda ctx, g: g * _formula(ctx.saved_tensors[0], sigmoid(ctx.saved_tensors[0]))
+
+
+def _single(ctx: Any, g: Tensor) -> Tensor:
+    x = ctx.saved_tensors[0].float()
+    return (g.float() * _formula(x, torch.sigmoid(x))).to(g.dtype)
+
+
+def _clamped(ctx: Any, g: Tensor) -> Tensor:
+    x = ctx.saved_tensors[0].clamp(-20, 20)
+    return g * _formula(x, torch.sigmoid(x))
+
+
 WRONG = {
+    "a quotient of exponentials": (
+        _function(_x, _by(_quotient), lambda x, s: x * _quotient(x)), "Silu.apply(x) is [nan], at"),
+    "that quotient in backward": (_function(_x, _by(_quotient)), "backward gives [nan], not"),
+    "an exponential of minus x": (_function(_x, _by(_small_half)), "the second is [nan], not"),
+    "in float32": (
+        _function(_x, _single), "backward gives is right in the digits of float32 alone: [1.109"),
+    "forward in float32": (
+        _function(_x, _true, lambda x, s: (x.float() * s.float()).to(x.dtype)), "Silu.apply(x) is right in the digits"),
+    "x clamped at 20": (_function(_x, _clamped), "and x = [25]"),
     "saves the slope": (
         _function(lambda ctx, x, s: ctx.save_for_backward(_formula(x, s)), lambda ctx, g: g * ctx.saved_tensors[0]),
         "no way leads from it to x"),
@@ -316,7 +368,13 @@ def oracle(silu: Any) -> Any:
         weight = torch.full_like(x, 1.5, requires_grad=True)
         first = _gradient(y, x, weight)
         outer = _gradient(silu.apply(silu.apply(x)), x, weight)
-        return [y, first, *_second(first, [x, weight]), *_second(outer, [x])]
+        want = nn.functional.silu(x)
+        digits = [
+            has_digits(one, two, x.dtype)
+            for one, two in ((y, want), (first, _gradient(want, x, weight)))
+        ]
+        seconds = [*_second(first, [x, weight]), *_second(outer, [x])]
+        return [y, first, digits, [g if g is None else (g * 1e8).round() for g in seconds]]
 
     wide = [torch.linspace(-3, 3, n).double() for n in (1, 2, 3, 7)]
     wide += [torch.arange(12.0).reshape(3, 4)[:, ::2] / 3, torch.tensor([3.5, -3.5, 1e-30])]
