@@ -36,6 +36,12 @@ class Net(nn.Module):
         return y
 
 
+def measured(model: nn.Module, x: Tensor) -> Tensor:
+    """The logits in evaluation mode, by a copy: the model's modes stay as they are."""
+    with torch.no_grad():
+        return copy.deepcopy(model).eval()(x)  # type: ignore[no-any-return]
+
+
 Batches = list[tuple[Tensor, Tensor]]
 
 
@@ -45,15 +51,13 @@ def batches(draw: Drawn, model: Net, sizes: tuple[int, ...], hits: int) -> Batch
     The numbers of the first batch are larger, so that its loss is another.
     """
     dtype, inputs = model.head.weight.dtype, model.body[0].in_features
-    found, training = [], model.training
-    model.eval()
+    found = []
     for nth, size in enumerate(sizes):
         x = draw.normal(size, inputs).to(dtype) * (3 if nth == 0 else 1)
-        with torch.no_grad():
-            y = model(x).argmax(dim=1)
+        y = measured(model, x).argmax(dim=1)
         wrong = torch.arange(size) + sum(sizes[:nth]) >= hits
         found.append((x, (y + wrong.long()) % model.head.out_features))
-    model.train(training).calls.clear()
+    model.calls.clear()
     return found
 
 
@@ -65,6 +69,11 @@ def check_evaluate(evaluate_cleanly: Callable[[nn.Module, Any], Any]) -> None:
             for sizes, hits in (((2,), 2), ((1,), 0), ((2, 1), 2), ((3, 1), 2), ((10, 10, 3), 13)):
                 model = Net(draw, 5, 3, dtype).train(training)
                 _ask(evaluate_cleanly, model, batches(draw, model, sizes, hits))
+    for training in (True, False):
+        model = Net(draw, 5, 3, torch.float64).train(training)
+        model.body[2].train(not training)
+        which = f", of which {'all but ' if training else 'nothing but '}dropout is in training mode"
+        _ask(evaluate_cleanly, model, batches(draw, model, (3, 2), 3), which)
     x, y = draw.normal(23, 5), torch.arange(23) % 3
     loader = DataLoader(TensorDataset(x, y), batch_size=10)
     _ask(evaluate_cleanly, Net(draw, 5, 3, torch.float64).train(), loader)
@@ -75,9 +84,9 @@ def check_evaluate(evaluate_cleanly: Callable[[nn.Module, Any], Any]) -> None:
     _ask(evaluate_cleanly, model, loader, f" ({fresh})")
 
 
-def _ask(evaluate_cleanly: Any, model: Net, loader: Any, seed: str = "") -> None:
+def _ask(evaluate_cleanly: Any, model: Net, loader: Any, more: str = "") -> None:
     sizes = [len(y) for _, y in loader]
-    where = f"for a model in {'training' if model.training else 'evaluation'} mode and batches of {sizes}{seed}"
+    where = f"for a model in {'training' if model.training else 'evaluation'} mode and batches of {sizes}{more}"
     for parameter in model.parameters():
         parameter.grad = torch.full_like(parameter, 0.5)
     model.head.bias.requires_grad_(False)  # as somebody froze it
@@ -116,11 +125,7 @@ def _two_floats(found: Any, where: str) -> tuple[float, float]:
 
 
 def _numbers_are_right(loss: float, accuracy: float, model: Net, loader: Any, where: str) -> None:
-    training = model.training
-    model.eval()
-    with torch.no_grad():
-        logits = [(model(x).double(), y) for x, y in loader]
-    model.train(training)
+    logits = [(measured(model, x).double(), y) for x, y in loader]
     means = [cross_entropy(z, y).item() for z, y in logits]
     shares = [(z.argmax(1) == y).double().mean().item() for z, y in logits]
     whole, labels = torch.cat([z for z, _ in logits]), torch.cat([y for _, y in logits])
@@ -195,13 +200,15 @@ def on_a_copy(model: nn.Module, loader: Any) -> tuple[float, float]:
 
 @torch.no_grad()
 def by_weighted_means(model: nn.Module, loader: Any) -> tuple[float, float]:
-    training, totals = model.training, torch.zeros(3, dtype=torch.float64)
+    modes = {name: module.training for name, module in model.named_modules()}
+    totals = torch.zeros(3, dtype=torch.float64)
     model.train(False)
     for x, y in loader:
         logits = model(x)
         hits = logits.max(dim=1).indices.eq(y).sum()
         totals += torch.stack([cross_entropy(logits, y) * len(y), hits, torch.tensor(len(y))])
-    model.train(training)
+    for name, training in modes.items():
+        model.get_submodule(name).training = training
     loss, hits, count = totals.tolist()
     return loss / count, hits / count
 
@@ -214,6 +221,8 @@ def _evaluate(model: nn.Module, loader: Any, mode: str = "restore", graph: bool 
               last: bool = False) -> Any:  # fmt: skip
     """The solution with its usual mistakes as switches."""
     was_training = model.training
+    modes = [(module, module.training) for module in model.modules()]
+    children = {name: child.training for name, child in model.named_children()}
     model.train(model.training and mode == "never")
     if frozen:
         model.requires_grad_(False)
@@ -225,8 +234,13 @@ def _evaluate(model: nn.Module, loader: Any, mode: str = "restore", graph: bool 
             weights.append(weigh(y))
             hits += (logits.argmax(dim=1) == y).sum()
             count += len(y)
-    if mode in ("restore", "train"):
+    if mode == "restore":
+        for module, training in modes:
+            module.training = training
+    elif mode in ("train", "one for all", "the children"):
         model.train(was_training or mode == "train")
+        for name, training in children.items() if mode == "the children" else []:
+            model.get_submodule(name).train(training)
     elif mode == "the model alone":
         model.training = was_training
     loss = sum(losses) / sum(weights)
@@ -277,6 +291,8 @@ WRONG = {
     "training mode": (partial(_evaluate, mode="never"), "in training mode while you measured"),
     "left in evaluation mode": (partial(_evaluate, mode="leave"), "model, its mode"),
     "the model's own flag only": (partial(_evaluate, mode="the model alone"), "model.head, its mode"),
+    "one mode for all": (partial(_evaluate, mode="one for all"), "model.body.2, its mode"),
+    "the children's modes alone": (partial(_evaluate, mode="the children"), "model.body.2, its mode"),
     "always back to training": (partial(_evaluate, mode="train"), "model, its mode"),
     "graph built": (partial(_evaluate, graph=True), "A graph was built"),
     "parameters frozen": (partial(_evaluate, frozen=True), "model.head.weight, its requires_grad"),
@@ -314,6 +330,7 @@ def oracle(evaluate_cleanly: Callable[..., Any]) -> Any:
                 for scale in (1.0, 50.0):
                     draw = Drawn(len(sizes))
                     model = Net(draw, 4, 3, dtype).train(training)
+                    model.body[2].train(len(sizes) > 1)
                     for parameter in model.parameters():
                         parameter.grad = torch.full_like(parameter, 0.5)
                     model.head.bias.requires_grad_(False)
