@@ -1,6 +1,7 @@
 """The frame of every exercise: answers go in, a `Verdict` comes out; what an answer does stays without consequences."""
 
 from .afterwards import closed_by
+from .digits import expect_digits, has_digits
 from .drawn import Drawn, drawn, seeded
 from .exercise import Exercise, Right, Wrong
 from .guard import untouched
@@ -25,6 +26,8 @@ __all__ = [
     "counted",
     "drawn",
     "expect",
+    "expect_digits",
+    "has_digits",
     "is_stub",
     "judge",
     "near",

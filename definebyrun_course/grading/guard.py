@@ -94,7 +94,9 @@ def _advice(what: str) -> str:
         )
     if what == "requires_grad":
         return "The flag is the caller's: work on x.detach(), which is another tensor with the same numbers."
-    if what == "mode" or what.startswith("hooks"):
+    if what == "mode":
+        return "Each module has a mode of its own: put all of them back, after an error too: try … finally."
+    if what.startswith("hooks"):
         return "Put it back before you return, after an error too: try … finally."
     return (
         "Operations whose name ends in _ write into the tensor itself, and so do `x[i] = …`, `+=` and `.data`: "

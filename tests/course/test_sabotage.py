@@ -35,10 +35,14 @@ def called_once(number: str) -> None:
 def spoiled(exercise: Exercise, kind: str) -> dict[str, Verdict]:
     """The verdicts on right answers with this fault, where it has changed anything; classes are left out.
 
-    Of those that never end, one is cut for each exercise; with `ALL=1` in the environment all of them.
+    Of those that never end, one is cut for each exercise and kind, the first or the last; with `ALL=1` in the
+    environment all of them.
     """
     found = {}
-    for name, given in right_answers(exercise).items():
+    answers_by_name = list(right_answers(exercise).items())
+    if kind == "endless in except":
+        answers_by_name.reverse()
+    for name, given in answers_by_name:
         for place, answer in enumerate(given):
             if not callable(answer) or isinstance(answer, type):
                 continue

@@ -67,6 +67,13 @@ def _cases(draw: Drawn) -> list[Case]:
             x,
             hint=once,
         ),
+        Case(
+            "h * h.detach(), where h = x.exp()",
+            400,
+            lambda x: (h := x.exp()) * h.detach(),
+            x,
+            hint=once,
+        ),
         Case("x * d, where d asks for nothing", 400, lambda x, d: x * d, x, d, hint=data),
         Case(
             "t * d.expand(3, 100), where d asks for nothing",
@@ -285,6 +292,11 @@ EXERCISE = Exercise(
             "by where a tensor begins",
             counting(key=lambda t: t.data_ptr()),
             "h[50:], where h = x.exp() you count 800",
+        ),
+        Wrong(
+            "by the tensor that a view shows",
+            counting(key=lambda t: id(t if t._base is None else t._base)),
+            "h.detach(), where h = x.exp() you count 800",
         ),
         Wrong(
             "the bytes of the views",

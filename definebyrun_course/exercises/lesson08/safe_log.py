@@ -35,8 +35,8 @@ def check_safe_log(safe_log: SafeLog) -> None:
 
 
 def _tiny() -> list[float]:
-    """Small numbers, the last near the smallest whose inverse is finite."""
-    return [1e-6, 1e-20, 10 * torch.finfo(torch.get_default_dtype()).tiny]
+    """Small numbers, the last near the smallest whose inverse is finite: it has fewer digits than others."""
+    return [1e-6, 1e-20, torch.finfo(torch.get_default_dtype()).tiny / 3]
 
 
 def _tensor(numbers: Any) -> Tensor:
@@ -135,6 +135,11 @@ def _clamped_far_below(x: Tensor) -> Tensor:
     return torch.where(x > 0, x.clamp(min=1e-30).log(), torch.full_like(x, -10.0))
 
 
+def _clamped_at_the_edge(x: Tensor) -> Tensor:
+    tiny = torch.finfo(x.dtype).tiny
+    return torch.where(x > 0, x.abs().clamp(min=tiny).log(), torch.full_like(x, -10.0))
+
+
 def _hooked(x: Tensor) -> Tensor:
     if x.requires_grad:
         x.register_hook(torch.nan_to_num)
@@ -223,18 +228,23 @@ EXERCISE = Exercise(
         Wrong(
             "a bound of its own",
             _clamped,
-            "1e-20, 1.175e-37] the values are [-10, -10, -10]",
+            "1e-20, 3.918e-39] the values are [-10, -10, -10]",
         ),
-        Wrong("a clamp", _clamp_alone, "1e-20, 1.175e-37] the values are [-10, -10, -10]"),
+        Wrong("a clamp", _clamp_alone, "1e-20, 3.918e-39] the values are [-10, -10, -10]"),
         Wrong(
             "cut below -10",
             _no_negative,
-            "1e-20, 1.175e-37] the values are [-10, -10, -10]",
+            "1e-20, 3.918e-39] the values are [-10, -10, -10]",
         ),
         Wrong(
             "a bound far below",
             _clamped_far_below,
-            "1.175e-37] the values are [-13.82, -46.05, -69.08]",
+            "3.918e-39] the values are [-13.82, -46.05, -69.08]",
+        ),
+        Wrong(
+            "a bound at the smallest normal number",
+            _clamped_at_the_edge,
+            "3.918e-39] the values are [-13.82, -46.05, -87.34]",
         ),
         Wrong("a hook on x", _hooked, "x, its hooks"),
         Wrong("shifted", _shifted, "the gradient of x is 1.19e+04"),

@@ -33,9 +33,31 @@ ENTRIES = "The entries of the Jacobian are squared one by one: one backward pass
 RECORDED = "The derivatives have to be recorded while they are computed, and so does what follows."
 
 
+class Columns(nn.Module):
+    """An encoder 2 → 2 with a parameter for each column; it takes batches and no single samples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor([0.5, -2.0], dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        expect(
+            x.ndim == 2,
+            f"The encoder takes a batch, of shape (n, 2); it got the shape {tuple(x.shape)}.",
+            "A transform over samples hands on one sample. Which batch holds that one alone?",
+        )
+        first, second = x[:, 0] * self.scale[0], x[:, 1] * self.scale[1]
+        return torch.stack([first * second, second], dim=1)
+
+
+def jacobians_of(encoder: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """The Jacobians of all samples, `(n, k, d)`, each by a batch of one, with their graph."""
+    return func.vmap(func.jacrev(lambda sample: encoder(sample[None])[0]))(x)
+
+
 def penalty(encoder: nn.Module, x: Tensor) -> Tensor:
     """What must come out, with its graph."""
-    return func.vmap(func.jacrev(encoder))(x).square().sum((1, 2)).mean()
+    return jacobians_of(encoder, x).square().sum((1, 2)).mean()
 
 
 def cases() -> list[tuple[str, nn.Module, Tensor]]:
@@ -47,8 +69,10 @@ def cases() -> list[tuple[str, nn.Module, Tensor]]:
         ("an encoder 2 → 1", mlp(draw, 2, 3, 1), draw.normal(3, 2)),
         ("a linear encoder 2 → 3", linear(draw, 2, 3), draw.normal(4, 2)),
         ("an encoder 3 → 2", mlp(draw, 3, 4, 2), draw.normal(5, 3)),
+        ("an encoder 2 → 2 that takes x[:, 0] and x[:, 1]", Columns(), draw.normal(3, 2)),
         ("an encoder 2 → 5 in float32", mlp(draw, 2, 3, 5, dtype=single), draw.normal(1, 2).to(single)),
         ("an encoder 4 → 3 of nested modules", net, draw.normal(2, 4)),
+        ("an encoder 2 → 3 in evaluation mode", mlp(draw, 2, 4, 3).eval(), draw.normal(3, 2)),
     ]  # fmt: skip
 
 
@@ -96,7 +120,7 @@ def _ask(contraction: Any, words: str, encoder: nn.Module, x: Tensor, seed: str 
 
 def _say_which(found: Tensor, right: Tensor, encoder: nn.Module, x: Tensor, where: str) -> None:
     """Which of the usual mistakes the number is."""
-    jacobians = func.vmap(func.jacrev(encoder))(x).detach()
+    jacobians = jacobians_of(encoder, x).detach()
     each = jacobians.square().sum((1, 2))
     known = [
         (jacobians.sum(1).square().sum(1).mean(), "what comes from the sum of the outputs, squared", ENTRIES),
@@ -160,8 +184,20 @@ def _backward_inside(encoder: nn.Module, x: Tensor) -> Tensor:
 
 def _frozen(encoder: nn.Module, x: Tensor) -> Tensor:
     weights = {name: p.detach() for name, p in encoder.named_parameters()}
-    y = lambda x: func.functional_call(encoder, weights, (x,))  # noqa: E731
-    return func.vmap(func.jacrev(y))(x).square().sum((1, 2)).mean()
+    fixed = lambda x: func.functional_call(encoder, weights, (x,))  # noqa: E731
+    return jacobians_of(fixed, x).square().sum((1, 2)).mean()
+
+
+def _bare_samples(encoder: nn.Module, x: Tensor) -> Tensor:
+    """Hands single samples to the encoder, where it takes batches."""
+    return func.vmap(func.jacrev(encoder))(x).square().sum((1, 2)).mean()
+
+
+def _left_in_training(encoder: nn.Module, x: Tensor) -> Tensor:
+    encoder.eval()
+    found = by_outputs(encoder, x)
+    encoder.train()
+    return found
 
 
 def _last_graph_only(encoder: nn.Module, x: Tensor) -> Tensor:
@@ -177,6 +213,8 @@ def _last_graph_only(encoder: nn.Module, x: Tensor) -> Tensor:
 
 
 WRONG = {
+    "samples without a batch": (_bare_samples, "it got the shape (2,)"),
+    "always back to training": (_left_in_training, "encoder, its mode"),
     "no create_graph": (partial(_penalty, graph=False), "has no graph"),
     "the weights taken as constants": (_frozen, "has no graph"),
     "a graph for one output only": (_last_graph_only, "its gradient by "),

@@ -18,7 +18,9 @@ from ...grading import (
     apart,
     drawn,
     expect,
+    expect_digits,
     forms,
+    has_digits,
     near,
     shown,
     tried,
@@ -97,6 +99,7 @@ def _ask(
     )
     right = right_gradient(inner, outer, w, lr)
     if near(found, right):
+        expect_digits("The gradient", found, right, w.dtype, where)
         return
     for value, words, hint in _known(inner, outer, w, lr):
         expect(not near(found, value), f"That is {words}, {where}.", hint)
@@ -185,7 +188,12 @@ def _in_place(inner: Loss, outer: Loss, w: Tensor, lr: float) -> Tensor:
     return gradient
 
 
+def _single(inner: Loss, outer: Loss, w: Tensor, lr: float) -> Tensor:
+    return _meta(inner, outer, w.float(), lr).to(w.dtype)
+
+
 WRONG = {
+    "in float32": (_single, "digits of float32 alone"),
     "the step is a constant": (partial(_meta, graph=False), "taken as a constant"),
     "by the new w": (partial(_meta, by="step"), "taken as a constant"),
     "no step": (lambda inner, outer, w, lr: func.grad(outer)(w), "without the step"),
@@ -215,7 +223,12 @@ def oracle(meta_gradient: Callable[..., Any]) -> Any:
         for n in (1, 2, 3, 7)
         for lr in (0.0, 0.03, -0.1)
     ]
-    return [tried(partial(meta_gradient, inner, outer), w, lr) for inner, outer, w, lr in wide]
+
+    def told(inner: Loss, outer: Loss, w: Tensor, lr: float) -> Any:
+        found = meta_gradient(inner, outer, w, lr)
+        return [found, has_digits(found, right_gradient(inner, outer, w, lr), w.dtype)]
+
+    return [tried(partial(told, inner, outer), w, lr) for inner, outer, w, lr in wide]
 
 
 EXERCISE = Exercise(

@@ -42,6 +42,17 @@ def length(grads: list[Tensor]) -> Tensor:
     return torch.cat([g.flatten() for g in grads]).norm()
 
 
+class Again(nn.Module):
+    """A layer that is used twice: what it gets from one sample is no product of two vectors."""
+
+    def __init__(self, layer: nn.Linear) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(self.layer(x).tanh())  # type: ignore[no-any-return]
+
+
 def cases() -> list[tuple[str, nn.Module, Tensor, Tensor]]:
     """A model in words, the model, a batch, the classes; from the smallest up, all sizes different."""
     draw, single = Drawn(5), torch.float32
@@ -61,6 +72,8 @@ def cases() -> list[tuple[str, nn.Module, Tensor, Tensor]]:
         ("a model 3 → 4 → 2", mlp(draw, 3, 4, 2), draw.normal(1, 3), torch.tensor([1])),
         ("a model 2 → 3 → 4 in float32", mlp(draw, 2, 3, 4, dtype=single),
          draw.normal(3, 2).to(single), torch.tensor([3, 0, 3])),
+        ("a model 3 → 3 that uses its layer twice", Again(linear(draw, 3, 3)),
+         draw.normal(4, 3), torch.tensor([2, 0, 1, 1])),
         ("a model that ends in Softmax(dim=1)", nn.Sequential(linear(draw, 2, 3), nn.Softmax(dim=1)),
          draw.normal(3, 2), torch.tensor([1, 0, 2])),
         ("a model of nested modules", nested, draw.normal(7, 4), torch.arange(7) % 3),
@@ -208,7 +221,13 @@ def _bare_rows(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     return torch.stack([length(list(grad(loss, list(model.parameters())))) for loss in losses])
 
 
+def _spectral(grads: list[Tensor]) -> Tensor:
+    """Takes the largest singular value for the norm of a matrix."""
+    return torch.stack([g.norm() if g.ndim < 2 else torch.linalg.norm(g, 2) for g in grads]).norm()
+
+
 WRONG = {
+    "spectral norms": (partial(_norms, of=_spectral), "that uses its layer twice"),
     "samples without a batch": (_bare_rows, "IndexError"),
     "the batch's norm": (_of_batch, "the norm of the batch's gradient"),
     "through .grad": (_in_grad, "its .grad"),

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function, grad
-from torch.autograd.function import once_differentiable
 
 from ...grading import (
     Exercise,
@@ -18,20 +16,26 @@ from ...grading import (
     apart,
     drawn,
     expect,
+    expect_digits,
     forms,
+    has_digits,
     near,
     shown,
     tried,
     untouched,
 )
+from .silu_answers import WRONG, ByAutograd, WithSetup
 
 __all__ = ["EXERCISE"]
 
+FAR = {torch.float32: 200.0, torch.float64: 800.0}
+"""The exponential of so large a number is infinite in this dtype, and that of its negative 0."""
+OVERFLOW = "The exponential of a large number is infinite. Which formula of the sigmoid needs none of those?"
 AGAIN = "In backward, everything has to be computed from a saved input, and from grad_output, by recorded operations."
 
 
 def inputs(dtype: torch.dtype) -> list[Tensor]:
-    """From the smallest up; then no contiguous one, and large numbers."""
+    """From the smallest up; then no contiguous one, and numbers whose exponential overflows."""
     t = lambda rows: torch.tensor(rows, dtype=dtype)  # noqa: E731
     return [
         t([0.5]),
@@ -40,6 +44,11 @@ def inputs(dtype: torch.dtype) -> list[Tensor]:
         t([-3.0, 0.0, 2.0]),
         t([[-2.0, -1.0, 0.25], [0.75, 1.5, 3.0]]).T,
         t([-4.0, 4.0, 1e-20]),
+        *(
+            [t([25.0])] if dtype == torch.float64 else []
+        ),  # a sigmoid that is 1 but for float64's last digits
+        t([FAR[dtype]]),
+        t([-FAR[dtype]]),
     ]
 
 
@@ -72,11 +81,13 @@ def _ask(silu: Any, x: Tensor, seed: str = "") -> None:
         y = forms.tensor(_applied(silu, x), "Silu.apply", tuple(x.shape))
     want = nn.functional.silu(x)
     texts = apart(y, want)
+    expect(y.isfinite().all(), f"Silu.apply(x) is {texts[0]}, at {said}.", OVERFLOW)
     expect(
         near(y, want),
         f"Silu.apply(x) is {texts[0]}, not {texts[1]}, at {said}.",
         "x times the sigmoid of x.",
     )
+    expect_digits("Silu.apply(x)", y, want, x.dtype, f"at {said}")
     expect(
         y.grad_fn is not None,
         f"The result has no grad_fn, at {said}.",
@@ -97,8 +108,11 @@ def _ask(silu: Any, x: Tensor, seed: str = "") -> None:
     expect(
         near(first, wanted),
         f"With {above}, backward gives {texts[0]}, not {texts[1]}.",
-        "The product rule, for x and for the sigmoid; and the whole is multiplied by grad_output.",
+        "The product rule, for x and for the sigmoid; and the whole is multiplied by grad_output."
+        if first.isfinite().all()
+        else OVERFLOW,
     )
+    expect_digits("What backward gives", first, wanted, x.dtype, f"with {above}")
     _second_is_right(first, wanted, x, weight, said)
 
 
@@ -124,8 +138,9 @@ def _second_is_right(first: Tensor, wanted: Tensor, x: Tensor, weight: Tensor, s
     expect(
         near(found[0], right[0]),
         f"The first derivative is right, and the second is {texts[0]}, not {texts[1]}, at {said}.",
-        AGAIN,
+        AGAIN if found[0].isfinite().all() else OVERFLOW,
     )
+    expect_digits("The second derivative", found[0], right[0], x.dtype, f"at {said}")
     expect(
         near(found[1], right[1]),
         f"Both derivatives by x are right; that of backward's result by grad_output is not there, at {said}.",
@@ -185,127 +200,6 @@ def _saves_one(node: Any) -> None:
     )
 
 
-# ---- right answers, found in other ways ----
-
-
-class WithSetup(Function):
-    """Saves in a method of its own, and has the derivative in another form."""
-
-    @staticmethod
-    def forward(x: Tensor) -> Tensor:
-        return x / (1 + (-x).exp())
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        ctx.save_for_backward(*inputs)
-
-    @staticmethod
-    def backward(ctx: Any, grad_output: Tensor) -> Tensor:
-        (x,) = ctx.saved_tensors
-        s = 1 / (1 + (-x).exp())
-        return s * (1 + x * (1 - s)) * grad_output
-
-
-class ByAutograd(Function):
-    """Asks autograd for the derivative in backward."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
-        return nn.functional.silu(x)
-
-    @staticmethod
-    def backward(ctx: Any, grad_output: Tensor) -> Tensor:
-        (x,) = ctx.saved_tensors
-        with torch.enable_grad():
-            x = x if x.requires_grad else x.detach().requires_grad_()
-            y = nn.functional.silu(x)
-        return grad(y, x, grad_output, create_graph=True)[0]
-
-
-# ---- wrong answers ----
-
-
-def _function(
-    save: Callable[..., Any], slope: Callable[..., Any], value: Any = None, **more: Any
-) -> type[Function]:
-    """A Function: `save(ctx, x, s)` in forward, `slope(ctx, g)` in backward."""
-
-    class Silu(Function):
-        @staticmethod
-        def forward(ctx: Any, x: Tensor) -> Tensor:
-            s = torch.sigmoid(x)
-            save(ctx, x, s)
-            return x * s if value is None else value(x, s)
-
-        @staticmethod
-        def backward(ctx: Any, g: Tensor) -> Any:
-            return slope(ctx, g)
-
-    if more.get("once"):
-        Silu.backward = staticmethod(once_differentiable(Silu.backward))  # type: ignore[method-assign]
-    return Silu
-
-
-def _x(ctx: Any, x: Tensor, s: Tensor) -> None:
-    ctx.save_for_backward(x)
-
-
-def _formula(x: Tensor, s: Tensor) -> Tensor:
-    return s + x * s * (1 - s)
-
-
-def _slope(s: Tensor) -> Tensor:
-    return s * (1 - s)
-
-
-def _true(ctx: Any, g: Tensor) -> Tensor:
-    x = ctx.saved_tensors[0]
-    return g * _formula(x, torch.sigmoid(x))
-
-
-def _without_recording(ctx: Any, g: Tensor) -> Tensor:
-    with torch.no_grad():
-        return _true(ctx, g)
-
-
-def _logit(ctx: Any, g: Tensor) -> Tensor:
-    """The sigmoid is saved, and x is computed from it."""
-    s = ctx.saved_tensors[0]
-    return g * _formula((s / (1 - s)).log(), s)
-
-
-WRONG = {
-    "saves the slope": (
-        _function(lambda ctx, x, s: ctx.save_for_backward(_formula(x, s)), lambda ctx, g: g * ctx.saved_tensors[0]),
-        "no way leads from it to x"),
-    "saves the sigmoid": (
-        _function(lambda ctx, x, s: ctx.save_for_backward(s), _logit), "no way leads from it to x"),
-    "saves x and the sigmoid": (
-        _function(lambda ctx, x, s: ctx.save_for_backward(x, s), lambda ctx, g: g * _formula(*ctx.saved_tensors)),
-        "2 tensors are saved"),
-    "keeps x on ctx": (
-        _function(lambda ctx, x, s: setattr(ctx, "x", x), lambda ctx, g: g * _formula(ctx.x, torch.sigmoid(ctx.x))),
-        "kept as ctx.x"),
-    "x detached": (
-        _function(_x, lambda ctx, g: g * _formula(ctx.saved_tensors[0].detach(), torch.sigmoid(ctx.saved_tensors[0]))),
-        "the second is [0."),
-    "nothing recorded": (_function(_x, _without_recording), "it has no graph"),
-    "grad_output detached": (_function(_x, lambda ctx, g: _true(ctx, g.detach())), "result by grad_output"),
-    "once differentiable": (_function(_x, _true, once=True), "once_differentiable"),
-    "grad_output forgotten": (_function(_x, lambda ctx, g: _true(ctx, torch.ones_like(g))), "a grad_output of ones"),
-    "product rule forgotten": (
-        _function(_x, lambda ctx, g: g * torch.sigmoid(ctx.saved_tensors[0])), "backward gives [0.9337]"),
-    "the sigmoid's slope": (
-        _function(_x, lambda ctx, g: g * _slope(torch.sigmoid(ctx.saved_tensors[0]))), "backward gives [0.3525]"),
-    "no product in forward": (_function(_x, _true, lambda x, s: s), "Silu.apply(x) is [0.6225]"),
-    "written into x": (_function(_x, _true, lambda x, s: x.data.mul_(s).clone()), "leave alone: x"),
-    "one number back": (_function(_x, lambda ctx, g: _true(ctx, g).sum()), "refuses what backward returns"),
-    "apply instead of the class": (_function(_x, _true).apply, "the method apply"),
-    "a plain function": (nn.functional.silu, "not a torch.autograd.Function"),
-}  # fmt: skip
-
-
 def oracle(silu: Any) -> Any:
     """Value, derivatives and what is saved, for inputs of many kinds."""
 
@@ -316,7 +210,13 @@ def oracle(silu: Any) -> Any:
         weight = torch.full_like(x, 1.5, requires_grad=True)
         first = _gradient(y, x, weight)
         outer = _gradient(silu.apply(silu.apply(x)), x, weight)
-        return [y, first, *_second(first, [x, weight]), *_second(outer, [x])]
+        want = nn.functional.silu(x)
+        digits = [
+            has_digits(one, two, x.dtype)
+            for one, two in ((y, want), (first, _gradient(want, x, weight)))
+        ]
+        seconds = [*_second(first, [x, weight]), *_second(outer, [x])]
+        return [y, first, digits, [g if g is None else (g * 1e8).round() for g in seconds]]
 
     wide = [torch.linspace(-3, 3, n).double() for n in (1, 2, 3, 7)]
     wide += [torch.arange(12.0).reshape(3, 4)[:, ::2] / 3, torch.tensor([3.5, -3.5, 1e-30])]

@@ -11,7 +11,20 @@ import torch
 from numpy import ndarray
 from torch.nn import functional as F
 
-from ...grading import Exercise, Right, Wrong, apart, counted, drawn, expect, forms, near, tried
+from ...grading import (
+    Exercise,
+    Right,
+    Wrong,
+    apart,
+    counted,
+    drawn,
+    expect,
+    expect_digits,
+    forms,
+    has_digits,
+    near,
+    tried,
+)
 from ..mistakes import then
 from .arrays import compare, numbers, several
 
@@ -98,6 +111,8 @@ def _ask(stable_cross_entropy: Any, words: str, logits: ndarray, y: ndarray) -> 
                "Once belongs to the mean.")  # fmt: skip
     own = "The probabilities; at the true class something more happens; and the mean is a mean over the batch."
     compare("The gradient", grad, true, where, own)
+    expect_digits("The loss", loss, true_loss, logits.dtype, where)
+    expect_digits("The gradient", grad, true, logits.dtype, where)
     expect(
         grad.dtype == logits.dtype,
         f"{logits.dtype} logits got a gradient in {grad.dtype}.",
@@ -165,7 +180,15 @@ def _clipped(logits: ndarray, y: ndarray) -> tuple[Any, ndarray]:
     return _loss(np.clip(logits, -500, 500), y)
 
 
+def _single(logits: ndarray, y: ndarray) -> tuple[Any, ndarray]:
+    loss, grad = _loss(logits.astype(np.float32), y)
+    return float(loss), grad.astype(logits.dtype)
+
+
 WRONG = {
+    "in float32": (_single, "The loss is right in the digits of float32 alone: 0.6931"),
+    "the gradient in float32": (
+        lambda logits, y: (_loss(logits, y)[0], _single(logits, y)[1]), "The gradient is right in the digits"),
     "no shift": (partial(_loss, axis=0), "The loss is inf, for logits [[89"),
     "one maximum for all": (partial(_loss, axis=None), "The loss is -inf, for logits [[20000, 0], [0.3"),
     "log of softmax": (partial(_loss, log="of softmax"), "The loss is inf, for logits [[120, 0]]"),
@@ -192,7 +215,9 @@ def oracle(stable_cross_entropy: Callable[..., Any]) -> Any:
         with np.errstate(all="ignore"):
             loss, grad = several(stable_cross_entropy(logits, y), "loss gradient")
         fine = np.asarray(grad, dtype=np.float64)
-        return [float(f"{float(loss):.4g}"), fine.round(4), str(np.asarray(grad).dtype)]
+        pairs = zip((loss, grad), right_result(logits, y), strict=True)
+        digits = [has_digits(one, two, logits.dtype) for one, two in pairs]
+        return [float(f"{float(loss):.4g}"), fine.round(4), str(np.asarray(grad).dtype), digits]
 
     wide: list[tuple[ndarray, ndarray]] = [case[1:] for case in cases()]
     for n, k in ((1, 1), (1, 7), (2, 3), (7, 2)):

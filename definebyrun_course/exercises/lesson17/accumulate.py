@@ -31,7 +31,7 @@ SHARE = "Each piece's mean counts by its share of the batch."
 
 
 class Net(nn.Module):
-    """A small network that notes the size of each batch, and how many of its graphs are alive."""
+    """A small network that notes each batch's size and its mode then, and how many of its graphs are alive."""
 
     def __init__(
         self, draw: Drawn, inputs: int, classes: int, dtype: torch.dtype = torch.float64
@@ -39,11 +39,13 @@ class Net(nn.Module):
         super().__init__()
         self.body = mlp(draw, inputs, 4, classes, dtype=dtype)
         self.sizes: list[int] = []
+        self.modes: set[bool] = set()
         self.alive: list[int] = [0]
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.body(x)
         self.sizes.append(len(x))
+        self.modes.add(self.training)
         if y.requires_grad:
             self.alive.append(self.alive[-1] + 1)
             y.register_hook(lambda grad: self.alive.append(self.alive[-1] - 1))
@@ -120,6 +122,11 @@ def _is_as_it_was(model: Net, training: bool, where: str) -> None:
         all(module.training is training for module in model.modules()),
         f"The model came in {came} mode and is in {now} mode now, {where}.",
         "Nothing is measured here; the mode is the caller's.",
+    )
+    expect(
+        model.modes == {training},
+        f"While the pieces went through it, the model was in {now} mode, {where}; it came in {came} mode.",
+        "In another mode, dropout and batch normalisation give other gradients: whose are asked for?",
     )
     expect(
         all(parameter.requires_grad for parameter in model.parameters()),
@@ -234,6 +241,13 @@ def _x_scaled(model: nn.Module, x: Tensor, y: Tensor, size: int) -> None:
     x /= len(x)
 
 
+def _evaluated(model: nn.Module, x: Tensor, y: Tensor, size: int) -> None:
+    training = model.training
+    model.eval()
+    _accumulate(model, x, y, size)
+    model.train(training)
+
+
 WRONG = {
     "means added up": ({"factor": lambda part, batch, pieces, size: 1}, "the sum of the pieces' mean gradients"),
     "divided by the number of pieces": ({"factor": lambda part, batch, pieces, size: 1 / pieces},
@@ -268,7 +282,7 @@ def oracle(accumulate: Callable[..., Any]) -> Any:
             None if p.grad is None else p.grad.mul(1e6).round() + 0.0 for p in model.parameters()
         ]
         pieces = max(model.sizes) <= size, sum(model.sizes), max(model.alive)
-        return [model, grads, list(pieces), torch.equal(x, kept)]
+        return [model, grads, list(pieces), sorted(model.modes), torch.equal(x, kept)]
 
     sizes = ((1, 1), (2, 1), (3, 2), (7, 3), (7, 7), (5, 9), (23, 4), (12, 4))
     return [tried(told, n, size, before) for n, size in sizes for before in (True, False)]
@@ -283,6 +297,7 @@ EXERCISE = Exercise(
             Wrong(name, partial(_accumulate, **switch), says)
             for name, (switch, says) in WRONG.items()
         ),
+        Wrong("in evaluation mode", _evaluated, "model was in evaluation mode"),
         Wrong("x overwritten", _x_scaled, "x is not what it was"),
     ),
     right=(Right("by sums", by_sums), Right("by autograd.grad", by_grad)),

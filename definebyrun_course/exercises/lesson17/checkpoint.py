@@ -38,12 +38,12 @@ def start(seed: int, kind: str = "AdamW", rate: float = 0.02) -> Run:
 
 
 def train(
-    model: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator
+    model: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator, epochs: int = 2
 ) -> list[float]:
-    """Two epochs in batches of 8, and the rate falls; the losses."""
+    """Some epochs in batches of 8, and the rate falls; the losses."""
     draw, losses = Drawn(7), []
     x, y = draw.normal(ROWS, 4), torch.arange(ROWS) % 3
-    for _ in range(2):
+    for _ in range(epochs):
         for rows in torch.randperm(ROWS, generator=generator).split(8):
             optimizer.zero_grad()
             loss = cross_entropy(model(x[rows]), y[rows])
@@ -82,7 +82,7 @@ def _resume(pack: Any, unpack: Any, kind: str, seed: int, said: str = "") -> Non
     losses = train(*run)
     pack(*start(seed + 2, kind))  # a later checkpoint: what is in the file does not change by it
     resumed = start(seed + 1, kind, 0.3)
-    train(*resumed)  # another run, whose every state is different
+    train(*resumed, epochs=1)  # another run, whose every state is different, its counters too
     unpack(loaded, *resumed)
     position = torch.get_rng_state()
     _model_is_back(resumed[0], model, where)
@@ -245,8 +245,8 @@ LOST: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("another model loaded", {"rebound": True}, "the model's 0.weight is not what it was"),
     ("parameters without buffers", {"parameters": True}, "and the buffer 1.running_mean is not"),
     ("half of the digits", {"half": True}, "the model's 0.weight is not what it was"),
-    ("no optimizer", {"leave": "optimizer"}, "The optimizer goes on with the rate 0.075"),
-    ("the rate left out", {"state only": True}, "The optimizer goes on with the rate 0.075"),
+    ("no optimizer", {"leave": "optimizer"}, "The optimizer goes on with the rate 0.15"),
+    ("the rate left out", {"state only": True}, "The optimizer goes on with the rate 0.15"),
     ("no order", {"leave": "generator"}, "in another order"),
     ("seed, not state", {"seed": True}, "from its seed"),
     ("no global generator", {"leave": "global"}, "dropout now throws other units"),
@@ -267,6 +267,17 @@ def _forgets_means() -> tuple[Callable[..., Any], Callable[..., Any]]:
         return {**parts, "optimizer": {**parts["optimizer"], "state": {}}}
 
     return pack, good_unpack
+
+
+def _without_counter() -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Of the model all but batch normalisation's counter of batches."""
+    good_pack, good_unpack = _checkpoint()
+
+    def unpack(saved: dict[str, Any], model: nn.Module, *others: Any) -> None:
+        counted = {name: t for name, t in model.state_dict().items() if "num_batches" in name}
+        good_unpack({**saved, "model": {**saved["model"], **counted}}, model, *others)
+
+    return good_pack, unpack
 
 
 def _in_memory() -> tuple[Callable[..., Any], Callable[..., Any]]:
@@ -295,7 +306,7 @@ def oracle(pack: Callable[..., Any], unpack: Callable[..., Any]) -> Any:
         losses = train(*run)
         pack(*start(seed + 2, kind))
         resumed = start(seed + 1, kind, 0.3)
-        train(*resumed)
+        train(*resumed, epochs=1)
         unpack(saved, *resumed)
         places = [
             int(state.long().sum()) for state in (torch.get_rng_state(), resumed[2].get_state())
@@ -319,6 +330,12 @@ EXERCISE = Exercise(
     (
         *(Wrong(name, None, says, _checkpoint(**switch)) for name, switch, says in LOST),
         Wrong("in memory", None, "the model's 0.weight is not what it was", _in_memory()),
+        Wrong(
+            "the counter of batches left out",
+            None,
+            "the buffer 1.num_batches_tracked is not",
+            _without_counter(),
+        ),
         Wrong("no running means", None, "has forgotten what it collected", _forgets_means()),
     ),
     right=(Right("tensor by tensor", answers=(pack_tensors, unpack_tensors)),),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -14,6 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from ...grading import Drawn, Exercise, Right, Wrong, apart, drawn, expect, forms, near, tried
 from ..networks import linear
+from .evaluate_answers import WRONG, by_modes, by_weighted_means, on_a_copy
 
 __all__ = ["EXERCISE"]
 
@@ -36,6 +36,12 @@ class Net(nn.Module):
         return y
 
 
+def measured(model: nn.Module, x: Tensor) -> Tensor:
+    """The logits in evaluation mode, by a copy: the model's modes stay as they are."""
+    with torch.no_grad():
+        return copy.deepcopy(model).eval()(x)  # type: ignore[no-any-return]
+
+
 Batches = list[tuple[Tensor, Tensor]]
 
 
@@ -45,15 +51,13 @@ def batches(draw: Drawn, model: Net, sizes: tuple[int, ...], hits: int) -> Batch
     The numbers of the first batch are larger, so that its loss is another.
     """
     dtype, inputs = model.head.weight.dtype, model.body[0].in_features
-    found, training = [], model.training
-    model.eval()
+    found = []
     for nth, size in enumerate(sizes):
         x = draw.normal(size, inputs).to(dtype) * (3 if nth == 0 else 1)
-        with torch.no_grad():
-            y = model(x).argmax(dim=1)
+        y = measured(model, x).argmax(dim=1)
         wrong = torch.arange(size) + sum(sizes[:nth]) >= hits
         found.append((x, (y + wrong.long()) % model.head.out_features))
-    model.train(training).calls.clear()
+    model.calls.clear()
     return found
 
 
@@ -65,6 +69,13 @@ def check_evaluate(evaluate_cleanly: Callable[[nn.Module, Any], Any]) -> None:
             for sizes, hits in (((2,), 2), ((1,), 0), ((2, 1), 2), ((3, 1), 2), ((10, 10, 3), 13)):
                 model = Net(draw, 5, 3, dtype).train(training)
                 _ask(evaluate_cleanly, model, batches(draw, model, sizes, hits))
+    for training in (True, False):
+        model = Net(draw, 5, 3, torch.float64).train(training)
+        model.body[2].train(not training)
+        which = (
+            f", of which {'all but ' if training else 'nothing but '}dropout is in training mode"
+        )
+        _ask(evaluate_cleanly, model, batches(draw, model, (3, 2), 3), which)
     x, y = draw.normal(23, 5), torch.arange(23) % 3
     loader = DataLoader(TensorDataset(x, y), batch_size=10)
     _ask(evaluate_cleanly, Net(draw, 5, 3, torch.float64).train(), loader)
@@ -75,9 +86,9 @@ def check_evaluate(evaluate_cleanly: Callable[[nn.Module, Any], Any]) -> None:
     _ask(evaluate_cleanly, model, loader, f" ({fresh})")
 
 
-def _ask(evaluate_cleanly: Any, model: Net, loader: Any, seed: str = "") -> None:
+def _ask(evaluate_cleanly: Any, model: Net, loader: Any, more: str = "") -> None:
     sizes = [len(y) for _, y in loader]
-    where = f"for a model in {'training' if model.training else 'evaluation'} mode and batches of {sizes}{seed}"
+    where = f"for a model in {'training' if model.training else 'evaluation'} mode and batches of {sizes}{more}"
     for parameter in model.parameters():
         parameter.grad = torch.full_like(parameter, 0.5)
     model.head.bias.requires_grad_(False)  # as somebody froze it
@@ -116,11 +127,7 @@ def _two_floats(found: Any, where: str) -> tuple[float, float]:
 
 
 def _numbers_are_right(loss: float, accuracy: float, model: Net, loader: Any, where: str) -> None:
-    training = model.training
-    model.eval()
-    with torch.no_grad():
-        logits = [(model(x).double(), y) for x, y in loader]
-    model.train(training)
+    logits = [(measured(model, x).double(), y) for x, y in loader]
     means = [cross_entropy(z, y).item() for z, y in logits]
     shares = [(z.argmax(1) == y).double().mean().item() for z, y in logits]
     whole, labels = torch.cat([z for z, _ in logits]), torch.cat([y for _, y in logits])
@@ -169,133 +176,6 @@ def _numbers_are_right(loss: float, accuracy: float, model: Net, loader: Any, wh
     )
 
 
-# ---- right answers, found in other ways ----
-
-
-def by_modes(model: nn.Module, loader: Any) -> list[float]:
-    """Each module's own mode is put back, after an error too; the model's forward is called itself."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with torch.inference_mode():
-            rows = [(model.forward(x), y) for x, y in loader]
-            logits, y = (torch.cat(parts) for parts in zip(*rows, strict=True))
-            return [
-                cross_entropy(logits, y).item(),
-                (logits.argmax(-1) == y).double().mean().item(),
-            ]
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
-def on_a_copy(model: nn.Module, loader: Any) -> tuple[float, float]:
-    return by_weighted_means(copy.deepcopy(model), loader)
-
-
-@torch.no_grad()
-def by_weighted_means(model: nn.Module, loader: Any) -> tuple[float, float]:
-    training, totals = model.training, torch.zeros(3, dtype=torch.float64)
-    model.train(False)
-    for x, y in loader:
-        logits = model(x)
-        hits = logits.max(dim=1).indices.eq(y).sum()
-        totals += torch.stack([cross_entropy(logits, y) * len(y), hits, torch.tensor(len(y))])
-    model.train(training)
-    loss, hits, count = totals.tolist()
-    return loss / count, hits / count
-
-
-# ---- wrong answers ----
-
-
-def _evaluate(model: nn.Module, loader: Any, mode: str = "restore", graph: bool = False, weigh: Any = len,
-              tensors: bool = False, swapped: bool = False, frozen: bool = False, end: Any = None,
-              last: bool = False) -> Any:  # fmt: skip
-    """The solution with its usual mistakes as switches."""
-    was_training = model.training
-    model.train(model.training and mode == "never")
-    if frozen:
-        model.requires_grad_(False)
-    losses, weights, hits, count = [], [], 0, 0
-    with torch.set_grad_enabled(graph):
-        for x, y in list(loader)[-1:] if last else loader:
-            logits = model(x)
-            losses.append(cross_entropy(logits, y).double() * weigh(y))
-            weights.append(weigh(y))
-            hits += (logits.argmax(dim=1) == y).sum()
-            count += len(y)
-    if mode in ("restore", "train"):
-        model.train(was_training or mode == "train")
-    elif mode == "the model alone":
-        model.training = was_training
-    loss = sum(losses) / sum(weights)
-    result = (loss, hits / count) if tensors else (loss.item(), int(hits) / count)
-    result = result[::-1] if swapped else result
-    return result if end is None else end(*result)
-
-
-def _means_of_means(model: nn.Module, loader: Any) -> tuple[float, float]:
-    both = [_evaluate(model, [batch]) for batch in loader]
-    loss, _ = _evaluate(model, loader)
-    return loss, sum(accuracy for _, accuracy in both) / len(both)
-
-
-def _total(model: nn.Module, loader: Any) -> tuple[float, float]:
-    loss, accuracy = _evaluate(model, loader)
-    return loss * sum(len(y) for _, y in loader), accuracy
-
-
-def _sum_of_means(model: nn.Module, loader: Any) -> tuple[float, float]:
-    loss, accuracy = _evaluate(model, loader, weigh=lambda y: 1)
-    return loss * len(loader), accuracy
-
-
-def _counted_hits(model: nn.Module, loader: Any) -> tuple[float, float]:
-    loss, accuracy = _evaluate(model, loader)
-    return loss, float(round(accuracy * sum(len(y) for _, y in loader)))
-
-
-def _gradients_off(model: nn.Module, loader: Any) -> Any:
-    torch.set_grad_enabled(False)
-    return _evaluate(model, loader)
-
-
-def _cleared(model: nn.Module, loader: Any) -> Any:
-    model.zero_grad()
-    return _evaluate(model, loader)
-
-
-def _all_ask_again(model: nn.Module, loader: Any) -> Any:
-    found = _evaluate(model, loader)
-    model.requires_grad_(True)
-    return found
-
-
-WRONG = {
-    "all parameters ask again": (_all_ask_again, "model.head.bias, its requires_grad"),
-    "training mode": (partial(_evaluate, mode="never"), "in training mode while you measured"),
-    "left in evaluation mode": (partial(_evaluate, mode="leave"), "model, its mode"),
-    "the model's own flag only": (partial(_evaluate, mode="the model alone"), "model.head, its mode"),
-    "always back to training": (partial(_evaluate, mode="train"), "model, its mode"),
-    "graph built": (partial(_evaluate, graph=True), "A graph was built"),
-    "parameters frozen": (partial(_evaluate, frozen=True), "model.head.weight, its requires_grad"),
-    "gradients off for good": (_gradients_off, "gradients, which are switched on"),
-    "gradients cleared": (_cleared, "its .grad"),
-    "mean of batch means": (partial(_evaluate, weigh=lambda y: 1), "mean of the batches' means"),
-    "sum of batch means": (_sum_of_means, "sum of the batches' means"),
-    "the sum": (_total, "a sum over all examples"),
-    "the last batch": (partial(_evaluate, last=True), "the last batch's alone"),
-    "tensors returned": (partial(_evaluate, tensors=True), "yours are Tensor and Tensor"),
-    "accuracy first": (partial(_evaluate, swapped=True), "The first number is the accuracy"),
-    "mean of accuracies": (_means_of_means, "mean of the batches' accuracies"),
-    "hits": (_counted_hits, "a number of hits"),
-    "percent": (partial(_evaluate, end=lambda loss, share: (loss, 100 * share)), "in percent"),
-    "errors": (partial(_evaluate, end=lambda loss, share: (loss, 1 - share)), "share of errors"),
-    "the loss alone": (partial(_evaluate, end=lambda loss, share: loss), "returns two floats"),
-}  # fmt: skip
-
-
 def oracle(evaluate_cleanly: Callable[..., Any]) -> Any:
     """Loss and accuracy, how the model was called, and the model afterwards."""
 
@@ -314,6 +194,7 @@ def oracle(evaluate_cleanly: Callable[..., Any]) -> Any:
                 for scale in (1.0, 50.0):
                     draw = Drawn(len(sizes))
                     model = Net(draw, 4, 3, dtype).train(training)
+                    model.body[2].train(len(sizes) > 1)
                     for parameter in model.parameters():
                         parameter.grad = torch.full_like(parameter, 0.5)
                     model.head.bias.requires_grad_(False)

@@ -27,6 +27,8 @@ from ..mistakes import then
 __all__ = ["EXERCISE"]
 
 Case = tuple[str, Tensor, Tensor]
+LARGE = 1e7
+"""Beside so large a number float32 has no digits for a difference of 1."""
 
 
 def cases(dtype: torch.dtype) -> list[Case]:
@@ -38,6 +40,11 @@ def cases(dtype: torch.dtype) -> list[Case]:
     )
     tenths = torch.full((1000, 1), 0.1, dtype=dtype)
     tiny = t([[1.0], [-2.0], [3.0]]) * 1e-12
+    double = [
+        ("train = [[100000000], [100000001], [100000003]] and other = [[100000002]]",
+         t([[1e8], [1e8 + 1], [1e8 + 3]]), t([[1e8 + 2]])),
+        ("a pixel that varies by 1e-100", tiny * 1e-88, tiny[:2] * 2e-88),
+    ]  # fmt: skip
     return [
         ("train = [[1], [5]] and other = [[4], [5]]", t([[1.0], [5.0]]), t([[4.0], [5.0]])),
         ("train = [[2], [2]] and other = [[2], [5]]", t([[2.0], [2.0]]), t([[2.0], [5.0]])),
@@ -52,6 +59,8 @@ def cases(dtype: torch.dtype) -> list[Case]:
         ("3 pixels, of which 1 is constant in other alone", wide, wide[:5] * t([1.0, 0.0, 2.0])),
         ("a pixel that is 0.1 in all of 1000 rows of train", tenths, t([[0.1], [0.6]])),
         ("a pixel that varies by a trillionth", tiny, tiny[:2] * 3),
+        ("train = [[1], [5]] and other = [[90], [-90]]", t([[1.0], [5.0]]), t([[90.0], [-90.0]])),
+        *(double if dtype == torch.float64 else []),
     ]  # fmt: skip
 
 
@@ -154,8 +163,13 @@ def _say_which(
     if found:
         expect(False, f"In {name}, {found[0][0]}, for {words}.", found[0][1])
     texts = apart(yours, want)
-    expect(False, f"{name} comes out as {texts[0]}, not as {texts[1]}, for {words}.",
-           "Pixel by pixel: minus the mean of train, divided by the standard deviation of train.")  # fmt: skip
+    size = whole.abs().max()
+    hint = "Pixel by pixel: minus the mean of train, divided by the standard deviation of train."
+    if size > LARGE:
+        hint = "The rows differ by little beside their numbers. Which step loses that, or takes it for nothing?"
+    elif size < 1 / LARGE:
+        hint = "A pixel is constant or it is not: who has said that so small a spread is none?"
+    expect(False, f"{name} comes out as {texts[0]}, not as {texts[1]}, for {words}.", hint)
 
 
 # ---- right answers, found in other ways ----
@@ -231,6 +245,29 @@ def _silent_if_both(train: Tensor, other: Tensor) -> tuple[Tensor, ...]:
     return tuple((x - train.mean(0)) / scale * alive for x in (train, other))
 
 
+def _clamped_spread(train: Tensor, other: Tensor) -> Any:
+    """Divides by a small number at least."""
+    silent = train.amax(0) == train.amin(0)
+    spread = train.std(0, correction=0).clamp(min=1e-12)
+    return tuple(
+        ((part - train.mean(0)) / spread).masked_fill(silent, 0.0) for part in (train, other)
+    )
+
+
+def _alike_for_float32(train: Tensor, other: Tensor) -> Any:
+    """Takes a pixel for constant whose spread is small beside its numbers."""
+    silent = train.std(0, correction=0) <= 1e-7 * train.abs().amax(0)
+    return tuple(part.masked_fill(silent, 0.0) for part in _standardise(train, other))
+
+
+def _cut_at_10(train: Tensor, other: Tensor) -> Any:
+    return tuple(part.clamp(-10, 10) for part in _standardise(train, other))
+
+
+def _in_float32(train: Tensor, other: Tensor) -> Any:
+    return tuple(part.to(train.dtype) for part in _standardise(train.float(), other.float()))
+
+
 def _ends_alike(train: Tensor, other: Tensor) -> Any:
     """Takes a pixel for constant whose first and last values are equal."""
     silent = train[0] == train[-1]
@@ -247,8 +284,12 @@ def _mean_of_squares(train: Tensor, other: Tensor) -> Any:
 
 
 WRONG = {
+    "divided by 1e-12 at least": (_clamped_spread, "varies by 1e-100"),
+    "a spread that is small beside the numbers": (_alike_for_float32, "differ by little beside"),
+    "cut at 10": (_cut_at_10, "other = [[90], [-90]]"),
+    "in float32": (_in_float32, "differ by little beside"),
     "constant by its ends": (_ends_alike, "train = [[1], [5], [1]]"),
-    "two large numbers subtracted": (_mean_of_squares, "[[1000], [1001], [1003]]"),
+    "two large numbers subtracted": (_mean_of_squares, "differ by little beside"),
     "each set by its own statistics": (partial(_standardise, source="own"), "its own mean and spread"),
     "statistics of both sets": (partial(_standardise, source="both"), "that is the leak"),
     "one mean for all pixels": (partial(_standardise, source="all"), "serve all pixels"),
