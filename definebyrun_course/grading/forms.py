@@ -32,6 +32,13 @@ __all__ = [
 
 MAX_SAID_CHARS = 60
 MAX_ENTRIES = 100_000
+NUMBER = "An int, a float, or a tensor or an array that holds one number; a truth value, a text and a list are none."
+SEQUENCE = "A list, a tuple, an array or a generator, whose entries have an order; a set and a dictionary have none."
+ENTRIES = "Which entries does the statement name? Print yours beside them."
+TENSOR = "Compute with tensors up to the return: item(), tolist() and float() leave them."
+ARRAY = "np.asarray makes an array of a list of numbers."
+NOTHING_RETURNED = "A function whose last line is no return gives None back."
+SHAPE = "Print the shape after each line, for that case: which line makes it another one?"
 ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 """A verdict on one answer is the same in every run, so it holds no address."""
 
@@ -71,7 +78,7 @@ def number(answer: Any, what: str = "The answer") -> float:
     """
     value = _scalar(answer)
     if value is None:
-        raise Mistake(f"{what} is a number; this is {said(answer)}.")
+        raise Mistake(f"{what} is a number; this is {said(answer)}.", NUMBER)
     return float(value)
 
 
@@ -79,7 +86,7 @@ def whole(answer: Any, what: str = "The answer") -> int:
     """A whole number, given in any form: `8000`, `8000.0`, `np.int64(8000)`, `torch.tensor(8000)`."""
     value = _scalar(answer)
     if value is None or not math.isfinite(value) or value != int(value):
-        raise Mistake(f"{what} is a whole number; this is {said(answer)}.")
+        raise Mistake(f"{what} is a whole number; this is {said(answer)}.", NUMBER)
     return int(value)
 
 
@@ -87,14 +94,19 @@ def sequence(answer: Any, what: str = "The answer", length: int | None = None) -
     """The entries of a list, tuple, array, tensor, generator …, in order."""
     if isinstance(answer, (torch.Tensor, np.ndarray)):
         if answer.ndim == 0:
-            raise Mistake(f"{what} is a sequence; this is the single number {said(answer)}.")
+            raise Mistake(
+                f"{what} is a sequence; this is the single number {said(answer)}.", SEQUENCE
+            )
         found = list(answer)
     elif isinstance(answer, (str, bytes, dict, set, frozenset)) or not isinstance(answer, Iterable):
-        raise Mistake(f"{what} is a sequence, such as a list; this is {said(answer)}.")
+        raise Mistake(
+            f"{what} is a sequence, such as a list; this is {said(answer)}.",
+            NOTHING_RETURNED if answer is None else SEQUENCE,
+        )
     else:
         found = list(islice(answer, MAX_ENTRIES))
     if length is not None and len(found) != length:
-        raise Mistake(f"{what} has {length} entries; yours has {len(found)}.")
+        raise Mistake(f"{what} has {length} entries; yours has {len(found)}.", ENTRIES)
     return found
 
 
@@ -119,7 +131,8 @@ def tensor(
     """A tensor, of a shape if one is given; anything else gets a sentence."""
     if not isinstance(answer, torch.Tensor):
         missing = " Is a `return` missing?" if answer is None else ""
-        raise Mistake(f"{what} returns a tensor; yours returned {said(answer)}.{missing}")
+        hint = NOTHING_RETURNED if answer is None else TENSOR
+        raise Mistake(f"{what} returns a tensor; yours returned {said(answer)}.{missing}", hint)
     _shaped(tuple(answer.shape), shape, what)
     return answer
 
@@ -127,20 +140,23 @@ def tensor(
 def array(answer: Any, what: str = "Your function", shape: tuple[int, ...] | None = None) -> Any:
     """A NumPy array, of a shape if one is given; a tensor, a list or a number is made one."""
     if answer is None:
-        raise Mistake(f"{what} returns an array; yours returned None. Is a `return` missing?")
+        raise Mistake(
+            f"{what} returns an array; yours returned None. Is a `return` missing?",
+            NOTHING_RETURNED,
+        )
     try:
         found = answer.detach().numpy() if isinstance(answer, torch.Tensor) else np.asarray(answer)
     except (ValueError, TypeError, RuntimeError):
         found = None
     if found is None or found.dtype.kind not in "biufc":
-        raise Mistake(f"{what} returns an array of numbers; yours returned {said(answer)}.")
+        raise Mistake(f"{what} returns an array of numbers; yours returned {said(answer)}.", ARRAY)
     _shaped(found.shape, shape, what)
     return found
 
 
 def _shaped(found: tuple[int, ...], shape: tuple[int, ...] | None, what: str) -> None:
     if shape is not None and found != shape:
-        raise Mistake(f"{what} returns the shape {shape} here; yours returned {found}.")
+        raise Mistake(f"{what} returns the shape {shape} here; yours returned {found}.", SHAPE)
 
 
 def _scalar(answer: Any) -> float | None:
