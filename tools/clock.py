@@ -73,8 +73,8 @@ def count(book: NotebookNode) -> Minutes:
             data = output.get("data", {})
             page = data.get("text/html", "")
             plots += "image/svg+xml" in data
-            players += "dbr-player" in page
-            drawings += "dbr-graph" in page and "dbr-player" not in page
+            players += "data-steps=" in page
+            drawings += "dbr-graph" in page and "data-steps=" not in page
             text = output.get("text") or ("" if len(data) > 1 else data.get("text/plain", ""))
             printed += len(text.splitlines())
     pictures = drawings + players + plots

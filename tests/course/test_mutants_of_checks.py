@@ -89,7 +89,7 @@ def made(text: str = TEXT) -> Source:
 
     exercise = Exercise("99.1", "fine", check_halved, (), oracle=oracle)
     span = ((1, 0), (len(text.splitlines()), 99))
-    return Source(exercise, "lesson99/99.1 published", "<made>", text, {"published": (span,)}, run)
+    return Source(exercise, "halved published", "<made>", text, {"published": (span,)}, run)
 
 
 def test_a_mutant_is_killed_cut_the_same_or_a_hole(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -133,7 +133,7 @@ def of_chapter(exercise: Exercise, written: chapters.Exercise) -> Source:
         exec(code, names)
         return {PUBLISHED: names[GIVEN]}
 
-    file = f"lesson{lesson_of(exercise.id)}/{exercise.id} {PUBLISHED}"
+    file = f"{exercise.id} {PUBLISHED}"
     return Source(exercise, file, "<solution>", text, {PUBLISHED: tuple(map(_span, parts))}, run)
 
 
@@ -163,7 +163,7 @@ def _of_modules(exercise: Exercise) -> Iterator[Source]:
         }
         own = _named(module, path)
         run = functools.partial(_run, module, own)
-        file = f"lesson{lesson_of(exercise.id)}/{exercise.id} {Path(path).name}"
+        file = f"{exercise.id} {Path(path).name}"
         yield Source(exercise, file, path, text, {n: s for n, s in spans.items() if s}, run)
 
 
