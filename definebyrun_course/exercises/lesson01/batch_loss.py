@@ -171,6 +171,11 @@ EXERCISE = Exercise(
     check_batch_loss,
     (
         Wrong("as it was", _with(collected=_numbers, bias=Tensor.item), "backward stops as before"),
+        Wrong(
+            "as the warning advises",
+            _with(collected=lambda losses: _numbers([loss.detach() for loss in losses])),
+            "backward stops as before",
+        ),
         Wrong("under no_grad", _under_no_grad, "backward stops as before"),
         Wrong(
             "silenced",
