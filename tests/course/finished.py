@@ -4,4 +4,4 @@ from __future__ import annotations
 
 __all__ = ["FINISHED"]
 
-FINISHED: tuple[str, ...] = ()
+FINISHED: tuple[str, ...] = ("01",)
