@@ -16,6 +16,7 @@ import nbformat
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
+from sphinx.transforms import SphinxTransform
 from sphinx.util.docutils import SphinxDirective
 
 SAID = re.compile(r"^(\w*(?:Error|Exception|Warning)): (\S.*)$", re.MULTILINE)
@@ -106,6 +107,18 @@ class Messages(SphinxDirective):
         return found
 
 
+class Wrapped(SphinxTransform):
+    """An output that holds a message is wrapped on the page: the message is whole, however long it is."""
+
+    default_priority = 700
+
+    def apply(self, **_: object) -> None:
+        for block in self.document.findall(nodes.literal_block):
+            if SAID.search(block.astext()):
+                block["classes"].append("says")
+
+
 def setup(app: Sphinx) -> dict:
+    app.add_transform(Wrapped)
     app.add_directive("messages", Messages)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

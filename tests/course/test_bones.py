@@ -16,6 +16,7 @@ from tests.course.test_form import code, prose, section, stored, tags
 from tools import chapters, clock
 from tools.chapters import Lesson
 
+MAX_COLUMNS = 86
 MAX_WORK_MINUTES, MAX_PREDICTIONS, MAX_LINES, MAX_FOLDED_LINES = 60, 8, 15, 60
 CLOSED = {"hide-output", "hide-cell"}
 ORDER = (
@@ -133,6 +134,8 @@ def test_steps_are_short_and_harness_is_folded(lesson: Lesson) -> None:
     """A step has 15 lines; a class may be as long as it is, and so may what is folded, up to a screen."""
     for cell in code(stored(lesson)):
         lines = len(cell.source.splitlines())
+        widest = max(cell.source.splitlines(), key=len, default="")
+        assert len(widest) <= MAX_COLUMNS, f"{cell.id}, cut on a page: {widest}"
         if {"hide-input", "hide-cell"} & set(tags(cell)):
             assert lines <= MAX_FOLDED_LINES, cell.id
         elif lines > MAX_LINES:
