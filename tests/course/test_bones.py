@@ -133,6 +133,8 @@ def test_exercises_rise_from_a_warm_up_and_hold_a_diagnosis_and_a_writing(lesson
 def test_steps_are_short_and_harness_is_folded(lesson: Lesson) -> None:
     """A step has 15 lines; a class may be as long as it is, and so may what is folded, up to a screen."""
     for cell in code(stored(lesson)):
+        if cell.id == chapters.SETUP:
+            continue
         lines = len(cell.source.splitlines())
         widest = max(cell.source.splitlines(), key=len, default="")
         assert len(widest) <= MAX_COLUMNS, f"{cell.id}, cut on a page: {widest}"
