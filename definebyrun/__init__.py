@@ -21,6 +21,7 @@ from .trace import (
     Saved,
     Source,
     Step,
+    Stop,
     TensorVersion,
     Trace,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "Saved",
     "Source",
     "Step",
+    "Stop",
     "Table",
     "Tape",
     "TensorVersion",

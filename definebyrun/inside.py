@@ -13,14 +13,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .cards.clusters import build_clusters
-from .cards.model import Card, Link, State
+from .cards.model import STOP, Card, Link, State
 from .cards.picture import picture_cards
+from .cards.stopped import call_of_stop
 from .cards.tidy import those_of
 from .drawing.layout import LayoutError
 from .drawing.svg import render
 from .fold.folding import fold
-from .player import Inside, shown_size, step_entries
-from .text.compared import bytes_kept
+from .player import Inside, bytes_after_entries, shown_size, step_entries
 from .trace import Trace
 
 __all__ = ["MAX_CARDS_INSIDE", "MAX_INSIDES", "MAX_INSIDE_BYTES", "insides"]
@@ -95,6 +95,8 @@ class _Rooms:
         self._own: dict[int, list[Card]] = {call: [] for call in calls}
         for card in self._cards:
             call = None if card.op is None else trace.ops[card.op].call
+            if card.kind == STOP:
+                call = call_of_stop(trace, card)
             while call is not None:
                 if call in self._own and not (card.folded and trace.ops[card.op or 0].call == call):
                     self._own[call].append(card)
@@ -133,7 +135,7 @@ def _own_steps(
 ) -> tuple[list[dict[str, Any]], list[Card], list[Link]]:
     """The entries of those steps that light one of these cards, and cards and links that count by these alone."""
     entries = step_entries(trace, cards, links)
-    kept = [0, *(max(parts) for parts in bytes_kept(trace))]
+    kept = [max(parts) for parts in bytes_after_entries(trace)]
     for entry, nbytes in zip(entries, kept, strict=True):
         entry["h"] = round(nbytes / (max(kept) or 1), 2)
     places = [place for place, entry in enumerate(entries) if entry["c"]]

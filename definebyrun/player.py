@@ -21,13 +21,21 @@ from .drawing import palette
 from .drawing.metrics import TEXT_SIZE
 from .drawing.standalone import data_uri
 from .drawing.svg import Picture
-from .text.compared import bytes_in_words, bytes_kept, canonical_text, legend, sentences
+from .text.compared import (
+    bytes_in_words,
+    bytes_kept,
+    canonical_text,
+    legend,
+    sentences,
+    stop_sentences,
+)
 from .text.format import format_bytes
 from .trace import Step, Trace
 from .trace.steps import shown_from
 
 __all__ = [
     "Inside",
+    "bytes_after_entries",
     "instead_html",
     "page",
     "player_html",
@@ -94,7 +102,7 @@ def player_html(
     insides: Sequence[Inside] = (),
 ) -> str:
     """The player's HTML."""
-    memory = [max(parts) for parts in bytes_kept(trace)]
+    memory = [max(parts) for parts in bytes_after_entries(trace)]
     most = max(memory, default=0) or 1
     parts = _parts(trace, cards, picture, label, folding, insides, "drawing.css", "player.css")
     return render_html(
@@ -104,7 +112,7 @@ def player_html(
         js=Markup(asset("player.js")),
         code=_code(trace),
         steps=step_entries(trace, cards, links),
-        memory=["0", *(f"{part / most:.2f}" for part in memory)],
+        memory=[f"{part / most:.2f}" if n else "0" for n, part in enumerate(memory)],
     )
 
 
@@ -129,7 +137,7 @@ def _parts(
         "image": data_uri(picture),
         "first": _first(cards),
         "scripts": Markup(";\n".join(map(asset, scripts))),
-        "caption": _caption(trace, folding, picture.note),
+        "caption": _caption(trace, *stop_sentences(trace), folding, picture.note),
         "text": canonical_text(trace),
     }
 
@@ -182,7 +190,19 @@ def step_entries(trace: Trace, cards: list[Card], links: list[Link]) -> list[dic
         steps.append(
             _entry(text, lit.in_step(step), edges, lines, bytes_in_words(nbytes), backward)
         )
+    memory = bytes_in_words(bytes_after_entries(trace)[-1]) if trace.stops else ""
+    for number, text in enumerate(stop_sentences(trace)):
+        stop = trace.stops[number]
+        lines = [f"{source}.{line}" for source, line in stop.stack]
+        backward = stop.node is not None
+        steps.append(_entry(text, lit.at_stop(number), (), lines, memory, backward))
     return steps
+
+
+def bytes_after_entries(trace: Trace) -> list[tuple[int, ...]]:
+    """Bytes that the graph keeps alive at each position of the slider; of a comparison, for each run."""
+    kept = [(0,) * (len(trace.sides) or 1), *bytes_kept(trace)]
+    return kept + kept[-1:] * len(trace.stops)
 
 
 def _entry(
@@ -197,7 +217,7 @@ def _entry(
 
 
 def _begin(trace: Trace) -> str:
-    number_of = len(trace.steps)
+    number_of = len(trace.steps) + len(trace.stops)
     ahead = f"{number_of} steps are ahead" if number_of > 1 else "One step is ahead"
     return f"Start. {ahead}; nothing has run yet. Step with the buttons, or click here and use the arrow keys."
 
@@ -227,6 +247,11 @@ class _Lit:
         found = self._of_nodes([step.node]) if step.op is None else self._of_op(step.op)
         found = [*found, *self._of_nodes(self._trace.nodes_made_in(step.index))]
         return list(dict.fromkeys(self._shown[card] for card in found if card in self._shown))
+
+    def at_stop(self, number: int) -> list[str]:
+        """The id of the card of a stop."""
+        card = self._shown.get(f"x{number}")
+        return [] if card is None else [card]
 
     def _of_op(self, index: int) -> list[str]:
         """Of an operation that has no card: of the nodes from which the results of `grad` hang, where others have

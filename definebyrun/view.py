@@ -229,6 +229,7 @@ class View:
             named if leaves else "",
         ]
         words = "graph with " + ", ".join(filter(None, parts))
+        words += "".join(f"; stopped by {stop.error.partition(':')[0]}" for stop in trace.stops[:1])
         return f"{words}; {summary(trace)}" if trace.sides else words
 
 

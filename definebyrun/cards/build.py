@@ -19,6 +19,7 @@ from .model import (
     Link,
     State,
 )
+from .stopped import stop_cards, stop_links
 
 __all__ = ["build_cards", "count_cards"]
 
@@ -30,10 +31,11 @@ def build_cards(trace: Trace) -> tuple[list[Card], list[Link]]:
     """All cards and links of a trace, in a fixed order."""
     history = BackwardHistory.of(trace)
     cards = _leaf_cards(trace, history) + _op_cards(trace, history)
-    cards += _older_cards(trace, history) + _made_cards(trace, history)
+    cards += _older_cards(trace, history) + _made_cards(trace, history) + stop_cards(trace)
     by_node = {card.node: card for card in cards if card.node is not None}
     links = edge_links(trace, by_node, history)
-    links += data_links(trace, {card.id: card for card in cards})
+    by_id = {card.id: card for card in cards}
+    links += data_links(trace, by_id) + stop_links(trace, by_id)
     used = {link.tail for link in links if not link.back}
     for card in cards:
         card.output = card.kind in OUTPUT_KINDS and card.id not in used
@@ -50,7 +52,7 @@ def _count(trace: Trace) -> int:
     known = {t.index if t.origin is None else t.origin for t in trace.tensors if t.node is not None}
     leaves = sum([leaf.index not in known for leaf in trace.leaves])
     plain = sum([not op.factory and _has_plain_card(trace, op) for op in trace.ops])
-    return len(trace.nodes) + leaves + plain
+    return len(trace.nodes) + leaves + plain + len(trace.stops)
 
 
 # ---- leaves ----

@@ -14,7 +14,8 @@ from ..comparison.word_diff import word_diff
 from ..text.labels import maker_of_pass
 from ..trace import Block, Op, TensorVersion, Trace
 from ..trace.records import FUNCTION
-from .model import Card, Link
+from .model import STOP, Card, Link
+from .stopped import call_of_stop
 
 __all__ = ["Cluster", "build_clusters"]
 
@@ -133,6 +134,10 @@ class _Surroundings:
             path.insert(self._depth[block] + number, ("block", block))
         return tuple(path)
 
+    def of_call(self, call: int | None) -> Path:
+        """A module call and those around it."""
+        return () if call is None else tuple(("call", each) for each in self._chains[call])
+
     def of_block(self, block: int) -> Path:
         """A block itself, and the blocks around it."""
         return tuple(("block", each) for each in self._blocks[block])
@@ -223,6 +228,8 @@ def _paths_by_card(
             paths[card.id] = (*surroundings.of(trace.ops[card.op]), ("op", card.op))
         elif block is not None:
             paths[card.id] = surroundings.of_block(block)
+        elif card.kind == STOP:
+            paths[card.id] = surroundings.of_call(call_of_stop(trace, card))
     users: dict[str, Path] = {}
     solid = {link.tail for link in links if link.edge is not None}
     for link in links:

@@ -39,7 +39,7 @@ def build_cards(trace: Trace) -> tuple[list[Card], list[Link]]:
 def _renumbered(half: Half) -> tuple[list[Card], list[Link]]:
     """The cards and links of one run, with the numbers of the comparison."""
     cards, links = build.build_cards(half.trace)
-    numbers = {"n": half.nodes, "o": half.ops, "t": half.tensors}
+    numbers = {"n": half.nodes, "o": half.ops, "t": half.tensors, "x": half.stops}
     names = {card.id: f"{card.id[0]}{numbers[card.id[0]][int(card.id[1:])]}" for card in cards}
     for card in cards:
         card.id = names[card.id]
@@ -75,6 +75,7 @@ def _one_card(a: Card | None, b: Card | None) -> Card:
     return replace(
         a,
         title=word_diff(a.title, b.title),
+        notes=list(map(word_diff, a.notes, b.notes)) if len(a.notes) == len(b.notes) else a.notes,
         values=values,
         more_values=more_values,
         function=word_diff(a.function, b.function),

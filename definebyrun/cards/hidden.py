@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Collection
 
 from ..trace import Trace
-from .model import Card, Link
+from .model import STOP, Card, Link
 from .tidy import those_of
 
 __all__ = ["HIDEABLE", "without"]
@@ -35,6 +35,7 @@ def without(
     left = [link for link in links if link.tail not in gone and link.head not in gone]
     if "unlinked" in hidden:
         linked = {end for link in left for end in (link.tail, link.head)}
+        linked |= {card.id for card in cards if card.kind == STOP}
         gone |= {card.id: "unlinked" for card in cards if card.id not in {*linked, *gone}}
     number_of = Counter(gone.values())
     counted = [

@@ -8,7 +8,7 @@ from .gradient_rows import BackwardHistory
 from .model import Card, Link
 from .readers import reading_node
 
-__all__ = ["data_links", "edge_links"]
+__all__ = ["card_of", "data_links", "edge_links"]
 
 
 def edge_links(trace: Trace, by_node: dict[int, Card], history: BackwardHistory) -> list[Link]:
@@ -53,7 +53,7 @@ def data_links(trace: Trace, cards: dict[str, Card]) -> list[Link]:
                 continue
             reader = main if len(nodes) < 2 else reading_node(trace, op.index, index)
             head = f"o{op.index}" if reader is None else f"n{reader}"
-            tail = _card_of(trace, tensor, cards)
+            tail = card_of(trace, tensor, cards)
             back = tensor.kind == "result" and _reads_earlier_repetition(trace, op.index, tensor.op)
             if (tail, head) in seen:
                 continue  # two versions of one leaf
@@ -69,7 +69,7 @@ def data_links(trace: Trace, cards: dict[str, Card]) -> list[Link]:
     return links
 
 
-def _card_of(trace: Trace, tensor: TensorVersion, cards: dict[str, Card]) -> str:
+def card_of(trace: Trace, tensor: TensorVersion, cards: dict[str, Card]) -> str:
     """The id of the card on which a tensor stands: a result without a gradient on its operation's.
 
     What an operation changed besides stands on the card of what it was before.

@@ -18,6 +18,7 @@ __all__ = [
     "MAX_SMALL_PRINT_CHARS",
     "MAX_USES_WITHOUT_CHIPS",
     "OUTPUT_KINDS",
+    "STOP",
     "Card",
     "Link",
     "State",
@@ -34,6 +35,8 @@ LEAF_KINDS = ("leaf", "parameter", "constant")
 """Kinds of cards that stand for leaves; a card names them in its upper right corner."""
 OUTPUT_KINDS = ("op", "plain", "older", "made")
 """Kinds of cards that are an output when nothing else uses them."""
+STOP = "stop"
+"""The kind of the card at which a run stopped."""
 MAX_USES_WITHOUT_CHIPS = 8
 """A leaf that more operations use than this gets one chip for each use: shared nodes make a layout explode."""
 
@@ -51,10 +54,11 @@ class Card:
     """One card. `born` is the step that makes it (0: it was there), `node` the backward node it stands for.
 
     `kind` is `leaf`, `parameter`, `constant`, `op` (has a node), `inner` (a further node of an operation),
-    `plain` (an operation without a node), `older` (a node from before the recording) or `made` (a node that a backward
-    pass made: `origin` says while which node ran). `generation` and `run` are those of `trace.Node`. `runs` are the
-    backward steps in which its node ran; `output` marks a result that nothing else uses. `badge` is the word in the
-    upper right corner; `folded` says that the card is a whole module. In a comparison `side` is the run that the card
+    `plain` (an operation without a node), `older` (a node from before the recording), `made` (a node that a backward
+    pass made: `origin` says while which node ran) or `stop` (the call at which the run stopped: `notes` say why).
+    `generation` and `run` are those of `trace.Node`. `runs` are the backward steps in which its node ran; `output`
+    marks a result that nothing else uses. `badge` is the word in the upper right corner; `folded` says that the card is
+    a whole module. In a comparison `side` is the run that the card
     belongs to alone; the `more_` rows are B's, where both runs' do not fit in one row. `members` are the cards that it
     stands for besides itself, or as their group; `after` is a card that it is drawn below, without an arrow.
     """
@@ -74,6 +78,7 @@ class Card:
     badge: str = ""
     folded: bool = False
     origin: str = ""
+    notes: list[str] = field(default_factory=list)
     run: int | None = None
     generation: int = 1
     side: str = ""
@@ -91,7 +96,8 @@ class Card:
         """The rows below the title, each with its states over time."""
         node = [State(0, self.function)] if self.function else []
         origin = [State(0, self.origin)] if self.origin else []
-        rows = [self.values, self.more_values, node, origin, self.grads, self.more_grads]
+        notes = [[State(0, note)] for note in self.notes]
+        rows = [self.values, self.more_values, node, origin, self.grads, self.more_grads, *notes]
         return [row for row in rows if row]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from ..trace import Grad, ModuleCall, Op, Source, Step, Trace
+from ..trace import Grad, ModuleCall, Op, Source, Step, Stop, Trace
 from ..trace.frozen import Record, altered
 from ..trace.references import Renumbering, renumbered
 from .alignment import Alignment, align
@@ -66,6 +66,10 @@ def join(a: Trace, b: Trace, names: tuple[str, ...] = ("A", "B")) -> Trace:
             [renumbered(change, to_a) for change in a.grads],
             [renumbered(change, to_b) for change in b.grads],
         ),
+        stops=_stops(
+            [renumbered(stop, to_a) for stop in a.stops],
+            [renumbered(_shifted(stop, shifts), to_b) for stop in b.stops],
+        ),
     )
 
 
@@ -101,10 +105,10 @@ def _positions(order: Order, run: int) -> dict[int, int]:
 
 def _shifted(record: R, shifts: Mapping[int, int]) -> R:
     """A record of B with the line numbers that A has for the same code."""
-    if not isinstance(record, (Op, Step)) or not record.stack:
+    if not isinstance(record, (Op, Step, Stop)) or not record.stack:
         return record
     stack = tuple([(piece, line + shifts[piece]) for piece, line in record.stack])
-    if isinstance(record, Op):
+    if isinstance(record, (Op, Stop)):
         return altered(record, stack=stack, line=stack[0][1])
     return altered(record, stack=stack)
 
@@ -130,6 +134,13 @@ def _grads(a: list[Grad], b: list[Grad]) -> tuple[Grad, ...]:
         if change not in both
     ]
     return (*both, *alone)
+
+
+def _stops(a: list[Stop], b: list[Stop]) -> tuple[Stop, ...]:
+    """Where both runs stopped in one call, once; else where each of them did."""
+    if a and b and (a[0].name, a[0].stack, a[0].node) == (b[0].name, b[0].stack, b[0].node):
+        return (_of_both(a[0], b[0]),)
+    return tuple([altered(s, side=side) for side, stops in (("A", a), ("B", b)) for s in stops])
 
 
 def _of_both(one: Any, other: Any) -> Any:

@@ -14,7 +14,7 @@ __all__ = ["Half", "half", "halves"]
 
 @dataclass(frozen=True)
 class Half:
-    """One run of a comparison, and for each of its tensors, operations, nodes and edges the number there.
+    """One run of a comparison, and for each of its tensors, operations, nodes, edges and stops the number there.
 
     Its steps keep the numbers of the comparison, so what is said of a step has one number in both runs.
     """
@@ -24,6 +24,7 @@ class Half:
     ops: tuple[int, ...]
     nodes: tuple[int, ...]
     edges: tuple[int, ...]
+    stops: tuple[int, ...]
 
 
 def half(trace: Trace, side: str) -> Half:
@@ -64,12 +65,14 @@ def half(trace: Trace, side: str) -> Half:
             calls=trace.calls,
             blocks=moved(parts["blocks"]),
             root=None if trace.root is None else numbers["tensors"].get(trace.root),
+            stops=moved(of_side(trace.stops)),
             grads=moved([altered(g, side="") for g in trace.grads if g.side in ("", side)]),
         ),
         tensors=old["tensors"],
         ops=old["ops"],
         nodes=old["nodes"],
         edges=old["edges"],
+        stops=tuple(i for i, stop in enumerate(trace.stops) if stop.side in ("", side)),
     )
 
 

@@ -38,8 +38,9 @@ def card_size(card: Card) -> tuple[float, float]:
     rows = [row for row in (card.values, card.more_values, card.grads, card.more_grads) if row]
     texts = [len(state.text) for row in rows for state in row]
     node = (len(card.function) + keeps) * SMALL_PRINT
-    longest = max(head, node, len(card.function), len(card.origin), *texts, MIN_CHARS)
-    number_of_rows = 1 + len(rows) + bool(card.function) + bool(card.origin)
+    notes = [len(note) * SMALL_PRINT for note in card.notes]
+    longest = max(head, node, len(card.function), len(card.origin), *texts, *notes, MIN_CHARS)
+    number_of_rows = 1 + len(rows) + bool(card.function) + bool(card.origin) + len(card.notes)
     return round(longest * CHAR_WIDTH + 2 * CARD_PAD, 1), number_of_rows * ROW_HEIGHT + CARD_PAD
 
 

@@ -67,6 +67,8 @@ OP_FILL, OP_LINE = Colour("op", "#e4eefb", "#16293f"), Colour("op-l", "#1d5fa8",
 INNER_FILL, INNER_LINE = Colour("in", "#f0f5fb", "#182230"), Colour("in-l", "#6c8fb5", "#4a77a6")
 MADE_FILL, MADE_LINE = Colour("gen", "#f2ecfc", "#271d3c"), Colour("gen-l", "#6a3fb0", "#bfa0f7")
 """What a backward pass has made: nodes of a later generation, and their cluster."""
+STOP_FILL, STOP_LINE = Colour("stop", "#fdebec", "#3c1419"), Colour("stop-l", "#b3122a", "#ff8088")
+"""The call at which a run stopped."""
 EDGE_LINE = Colour("edge", "#33527a", "#7f9cc0")
 CLUSTER_FILL, CLUSTER_LINE = INNER_FILL, Colour("cl-l", "#8c8c86", "#646c75")
 ONLY = {"A": Colour("A", "#0b7a63", "#4fd1b0"), "B": Colour("B", "#9a3a78", "#f09ccb")}
@@ -80,6 +82,7 @@ COLOURS = (
     *(PAPER, INK, SMALL_PRINT_INK, HAIRLINE, BACKWARD, EDGE_LINE, CLUSTER_LINE),
     *(LEAF_FILL, LEAF_LINE, PARAMETER_FILL, PARAMETER_LINE, DATA_FILL, DATA_LINE),
     *(OP_FILL, OP_LINE, INNER_FILL, INNER_LINE, MADE_FILL, MADE_LINE, *ONLY.values()),
+    *(STOP_FILL, STOP_LINE),
 )
 
 
@@ -102,6 +105,7 @@ KINDS = {
     "older": Kind(OP_FILL, OP_LINE),
     "inner": Kind(INNER_FILL, INNER_LINE),
     "made": Kind(MADE_FILL, MADE_LINE),
+    "stop": Kind(STOP_FILL, STOP_LINE),
 }
 """By `Card.kind`."""
 

@@ -250,6 +250,12 @@ def _card(card: Card, box: Box) -> str:
             grads += _states(f'{left} y="{base:.1f}"', states)
     if grads:
         parts.append(f'<g fill="{BACKWARD.light}">{grads}</g>')
+    if card.notes:
+        first = base + ROW_HEIGHT
+        notes = [
+            _text(f'{left} y="{first + ROW_HEIGHT * i:.1f}"', n) for i, n in enumerate(card.notes)
+        ]
+        parts.append(f"<g {_SMALL}>{''.join(notes)}</g>")
     shapes = _shapes(card, box, line)
     marks = _alone(card, box) if card.side else ""
     return f'<g class="dbr-c" data-c="{card.id}" data-b="{card.born}">{shapes}{"".join(parts)}{marks}</g>'

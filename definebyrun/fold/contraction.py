@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import cached_property
 
-from ..trace import Edge, Grad, Node, Op, Saved, TensorVersion, Trace
+from ..trace import Edge, Grad, Node, Op, Saved, Stop, TensorVersion, Trace
 from ..trace.frozen import altered
 from ..trace.references import Renumbering, renumbered
 from .edges import EdgeGroup, group_edges
@@ -38,6 +38,7 @@ def contract(trace: Trace, plan: Plan) -> Trace:
         root=None if trace.root is None else parts.numbers["tensors"][trace.root],
         error=trace.error,
         grads=tuple(parts.grads()),
+        stops=tuple(parts.stops()),
     )
 
 
@@ -215,6 +216,13 @@ class _Contraction:
             again=group.again,
             summed=shown.summed or total is not None,
         )
+
+    def stops(self) -> Iterator[Stop]:
+        """Where the run stopped: its node may have become one with others, and what it was given too."""
+        numbers = {name: self.numbers[name] for name in ("tensors", "ops")}
+        numbers["nodes"] = self._nodes_or_absorbers
+        for stop in self.trace.stops:
+            yield renumbered(stop, numbers)
 
     def grads(self) -> Iterator[Grad]:
         """What leaves that stay held in `.grad`."""

@@ -23,7 +23,8 @@ class LiveRanges:
     """Which operations use a leaf or a result, forward and backward.
 
     `versions` and `nodes` hold, by the first version of a leaf, all its versions and its `AccumulateGrad` nodes;
-    `last_use` the last operation that uses a tensor, -1 for none.
+    `last_use` the last operation that uses a tensor, -1 for none. The call at which a run stopped counts as an
+    operation after the last.
     """
 
     @classmethod
@@ -65,6 +66,10 @@ class LiveRanges:
             for i in op.inputs:
                 use(i, op.index)
                 self.last_use[i] = op.index  # in order, so this ends as the last use
+        for stop in trace.stops:  # it reads what it was given after all operations
+            for i in stop.inputs:
+                use(i, far)
+                self.last_use[i] = far
         for node in trace.nodes:
             if node.leaf is not None:
                 self.nodes.setdefault(first_version[node.leaf], []).append(node.index)
@@ -91,6 +96,8 @@ class LiveRanges:
 
     def changed(self, op: int, leaf: int) -> int | None:
         """The version of a leaf after an operation that changes all its inputs in place, as an optimizer step does."""
+        if op == len(self.trace.ops):  # where the run stopped
+            return None
         optimizer = self.trace.ops[op]
         if optimizer.inplace and len(optimizer.inputs) == len(optimizer.outputs):
             position = self._positions(op).get(leaf)

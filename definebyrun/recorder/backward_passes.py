@@ -39,6 +39,12 @@ class BackwardPasses:
         """The pass that is running in this thread."""
         return self.of_task(graph_task_id())
 
+    def nodes_since(self, first: int) -> set[int]:
+        """The nodes that have run in the passes from a number on."""
+        return {
+            node for each in self._by_task.values() if each.number >= first for node in each.ran
+        }
+
     def _begin(self, task: int) -> BackwardPass:
         begun = BackwardPass(len(self._by_task), self._stack.running, not graph_is_kept())
         self._by_task[task] = begun

@@ -32,6 +32,7 @@ from .call_site import without_own_frames
 
 __all__ = ["Engine", "running_node", "running_phase"]
 
+FailPass = Callable[[int, BaseException, tuple[Any, ...]], None]
 CHECKPOINT_FILES = ("torch/utils/checkpoint.py", "torch\\utils\\checkpoint.py")
 
 
@@ -40,16 +41,19 @@ class Engine:
 
     def __init__(self, mode: TorchFunctionMode) -> None:
         self._mode: TorchFunctionMode | None = mode
-        self._begin_pass: Callable[[], None] = _nothing
-        self._fail_pass: Callable[[], None] = _nothing
+        self._begin_pass: Callable[[], int] = _nothing
+        self._fail_pass: FailPass = _nothing_either
         self._thread = get_ident()
         self.is_hidden = False
         """Whether what runs is kept out of the mode's sight."""
         self.creates_graph = False
         """Whether the pass that is running was asked for `create_graph`."""
 
-    def on(self, begin_pass: Callable[[], None], fail_pass: Callable[[], None]) -> None:
-        """Stand before the engine; `begin_pass` is called before each pass, `fail_pass` after one that has raised."""
+    def on(self, begin_pass: Callable[[], int], fail_pass: FailPass) -> None:
+        """Stand before the engine; `begin_pass` is called before each pass, `fail_pass` after one that has raised.
+
+        The latter is given what the former has returned, the exception, and what the engine was given.
+        """
         self._begin_pass, self._fail_pass = begin_pass, fail_pass
         _Standing.add(self)
 
@@ -59,7 +63,7 @@ class Engine:
         The tables of `torch.overrides` do, by way of the `torch.compile` that they find when they are made.
         """
         _Standing.remove(self)
-        self._mode, self._begin_pass, self._fail_pass = None, _nothing, _nothing
+        self._mode, self._begin_pass, self._fail_pass = None, _nothing, _nothing_either
 
     def is_elsewhere(self) -> bool:
         """Whether this code is none of the recording's: another thread runs it, or PyTorch captures it for itself."""
@@ -72,7 +76,7 @@ class Engine:
 
     def run(self, run_backward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Run a pass by `run_backward`, as `torch.autograd` calls it: `create_graph` is the fourth argument of that."""
-        self._begin_pass()
+        number = self._begin_pass()
         mode = self._mode
         if mode is None or self.is_elsewhere():
             return run_backward(*args, **kwargs)
@@ -84,7 +88,7 @@ class Engine:
         try:
             return run_backward(*args, **kwargs)
         except BaseException as error:
-            self._fail_pass()
+            self._fail_pass(number, error, args)
             error.__traceback__ = without_own_frames(error.__traceback__)
             raise
         finally:
@@ -157,8 +161,13 @@ def _run_past_engines(*args: Any, **kwargs: Any) -> Any:
         raise
 
 
-def _nothing() -> None:
+def _nothing() -> int:
     """Nobody waits for a pass."""
+    return 0
+
+
+def _nothing_either(number: int, error: BaseException, args: tuple[Any, ...]) -> None:
+    """Nobody waits for one that fails."""
 
 
 def running_node() -> Any:

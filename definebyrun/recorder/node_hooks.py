@@ -83,13 +83,16 @@ class NodeHooks:
                 self._register_prehook(found)
             self._handles.append(node.register_hook(partial(has_run, number, leaf)))
 
-    def begin_pass(self) -> None:
+    def begin_pass(self) -> int:
         """Before a pass: register pre-hooks on leaves whose `.grad` is set or that have post-accumulate-grad hooks.
+
+        Gives the number that the pass will have, unless another one begins inside it before any of its nodes has run.
 
         The `.grad` of all others is None until their node runs, or what code in the pass has put there.
         """
+        number_of = len(self.passes)
         if jit_tracer() is not None:
-            return
+            return number_of
         with DisableTorchFunction():
             self.register()
             self._ledger.note_exposed_grads()
@@ -102,6 +105,20 @@ class NodeHooks:
                     self._ledger.leaf_grads.hold(leaf, None, None)
                 else:
                     self._register_prehook(found)
+        return number_of
+
+    def begun(self) -> list[int]:
+        """The nodes that have begun to run in a pass that has just failed, and have not ended."""
+        around = graph_task_id()  # of the pass around it, which goes on
+        return [number for number, each in self._before.items() if each.task != around]
+
+    def sent_to(self, node: int) -> dict[int, Value]:
+        """What was sent to a node that has not run, or not to its end, by output; a sum of several is not known."""
+        begun = self._before.get(node)
+        if begun is not None:
+            return {nr: value for nr, value in enumerate(begun.received) if value is not None}
+        waiting = {key[2]: sent for key, sent in self._travelling.items() if key[1] == node}
+        return {nr: sent.value for nr, sent in waiting.items() if sent is not None}
 
     def fail_pass(self) -> None:
         """After a pass that has raised: enter the leaf's node that has run although a hook behind it has raised.

@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..trace import Trace
 from ._torch import (
+    DisableTorchFunction,
     frame_evaluation_callback,
     function_modes,
     graph_task_id,
@@ -27,6 +28,7 @@ from .call_site import CallSites, without_own_frames
 from .operations import TorchCall
 from .session import Session
 from .silent_writes import hands_out_memory
+from .stops import error_text
 from .torch_calls import is_passed_through
 
 __all__ = ["Recorder"]
@@ -63,16 +65,12 @@ class Recorder(TorchFunctionMode):
         session, self._session = self._session, None
         assert session is not None
         session.stop()
+        session.stops.end(error)
         try:
             with without_jit_trace():
                 session.read_variables()
         finally:
-            stopped_by = None if error is None else f"{type(error).__name__}: {error}"
-            if (
-                stopped_by is not None
-            ):  # the name of a file may be no text, as `os.fsdecode` gives it
-                stopped_by = stopped_by.encode("utf8", "backslashreplace").decode()
-            self._result = session.freeze(stopped_by)
+            self._result = session.freeze(None if error is None else error_text(error))
             self._call_sites = CallSites()
         if error is None:
             session.warn_if_deep(stacklevel=4)
@@ -113,7 +111,9 @@ class Recorder(TorchFunctionMode):
             output = call_there(func, args, kwargs)
         except BaseException as error:
             if call is not None:
-                self._leave(call)
+                self._leave(call, error)
+            elif is_passed_through(func):
+                self._note_unread(func, args, kwargs, error)
             error.__traceback__ = without_own_frames(error.__traceback__)
             raise
         if call is not None:
@@ -142,9 +142,22 @@ class Recorder(TorchFunctionMode):
         if self._session is not None and args and jit_tracer() is None:
             self._session.operations.hand_out(args[0])
 
-    def _leave(self, call: TorchCall) -> None:
+    def _leave(self, call: TorchCall, error: BaseException) -> None:
         if self._session is not None:
+            with DisableTorchFunction():
+                self._session.stops.note_call(call, error)
             self._session.operations.leave(call)
+
+    def _note_unread(
+        self,
+        func: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        error: BaseException,
+    ) -> None:
+        if self._session is not None and jit_tracer() is None:
+            with DisableTorchFunction():
+                self._session.stops.note_unread(func, args, kwargs, error)
 
     def _finish(self, call: TorchCall, output: Any, caller: FrameType) -> None:
         if self._session is not None:

@@ -89,6 +89,19 @@ class SavedTensors:
         found = {i for i in op.inputs if self._versions.address_on(i) == address}
         return found.pop() if len(found) == 1 else None
 
+    def changed_since(self, node: int) -> tuple[str, int] | None:
+        """The first of what a node has saved that an operation has changed since, and that operation."""
+        draft = self._nodes.drafts[node]
+        addresses = {ordinal: address for address, ordinal in self._ordinals.items()}
+        later = [op for op in self._ops[0 if draft.op is None else draft.op + 1 :] if op.inplace]
+        for saved in draft.saved:
+            address = addresses.get(saved.storage)
+            for op in later:
+                written = map(self._versions.address_on, op.outputs)
+                if saved.tensor in op.inputs or (address is not None and address in written):
+                    return saved.name, op.index
+        return None
+
     def finish(self, steps: list[StepDraft]) -> None:
         """Say of nodes that a checkpoint's recomputation made until when they keep what they save."""
         self._recomputations.finish(self._nodes.drafts, steps)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from types import FrameType
 from typing import Any
 
@@ -33,6 +34,7 @@ from .operations import Operations
 from .optimizer_step import OptimizerSteps
 from .patches import keep_native_fast_path, run_compiled_as_eager
 from .source import Sources
+from .stops import Stops
 from .user_frames import user_frames
 from .walk import gradient_edge, is_leaf
 
@@ -52,6 +54,9 @@ class Session:
         self._engine = Engine(mode)
         self._hooks = NodeHooks(self._ledger, self._stack)
         self.operations = Operations(self._ledger, self._stack, self._engine, self._hooks)
+        self.stops = Stops(
+            self._ledger, self._stack, self._sources, self._hooks, self.operations.functions
+        )
         self.optimizer_steps = OptimizerSteps(self._ledger, self._stack, self.operations)
         self._changes = ExitStack()  # what has to be put back in torch
         self._change_torch(mode)
@@ -60,7 +65,7 @@ class Session:
         with ExitStack() as changes:
             changes.enter_context(run_compiled_as_eager(self._engine))
             changes.enter_context(keep_native_fast_path(mode))
-            self._engine.on(self._hooks.begin_pass, self._hooks.fail_pass)
+            self._engine.on(self._hooks.begin_pass, self._fail_pass)
             changes.callback(self._engine.off)
             for handle in (
                 register_module_forward_pre_hook(self.enter_module),
@@ -70,6 +75,13 @@ class Session:
             ):
                 changes.callback(handle.remove)
             self._changes = changes.pop_all()
+
+    def _fail_pass(self, number: int, error: BaseException, args: tuple[Any, ...]) -> None:
+        """A pass has raised: enter what has run of it, and where it stopped."""
+        begun = self._hooks.begun()
+        with DisableTorchFunction():
+            self.stops.note_pass(number, begun, error, args)
+        self._hooks.fail_pass()
 
     def is_dispatching(self, frame: FrameType | None) -> bool:
         """Whether a `__torch_dispatch__` makes the call that this frame makes: no call of the program, but PyTorch's.
@@ -99,6 +111,10 @@ class Session:
     def leave_module(self, module: torch.nn.Module, args: Any, output: Any) -> None:
         """After a module's forward, also when that has raised."""
         if not self._engine.is_elsewhere():
+            error, number = sys.exc_info()[1], self._stack.module_call()
+            if error is not None and number is not None and _has_just_left(error, sys._getframe(1)):
+                with DisableTorchFunction():
+                    self.stops.note_module(number, args, error)
             running = self._stack.leave_module()
             if running is not None:
                 self._ledger.names.assigned.note(running, output)
@@ -139,4 +155,12 @@ class Session:
     def freeze(self, error: str | None) -> Trace:
         """All that was recorded, as plain data; `error` is the exception that has ended the recording."""
         self._hooks.generations.number()
-        return self._ledger.freeze(self._sources, error)
+        trace = self._ledger.freeze(self._sources, error)
+        stops = self.stops.freeze(trace)
+        return replace(trace, stops=stops) if stops else trace
+
+
+def _has_just_left(error: BaseException, frame: FrameType) -> bool:
+    """Whether it is this frame that an exception has come to: not one that is handled further out."""
+    traceback = error.__traceback__
+    return traceback is not None and traceback.tb_frame is frame

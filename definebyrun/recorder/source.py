@@ -47,6 +47,12 @@ class Sources:
             location = self._locations[at] = self._index[code], frame.f_lineno
         return location
 
+    def location_at(self, frame: FrameType, line: int) -> tuple[int, int]:
+        """Where a frame was when an exception came through it in a line."""
+        if frame.f_code not in self._index:
+            self._add(frame.f_code, frame.f_code.co_qualname, *_function(frame))
+        return self._index[frame.f_code], line
+
     def text(self, location: tuple[int, int] | None) -> str:
         """The line at a location, without its indentation; empty when its text cannot be found."""
         if location is None:

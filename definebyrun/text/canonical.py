@@ -18,6 +18,7 @@ from .labels import (
     short_node_name,
     tensor_label,
 )
+from .stopped import stop_facts
 
 __all__ = ["Facts", "canonical_text", "facts", "grad_text", "head", "lay_out"]
 
@@ -60,6 +61,7 @@ def facts(trace: Trace) -> Facts:
     """The lines of each part: leaves by index of the tensor, graph by index of the node, steps by theirs.
 
     The graph part has the nodes that no recorded operation and no recorded pass made: those of `draw`, and older ones.
+    The stop part has the call at which the run stopped.
     """
     older = [n for n in trace.nodes if n.op is None and n.leaf is None and n.made is None]
     return {
@@ -71,6 +73,7 @@ def facts(trace: Trace) -> Facts:
             step.index: (_forward if step.phase == "forward" else _backward)(trace, step)
             for step in trace.steps
         },
+        "stop": {i: stop_facts(trace, stop) for i, stop in enumerate(trace.stops)},
     }
 
 

@@ -17,6 +17,7 @@ from . import canonical as text
 from . import sentences as words
 from . import table
 from .format import format_bytes
+from .stopped import stop_sentence
 from .table import Table
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "canonical_text",
     "legend",
     "sentences",
+    "stop_sentences",
     "summary",
     "tabulate",
 ]
@@ -54,7 +56,7 @@ def _canonical_text(trace: Trace) -> str:
 
 def _renumbered_facts(half: Half) -> text.Facts:
     """The lines of one run, under the numbers of the comparison; steps have the same in both."""
-    numbers = {"leaves": half.tensors, "graph": half.nodes}
+    numbers = {"leaves": half.tensors, "graph": half.nodes, "stop": half.stops}
     return {
         part: {numbers[part][i] if part in numbers else i: lines for i, lines in entries.items()}
         for part, entries in text.facts(half.trace).items()
@@ -136,6 +138,26 @@ def sentences(trace: Trace) -> list[str]:
         else:
             forward = step.phase == "forward"
             found.append(f"{start}, both. {_joined(of_a[step.index], of_b[step.index], forward)}")
+    return found
+
+
+def stop_sentences(trace: Trace) -> list[str]:
+    """Where the run stopped, in words: a sentence for each stop of the trace, of which a comparison can have two."""
+    if not trace.sides:
+        return [stop_sentence(trace, stop) for stop in trace.stops]
+    words = [
+        {
+            i: stop_sentence(run.trace, stop)
+            for i, stop in zip(run.stops, run.trace.stops, strict=True)
+        }
+        for run in halves(trace)
+    ]
+    found = []
+    for i, stop in enumerate(trace.stops):
+        if stop.side:
+            found.append(f"Only {stop.side}. {words[SIDES.index(stop.side)][i]}")
+        else:
+            found.append(f"Both. {_joined(words[0][i], words[1][i], True)}")
     return found
 
 

@@ -20,6 +20,7 @@ from .records import (
     TensorKind,
     TensorVersion,
 )
+from .stop import Stop
 from .trace import Trace, cached
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "Source",
     "Stack",
     "Step",
+    "Stop",
     "TensorKind",
     "TensorVersion",
     "Trace",

@@ -30,6 +30,7 @@ def check_consistency(lists: Lists, root: int | None, sides: tuple[str, ...]) ->
     for run in halves or [both]:
         _check_leaves(run)
         _check_ops(run)
+        _check_stops(run)
         if not lists["blocks"]:  # in a rolled-up block, what comes later is read the next time
             _check_acyclic(run)
     if not lists["blocks"] and not sides:  # a comparison has B's operations in A's order
@@ -162,6 +163,17 @@ def _check_steps(run: Run) -> None:
                 raise damaged(f"steps[{i}] cannot pass a gradient along edges[{edge}]")
     if ran != sorted(run["ops"]):
         raise damaged("each operation must have run in one step, in the order of their numbers")
+
+
+def _check_stops(run: Run) -> None:
+    """A run stops once; only a backward pass stops at a node, which may have saved what was changed since."""
+    if len(run["stops"]) > 1:
+        raise damaged("a run cannot stop twice")
+    for i, stop in run["stops"].items():
+        if stop.node is None and (stop.received or stop.saved or stop.changed_by is not None):
+            raise damaged(f"stops[{i}] must say which node stopped")
+        if (stop.changed_by is None) != (not stop.saved):
+            raise damaged(f"stops[{i}] must say what was changed, and by which operation")
 
 
 def _check_acyclic(run: Run) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 from .records import Block, Edge, Grad, ModuleCall, Node, Op, Source, Step, TensorVersion
+from .stop import Stop
 from .trace import Trace
 
 __all__ = ["TraceParts"]
@@ -77,6 +78,11 @@ class TraceParts(ABC):
     def error(self) -> str | None:
         """The exception that ended the recording, as `type: message`; None when it ran to its end."""
         return self.trace.error
+
+    @property
+    def stops(self) -> tuple[Stop, ...]:
+        """Where the run stopped: the call that raised, if nothing ran after it; of a comparison, of each run."""
+        return self.trace.stops
 
     @property
     def sides(self) -> tuple[str, ...]:

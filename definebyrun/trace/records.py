@@ -23,6 +23,7 @@ from .value import Value
 
 __all__ = [
     "FUNCTION",
+    "SKIPPABLE",
     "Block",
     "During",
     "Edge",

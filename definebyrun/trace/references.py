@@ -23,6 +23,7 @@ from .records import (
     Step,
     TensorVersion,
 )
+from .stop import Stop
 
 __all__ = [
     "FIELDS",
@@ -50,6 +51,7 @@ LISTS: dict[str, type[Record]] = {
     "grads": Grad,
     "calls": ModuleCall,
     "blocks": Block,
+    "stops": Stop,
 }
 """The lists of a trace, and what they hold."""
 
@@ -166,6 +168,15 @@ FIELDS: dict[type[Record], dict[str, Index | Moment | Plain | Nested]] = {
     },
     Grad: {"tensor": Index("tensors"), "since": Moment(beyond=1)},
     Source: {"first": Plain()},
+    Stop: {
+        "line": Plain(),
+        "stack": Index("sources", "first"),
+        "inputs": Index("tensors", "each"),
+        "args": Index("tensors", "each"),
+        "call": Index("calls"),
+        "node": Index("nodes"),
+        "changed_by": Index("ops"),
+    },
 }
 """By record and field. Backward passes and storages are numbered too, but have no list: `passes`, `storages`."""
 

@@ -32,6 +32,7 @@ def renamed(trace: Trace, names: Mapping[str, str]) -> Trace:
         return name
 
     longest_first = sorted(names, key=len, reverse=True)
+    modules = {call.path for call in trace.calls}
     made = replace(
         trace,
         tensors=tuple(altered(t, name=new_name(t.name)) for t in trace.tensors),
@@ -39,6 +40,10 @@ def renamed(trace: Trace, names: Mapping[str, str]) -> Trace:
         ops=tuple(
             altered(op, scope=new_name(op.scope), name=new_name(op.name) if op.module else op.name)
             for op in trace.ops
+        ),
+        stops=tuple(
+            altered(stop, name=new_name(stop.name)) if stop.name in modules else stop
+            for stop in trace.stops
         ),
     )
     for old in names:

@@ -9,15 +9,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, TypeVar
 
 from . import serialize
 from .consistency import check_consistency
-from .records import Block, Edge, Grad, ModuleCall, Node, Op, Source, Step, TensorVersion
+from .records import (
+    SKIPPABLE,
+    Block,
+    Edge,
+    Grad,
+    ModuleCall,
+    Node,
+    Op,
+    Source,
+    Step,
+    TensorVersion,
+)
 from .references import LISTS
 from .steps import shown_from
+from .stop import Stop
 from .validate import validate
 from .value import Value
 
@@ -32,8 +44,9 @@ FORMAT, VERSION = "definebyrun trace", 3
 class Trace:
     """A whole run as data. `root` is the index of the tensor that `draw` started from; None for a recorded run.
 
-    `error` is the exception that ended the run, as `type: message`. Two traces compared are one trace, and `sides` are
-    the names of the two runs; it is empty for a single run.
+    `error` is the exception that ended the run, as `type: message`; `stops` holds the call that raised last, if the run
+    did nothing more after it: that one, or one whose exception the program has caught. Two traces compared are one
+    trace, and `sides` are the names of the two runs; it is empty for a single run.
     """
 
     tensors: tuple[TensorVersion, ...] = ()
@@ -48,6 +61,7 @@ class Trace:
     root: int | None = None
     error: str | None = None
     sides: tuple[str, ...] = ()
+    stops: tuple[Stop, ...] = field(default=(), metadata=SKIPPABLE)
 
     # What follows from the data is computed when somebody asks for it: a recording that is not looked at costs less.
 
