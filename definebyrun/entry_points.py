@@ -103,9 +103,9 @@ def compare(a: Tape, b: Tape, names: tuple[str, str] = ("A", "B")) -> Tape:
 
     An operation is the same in both when it was called from the same place in the code, in the same module, under the
     same name; values play no part. Where they differ, both are shown: `A 3 · B 5`. The player goes through both runs
-    together; where they part it shows first what only A did, then what only B did. `names` says what A and B are, for
-    the legend. Two graphs of `draw` are compared node by node, from the root and the leaves. A large comparison of runs
-    is shown with the modules of both folded; where that is not enough, with repetitions rolled up.
+    together; where they part it shows first what only A did, then what only B did. `names` are what the runs are
+    called instead of A and B. Two graphs of `draw` are compared node by node, from the root and the leaves. A large
+    comparison of runs is shown with the modules of both folded; where that is not enough, with repetitions rolled up.
 
     Raises `TypeError` for anything but two tapes and for names that are no tuple, `ValueError` for a comparison, for a
     run and a drawn graph, and for names that do not tell apart, `RuntimeError` for a tape that is still recording.

@@ -154,14 +154,14 @@ class Forms(TraceParts):
             return self._instead(error)
         cards, links, _ = view.drawn
         inner = insides(view.whole, view.trace, cards, steps=True)
-        return player_html(view.trace, cards, links, picture, view.label, view.note, inner)
+        return player_html(view.trace, cards, links, picture, view.label, view.caption, inner)
 
     def _repr_html_(self) -> str:
         view = self.view
         try:
             picture, cards = view.picture, view.drawn.cards
             inner = insides(view.whole, view.trace, cards, steps=False)
-            return still_html(view.trace, cards, picture, view.label, view.note, inner)
+            return still_html(view.trace, cards, picture, view.label, view.caption, inner)
         except LayoutError as error:
             return self._instead(error)
 

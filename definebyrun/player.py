@@ -164,9 +164,9 @@ def _first(cards: Sequence[Card]) -> str:
 def _caption(trace: Trace, *notes: str) -> Markup:
     """The legend of a comparison, its marks in their colours; what is said of the folding and of the arrows."""
     words = escape(" ".join(part for part in (legend(trace), *notes) if part))
-    for side in "AB":
-        mark = Markup('<b class="dbr-only{0}">only {0}</b>').format(side)
-        words = words.replace(f": only {side} did", Markup(": {} did").format(mark))
+    for side, name in zip("AB", trace.sides, strict=False):
+        mark = Markup('<b class="dbr-only{}">only {}</b>').format(side, name)
+        words = words.replace(escape(f": only {name} did"), Markup(": {} did").format(mark))
     return words
 
 
@@ -188,9 +188,11 @@ def step_entries(trace: Trace, cards: list[Card], links: list[Link]) -> list[dic
         lines = _lines_behind(trace, step)
         backward = step.phase == "backward"
         steps.append(
-            _entry(text, lit.in_step(step), edges, lines, bytes_in_words(nbytes), backward)
+            _entry(
+                text, lit.in_step(step), edges, lines, bytes_in_words(nbytes, trace.sides), backward
+            )
         )
-    memory = bytes_in_words(bytes_after_entries(trace)[-1]) if trace.stops else ""
+    memory = bytes_in_words(bytes_after_entries(trace)[-1], trace.sides) if trace.stops else ""
     for number, text in enumerate(stop_sentences(trace)):
         stop = trace.stops[number]
         lines = [f"{source}.{line}" for source, line in stop.stack]

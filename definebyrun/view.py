@@ -24,6 +24,7 @@ from .fold.recipes import Recipe, fold_by, recipes
 from .recorder.gc_pause import no_collections
 from .text.compared import canonical_text, summary
 from .text.format import enumerated
+from .text.totals import totals
 from .trace import Op, Trace
 from .trace.frozen import altered
 from .trace.records import FUNCTION
@@ -173,6 +174,11 @@ class View:
     def note(self) -> str:
         """What is said below a picture that was folded unasked, or in which something is hidden; else empty."""
         return " ".join(filter(None, (self._folding, not_drawn(self.trace, self.look.hidden))))
+
+    @property
+    def caption(self) -> str:
+        """What is said below a picture in a page: its note, and how much there is in the whole run."""
+        return " ".join(filter(None, (self.note, totals(self.whole))))
 
     @property
     def _folding(self) -> str:

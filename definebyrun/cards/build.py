@@ -9,9 +9,13 @@ from ..text.format import format_bytes, format_value
 from ..text.labels import is_gradient_sum, node_label, op_step, short_node_name, tensor_label
 from ..trace import Node, Op, TensorVersion, Trace, cached
 from ..trace.steps import shown_from
+from .arguments import arguments_row
 from .gradient_rows import BackwardHistory, clip, cut_path, leaf_grads, node_grads, values_row
+from .layers import layer_of
 from .links import data_links, edge_links
 from .model import (
+    GRADIENT,
+    LEAF_KINDS,
     MAX_ROW_CHARS,
     MAX_SMALL_PRINT_CHARS,
     OUTPUT_KINDS,
@@ -21,8 +25,10 @@ from .model import (
 )
 from .stopped import stop_cards, stop_links
 
-__all__ = ["build_cards", "count_cards"]
+__all__ = ["build_cards", "count_cards", "mark_outputs"]
 
+SMALL_PRINT = 0.83
+"""The part of a title's character that one of small print takes."""
 MIN_NAME_CHARS = 6
 """Of a name that is cut, at least so many characters are shown."""
 
@@ -36,10 +42,22 @@ def build_cards(trace: Trace) -> tuple[list[Card], list[Link]]:
     links = edge_links(trace, by_node, history)
     by_id = {card.id: card for card in cards}
     links += data_links(trace, by_id) + stop_links(trace, by_id)
-    used = {link.tail for link in links if not link.back}
+    mark_outputs(cards, links)
+    return cards, links
+
+
+def mark_outputs(cards: list[Card], links: list[Link]) -> None:
+    """Mark the results that nothing else uses: the gradient that a custom backward is given is no use of its result."""
+    kinds = {card.id: card.kind for card in cards if card.kind in LEAF_KINDS}
+    nodes = {card.id for card in cards if card.node is not None}
+    used = {
+        link.tail
+        for link in links
+        if (link.head_word == GRADIENT or not link.back)
+        and not (link.edge is None and link.head in kinds and link.tail in nodes)
+    }
     for card in cards:
         card.output = card.kind in OUTPUT_KINDS and card.id not in used
-    return cards, links
 
 
 def count_cards(trace: Trace) -> int:
@@ -146,11 +164,15 @@ def _op_card(trace: Trace, op: Op, main: int | None, history: BackwardHistory) -
         outputs = [t for t in outputs if t.node not in others]
         names = ", ".join(dict.fromkeys(t.name for t in outputs if t.name))
     born = op_step(trace, op.index)
-    title = _title(names, op.name, born, bool(op.module))
+    row = ", ".join(filter(None, (layer_of(trace, op), arguments_row(trace, op))))
+    function = "" if main is None else short_node_name(trace.nodes[main].name)
+    # no row is cut that is not longer than one that is shown whole
+    room = max(MAX_ROW_CHARS, int(len(row) * SMALL_PRINT), len(function))
+    title = _title(names, op.name, born, bool(op.module), room)
     title += {"backward": ", in backward", "recompute": ", recomputed"}.get(op.during, "")
-    values = [State(0, values_row([t.value for t in outputs]))]
-    title = title if op.module else clip(title)
-    card = Card(f"o{op.index}", "plain", title, born, None, op.index, values)
+    values = [State(0, values_row([t.value for t in outputs], room))]
+    title = title if op.module else clip(title, room)
+    card = Card(f"o{op.index}", "plain", title, born, None, op.index, row, values)
     card.badge, card.folded = op.module[:MAX_ROW_CHARS], bool(op.module)
     if op.module and names and not title.startswith(names):
         card.origin = clip(f"→ {names}", MAX_SMALL_PRINT_CHARS)
@@ -176,14 +198,14 @@ def _has_plain_card(trace: Trace, op: Op) -> bool:
     return any(trace.tensors[i].node is None for i in op.outputs)
 
 
-def _title(names: str, name: str, step: int, module: bool) -> str:
+def _title(names: str, name: str, step: int, module: bool, width: int = MAX_ROW_CHARS) -> str:
     """What a card is called: of a module whose result has a long name, its path alone."""
     title = f"{names} = {name}" if names else f"{name}#{step}"
-    if len(title) <= MAX_ROW_CHARS:
+    if len(title) <= width:
         return title
     if not module:
-        room = MAX_ROW_CHARS - len(f"… = {name}")
-        if ", " in names:
+        room = width - len(f"… = {name}")
+        if ", " in names and ("." in names or name.endswith(".step")):
             return f"{name}#{step}"
         cut = f"…{names[-room:]}" if "." in names else f"{names[:room]}…"
         return f"{cut} = {name}" if names and room >= MIN_NAME_CHARS else title

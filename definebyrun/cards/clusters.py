@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from ..comparison.word_diff import word_diff
+from ..comparison.word_diff import SIDES, short_names, word_diff
 from ..text.labels import maker_of_pass
 from ..trace import Block, Op, TensorVersion, Trace
 from ..trace.records import FUNCTION
@@ -176,10 +176,11 @@ class _Surroundings:
         if key[0] == "op":
             return self._op_label(self._trace.ops[key[1]])
         block = self._trace.blocks[key[1]]
-        repeats = _repeats(block)
+        repeats, names = _repeats(block), short_names(self._trace.sides)
         if block.other is not None:
-            repeats = word_diff(repeats, _repeats(block.other))
-        return f"{repeats}, the last one shown" + (f", only {block.side}" if block.side else "")
+            repeats = word_diff(repeats, _repeats(block.other), names)
+        only = f", only {names[SIDES.index(block.side)]}" if block.side else ""
+        return f"{repeats}, the last one shown{only}"
 
     def _op_label(self, op: Op) -> str:
         """An operation as the code names it."""

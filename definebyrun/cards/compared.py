@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from ..comparison.sequences import side_by_side
 from ..comparison.split import Half, halves
-from ..comparison.word_diff import NOTHING, word_diff
+from ..comparison.word_diff import NOTHING, Names, of_run, short_names, word_diff
 from ..trace import Trace
 from . import build
-from .model import OUTPUT_KINDS, Card, Link, State
+from .model import Card, Link, State
 
 __all__ = ["build_cards"]
 
@@ -23,16 +24,17 @@ def build_cards(trace: Trace) -> tuple[list[Card], list[Link]]:
     if not trace.sides:
         return build.build_cards(trace)
     (cards_a, links_a), (cards_b, links_b) = map(_renumbered, halves(trace))
-    cards = [_one_card(*pair) for pair in side_by_side(cards_a, cards_b, lambda card: card.id)]
-    links = [_one_link(*pair) for pair in side_by_side(links_a, links_b, _link_key)]
+    names = short_names(trace.sides)
+    cards = [
+        _one_card(*pair, names) for pair in side_by_side(cards_a, cards_b, lambda card: card.id)
+    ]
+    links = [_one_link(*pair, names) for pair in side_by_side(links_a, links_b, _link_key)]
     data = 0
     for position, link in enumerate(links):
         if link.edge is None:
             links[position] = replace(link, id=f"d{data}")
             data += 1
-    used = {link.tail for link in links}
-    for card in cards:
-        card.output = card.kind in OUTPUT_KINDS and card.id not in used
+    build.mark_outputs(cards, links)
     return cards, links
 
 
@@ -63,23 +65,24 @@ def _link_key(link: Link) -> tuple[int | None, str, str]:
     return link.edge, link.tail, link.head
 
 
-def _one_card(a: Card | None, b: Card | None) -> Card:
+def _one_card(a: Card | None, b: Card | None, names: Names) -> Card:
     """A card of one run, marked, or of both, with the words of both."""
     if b is None:
         assert a is not None
-        return replace(a, side="A")
+        return replace(a, side="A", side_name=names[0])
     if a is None:
-        return replace(b, side="B")
-    values, more_values = _joined_rows(a.values, b.values)
-    grads, more_grads = _joined_rows(a.grads, b.grads)
+        return replace(b, side="B", side_name=names[1])
+    values, more_values = _joined_rows(a.values, b.values, names)
+    grads, more_grads = _joined_rows(a.grads, b.grads, names)
     return replace(
         a,
-        title=word_diff(a.title, b.title),
-        notes=list(map(word_diff, a.notes, b.notes)) if len(a.notes) == len(b.notes) else a.notes,
+        title=word_diff(a.title, b.title, names),
+        notes=_joined_notes(a.notes, b.notes, names),
+        arguments=word_diff(a.arguments, b.arguments, names),
         values=values,
         more_values=more_values,
-        function=word_diff(a.function, b.function),
-        origin=word_diff(a.origin, b.origin),
+        function=word_diff(a.function, b.function, names),
+        origin=word_diff(a.origin, b.origin, names),
         keeps=_joined_states(a.keeps, b.keeps, _keeps),
         grads=grads,
         more_grads=more_grads,
@@ -87,15 +90,22 @@ def _one_card(a: Card | None, b: Card | None) -> Card:
     )
 
 
-def _joined_rows(a: list[State], b: list[State]) -> tuple[list[State], list[State]]:
+def _joined_rows(a: list[State], b: list[State], names: Names) -> tuple[list[State], list[State]]:
     """One row of both runs' states where each fits, else a row for each run."""
-    row = _joined_states(a, b, word_diff)
+    row = _joined_states(a, b, partial(word_diff, names=names))
     if all(len(state.text) <= MAX_JOINT_CHARS for state in row):
         return row, []
     return (
-        _joined_states(a, b, lambda one, _: f"A {one}"),
-        _joined_states(a, b, lambda _, other: f"B {other}"),
+        _joined_states(a, b, lambda one, _: of_run(names[0], one)),
+        _joined_states(a, b, lambda _, other: of_run(names[1], other)),
     )
+
+
+def _joined_notes(a: list[str], b: list[str], names: Names) -> list[str]:
+    """Rows of both runs where they are as many; else those of both, one after the other."""
+    if len(a) == len(b):
+        return [word_diff(*pair, names) for pair in zip(a, b, strict=True)]
+    return [*(f"{names[0]}: {note}" for note in a), *(f"{names[1]}: {note}" for note in b)]
 
 
 def _keeps(a: str, b: str) -> str:
@@ -116,21 +126,25 @@ def _joined_states(a: list[State], b: list[State], join: Callable[[str, str], st
     return found
 
 
-def _one_link(a: Link | None, b: Link | None) -> Link:
+def _one_link(a: Link | None, b: Link | None, names: Names) -> Link:
     """A link of one run, marked, or of both, with the gradients of both."""
     if b is None:
         assert a is not None
-        return replace(a, side="A")
+        return replace(a, side="A", side_name=names[0])
     if a is None:
-        return replace(b, side="B")
+        return replace(b, side="B", side_name=names[1])
     flows_a, flows_b = ({flow.since: flow.text for flow in link.flows} for link in (a, b))
     flows = []
     for since in sorted({*flows_a, *flows_b}):
         one, other = flows_a.get(since), flows_b.get(since)
         if one is None or other is None:
-            text = f"A {one}" if other is None else f"B {other}"
+            text = of_run(names[0], one or "") if other is None else of_run(names[1], other)
         else:
-            text = word_diff(one, other)
-            text = text if len(text) <= MAX_JOINT_CHARS else f"A {one}\nB {other}"
+            text = word_diff(one, other, names)
+            text = (
+                text
+                if len(text) <= MAX_JOINT_CHARS
+                else f"{of_run(names[0], one)}\n{of_run(names[1], other)}"
+            )
         flows.append(State(since, text))
     return replace(a, flows=tuple(flows))

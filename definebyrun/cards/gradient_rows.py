@@ -16,6 +16,7 @@ __all__ = [
     "MAX_EDGE_CHARS",
     "BackwardHistory",
     "clip",
+    "cut_middle",
     "cut_path",
     "leaf_grads",
     "node_grads",
@@ -89,7 +90,10 @@ def _add_arrivals(
                 for k in sorted(sums)
                 if k[0] == step.pass_nr
             ]
+            own = [sums[k] for k in sorted(sums) if k[0] == step.pass_nr]
             text = clip("grad " + "; ".join(each))
+            if each[0].endswith(own[0].dtype):
+                text = f"grad {values_row(own, MAX_ROW_CHARS - 5)}"
         elif len(arrived) < expected[key]:
             text = clip(f"grad {_joined(arrived)} + …")
         else:
@@ -159,24 +163,39 @@ def _accumulated_text(step: Step) -> str | None:
     return text if len(text) <= MAX_ROW_CHARS else None
 
 
-def values_row(values: list[Value]) -> str:
-    """The values of an operation's outputs: as many as fit on a card, and a sign where there are more."""
-    width = MAX_ROW_CHARS if len(values) == 1 else MAX_ROW_CHARS // 2
-    parts = [format_value(value, width) for value in values]
+def values_row(values: list[Value], room: int = MAX_ROW_CHARS) -> str:
+    """The values of an operation's outputs: as many as there is room for, and a sign where there are more.
+
+    Where there is no room for the numbers of one of them, the shapes of all.
+    """
+    parts = [format_value(value, room if len(values) == 1 else room // 2) for value in values]
     shown = parts[:1]
     for part in parts[1:]:
         more = len(shown) + 1 < len(parts)
-        if len("; ".join([*shown, part])) + 3 * more > MAX_ROW_CHARS:
+        if len("; ".join([*shown, part])) + 3 * more > room:
             break
         shown.append(part)
-    return "; ".join(shown) + ("; …" if len(shown) < len(parts) else "")
+    if len(shown) == len(parts):
+        return "; ".join(shown)
+    shapes = ["×".join(map(str, value.shape)) or "scalar" for value in values]
+    if parts[0].endswith(values[0].dtype):
+        if len(set(shapes)) == 1:
+            return f"{len(shapes)} of {shapes[0]}"
+        if len("; ".join(shapes)) <= room:
+            return "; ".join(shapes)
+    return "; ".join(shown) + "; …"
 
 
 def cut_path(path: str) -> str:
-    """A path without its middle, where it is long: its end tells more than its beginning."""
-    if len(path) <= MAX_PATH_CHARS:
+    """A path without its middle, where it is long."""
+    return cut_middle(path, MAX_PATH_CHARS)
+
+
+def cut_middle(path: str, width: int) -> str:
+    """A path without its middle, where it is longer than a width: its end tells more than its beginning."""
+    if len(path) <= width:
         return path
-    return f"{path[:PATH_START_CHARS]}…{path[PATH_START_CHARS + 1 - MAX_PATH_CHARS :]}"
+    return f"{path[:PATH_START_CHARS]}…{path[PATH_START_CHARS + 1 - width :]}"
 
 
 def clip(text: str, width: int = MAX_ROW_CHARS) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from ..text.labels import op_step
 from ..trace import Edge, TensorVersion, Trace
+from ..trace.steps import shown_from
 from .gradient_rows import BackwardHistory
-from .model import Card, Link
+from .link_words import LinkWords
+from .model import GRADIENT, Card, Link
 from .readers import reading_node
 
 __all__ = ["card_of", "data_links", "edge_links"]
@@ -14,12 +16,26 @@ __all__ = ["card_of", "data_links", "edge_links"]
 def edge_links(trace: Trace, by_node: dict[int, Card], history: BackwardHistory) -> list[Link]:
     """A solid link for each edge."""
     links: list[Link] = []
+    words = LinkWords(trace)
     for edge in trace.edges:
         head, tail = by_node[edge.source], by_node[edge.target]
         flows = tuple(history.flows.get(edge.index, ()))
         back = _leads_back(trace, edge)
         born = max(tail.born, head.born) if back else head.born
-        links.append(Link(f"e{edge.index}", tail.id, head.id, born, edge.index, flows, back))
+        tail_word, head_word = words.of_edge(edge)
+        links.append(
+            Link(
+                f"e{edge.index}",
+                tail.id,
+                head.id,
+                born,
+                edge.index,
+                flows,
+                back,
+                tail_word=tail_word,
+                head_word=head_word,
+            )
+        )
     return links
 
 
@@ -44,6 +60,7 @@ def data_links(trace: Trace, cards: dict[str, Card]) -> list[Link]:
     non-differentiable results; and one to each leaf that an operation made."""
     links: list[Link] = []
     seen: set[tuple[str, str]] = set()
+    words = LinkWords(trace)
     for op in trace.ops:
         nodes, main = trace.nodes_of(op.index), trace.main_node(op.index)
         targets = {edge.target for edge in trace.edges_of(nodes)}
@@ -60,13 +77,50 @@ def data_links(trace: Trace, cards: dict[str, Card]) -> list[Link]:
             if tail in cards and head in cards and (tail != head or back):
                 seen.add((tail, head))
                 born = max(cards[tail].born, cards[head].born) if back else cards[head].born
-                links.append(Link(f"d{len(links)}", tail, head, born, back=back))
+                tail_word, head_word = words.of_data(op, tensor)
+                links.append(
+                    Link(
+                        f"d{len(links)}",
+                        tail,
+                        head,
+                        born,
+                        back=back,
+                        tail_word=tail_word,
+                        head_word=head_word,
+                    )
+                )
+    links += _links_of_passes(trace, cards, len(links))
     for tensor in trace.leaves:
         if tensor.op is None or trace.ops[tensor.op].factory or f"o{tensor.op}" not in cards:
             continue
         head, born = _leaf_card(trace, tensor), op_step(trace, tensor.op)
         links.append(Link(f"d{len(links)}", f"o{tensor.op}", head, born))
     return links
+
+
+def _links_of_passes(trace: Trace, cards: dict[str, Card], first: int) -> list[Link]:
+    """Dashed links for tensors of the run that are gradients: with which a pass began, that a custom backward was given
+    and returned. The last of these lead back up, to where the gradient goes."""
+    found: dict[tuple[str, str], tuple[int, bool, str]] = {}
+    for step in trace.steps:
+        if step.node is None:
+            continue
+        own, born = f"n{step.node}", shown_from(step.index)
+        for i in step.given:
+            tail = card_of(trace, trace.tensors[i], cards)
+            found.setdefault((tail, own), (born, False, GRADIENT))
+        for i in step.arrived:
+            if trace.tensors[i].kind != "result":  # what was computed has its arrow
+                head = card_of(trace, trace.tensors[i], cards)
+                found.setdefault((own, head), (born, False, ""))
+        for (edge, _), i in zip(step.passed, step.returned, strict=False):
+            tail, head = card_of(trace, trace.tensors[i], cards), f"n{trace.edges[edge].target}"
+            found.setdefault((tail, head), (born, True, GRADIENT))
+    return [
+        Link(f"d{first + i}", tail, head, born, back=back, head_word=word)
+        for i, ((tail, head), (born, back, word)) in enumerate(found.items())
+        if tail in cards and head in cards and tail != head
+    ]
 
 
 def card_of(trace: Trace, tensor: TensorVersion, cards: dict[str, Card]) -> str:

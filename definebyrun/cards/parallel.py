@@ -13,6 +13,9 @@ from .model import Link, State
 
 __all__ = ["MergedFlows", "joined_links"]
 
+MAX_WORDS_CHARS = 14
+"""The most characters of the words beside an arrow that is drawn for several."""
+
 
 def joined_links(links: list[Link], flows: MergedFlows, least: int, counted: bool) -> list[Link]:
     """The links, where at least `least` that join two cards in one way are one; if `counted`, it says how many."""
@@ -29,10 +32,24 @@ def joined_links(links: list[Link], flows: MergedFlows, least: int, counted: boo
         times = sum(link.times for link in group) if counted else 1
         born = min(link.born for link in group)
         found.append(
-            replace(group[0], born=born, flows=flows.of(members), members=members, times=times)
+            replace(
+                group[0],
+                born=born,
+                flows=flows.of(members),
+                members=members,
+                times=times,
+                tail_word=_words([link.tail_word for link in group]),
+                head_word=_words([link.head_word for link in group]),
+            )
         )
     order = {link.id: position for position, link in enumerate(links)}
     return sorted(found, key=lambda link: order[link.id])
+
+
+def _words(words: list[str]) -> str:
+    """The words of several links; none where they are many or one of them has none."""
+    said = ", ".join(dict.fromkeys(words))
+    return said if all(words) and len(said) <= MAX_WORDS_CHARS else ""
 
 
 class MergedFlows:

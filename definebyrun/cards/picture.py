@@ -5,13 +5,15 @@ What the user has hidden is left out first, so that nothing stands for it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 
 from ..trace import Trace
 from .chips import with_chips
 from .compared import build_cards
+from .gradient_rows import cut_path
 from .hidden import without
-from .model import MAX_USES_WITHOUT_CHIPS, Card, Link
+from .model import LEAF_KINDS, MAX_USES_WITHOUT_CHIPS, Card, Link
 from .parallel import MergedFlows, joined_links
 from .shared_leaves import group_shared_leaves
 from .tidy import tidied
@@ -39,7 +41,17 @@ def picture_cards(
             card.keeps = []
     least = 2 if grouped else MAX_PARALLEL_ARROWS + 1
     links = joined_links(links, flows, least, counted=True)
+    _cut_paths(cards)
     return with_chips(trace, cards, links, MAX_USES_WITHOUT_CHIPS)
+
+
+def _cut_paths(cards: list[Card]) -> None:
+    """Long paths of leaves lose their middle, where that leaves two of them different."""
+    leaves = [card for card in cards if card.kind in LEAF_KINDS and "." in card.title]
+    count = Counter(cut_path(card.title) for card in leaves)
+    for card in leaves:
+        cut = cut_path(card.title)
+        card.title = cut if count[cut] == 1 else card.title
 
 
 def not_drawn(trace: Trace, hidden: Collection[str]) -> str:

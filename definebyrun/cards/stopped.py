@@ -11,8 +11,10 @@ from textwrap import wrap
 from ..text.labels import node_label
 from ..text.stopped import call_words, changed_words, shape_words
 from ..trace import Op, Stop, Trace
+from ..trace.records import FUNCTION
 from ..trace.steps import shown_from
 from .gradient_rows import clip, values_row
+from .layers import layer_words
 from .links import card_of
 from .model import STOP, Card, Link, State
 
@@ -34,7 +36,7 @@ def _stop_card(trace: Trace, number: int, stop: Stop) -> Card:
     if stop.node is not None and stop.name in ("backward", "grad"):
         title = node_label(trace, stop.node)
     card = Card(f"x{number}", STOP, clip(title), shown_from(len(trace.steps)))
-    card.badge = "stopped"
+    card.badge, card.arguments = "stopped", _layer(trace, stop)
     got = [value for value in stop.received if value is not None]
     if stop.node is not None and title == node_label(trace, stop.node) and got:
         card.grads = [State(0, f"grad {values_row(got)}")]
@@ -52,6 +54,14 @@ def _stop_card(trace: Trace, number: int, stop: Stop) -> Card:
     if len(reason) > room:
         card.notes[-1] = clip(f"{card.notes[-1]} …", MAX_NOTE_CHARS)
     return card
+
+
+def _layer(trace: Trace, stop: Stop) -> str:
+    """The module in which a run stopped, where it was not the module's own code that raised."""
+    call = None if stop.call is None or stop.node is not None else trace.calls[stop.call]
+    if call is None or not call.path or call.kind == FUNCTION or call.path == stop.name:
+        return ""
+    return layer_words(call)
 
 
 def stop_links(trace: Trace, cards: dict[str, Card]) -> list[Link]:

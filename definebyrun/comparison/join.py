@@ -32,7 +32,7 @@ def join(a: Trace, b: Trace, names: tuple[str, ...] = ("A", "B")) -> Trace:
     orders["ops"] = _order_of_ops(a, b, orders["steps"])
     orders["edges"] = _order_of_edges(a, b, orders["edges"], orders["nodes"])
     calls, calls_of_b = _calls(a, b)
-    sources, numbers_of_b, shifts = _sources(a, b)
+    sources, numbers_of_b, shifts = _sources(a, b, names[1])
     to_a = _numbers(orders, 0) | {"calls": {call.index: call.index for call in a.calls}}
     to_b = _numbers(orders, 1) | {
         "calls": calls_of_b,
@@ -60,7 +60,7 @@ def join(a: Trace, b: Trace, names: tuple[str, ...] = ("A", "B")) -> Trace:
         sources=sources,
         calls=calls,
         root=None if root is None else to["tensors"][root],
-        error=_errors(a.error, b.error),
+        error=_errors(a.error, b.error, names),
         sides=names,
         grads=_grads(
             [renumbered(change, to_a) for change in a.grads],
@@ -176,7 +176,9 @@ def _order_of_edges(a: Trace, b: Trace, edges: Order, nodes: Order) -> Order:
     return sorted(edges, key=position)
 
 
-def _sources(a: Trace, b: Trace) -> tuple[tuple[Source, ...], dict[int, int], dict[int, int]]:
+def _sources(
+    a: Trace, b: Trace, name: str
+) -> tuple[tuple[Source, ...], dict[int, int], dict[int, int]]:
     """The code of both runs, a piece of one text only once; by piece of B: its number, and how far its lines shift."""
     pieces = list(a.sources)
     titles = {piece.title for piece in pieces}
@@ -189,7 +191,7 @@ def _sources(a: Trace, b: Trace) -> tuple[tuple[Source, ...], dict[int, int], di
             numbers[j], shifts[j] = i, a.sources[i].first - piece.first
             continue
         numbers[j], shifts[j] = len(pieces), 0
-        title = f"{piece.title} (B)" if piece.title in titles else piece.title
+        title = f"{piece.title} ({name})" if piece.title in titles else piece.title
         pieces.append(altered(piece, title=title))
     return tuple(pieces), numbers, shifts
 
@@ -210,7 +212,8 @@ def _storages(a: Trace, b: Trace, same: Alignment) -> dict[int, int]:
     return numbers
 
 
-def _errors(a: str | None, b: str | None) -> str | None:
+def _errors(a: str | None, b: str | None, names: tuple[str, ...]) -> str | None:
     if a == b:
         return a
-    return "; ".join(f"{error} (only {side})" for error, side in ((a, "A"), (b, "B")) if error)
+    of_each = zip((a, b), names, strict=True)
+    return "; ".join(f"{error} (only {name})" for error, name in of_each if error)

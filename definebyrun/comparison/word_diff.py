@@ -5,8 +5,14 @@ from __future__ import annotations
 import re
 from itertools import groupby
 
-__all__ = ["NOTHING", "split_words", "word_diff"]
+__all__ = ["NOTHING", "SIDES", "Names", "of_run", "short_names", "split_words", "word_diff"]
 
+Names = tuple[str, ...]
+"""What two runs are called: two words."""
+SIDES = ("A", "B")
+"""What they are called where nobody has named them."""
+MAX_NAME_CHARS = 14
+"""A longer name is cut where there is little room."""
 NOTHING = "–"
 """What stands for a run that says nothing here."""
 UNIT = re.compile(r" (?:B|[KMG]iB)\b")
@@ -15,8 +21,8 @@ CALL = re.compile(r"([\w.]+)\(([^()]+)\)")
 """The name of a function and its arguments."""
 
 
-def word_diff(a: str, b: str) -> str:
-    """Two texts as one: words outside brackets that differ are shown for both.
+def word_diff(a: str, b: str, names: Names = SIDES) -> str:
+    """Two texts as one: words outside brackets that differ are shown for both runs, which have these names.
 
     >>> word_diff("y = mul(x, w) → [1, 2]", "y = mul(x, w) → [3, 4]")
     'y = mul(x, w) → A [1, 2] · B [3, 4]'
@@ -24,6 +30,8 @@ def word_diff(a: str, b: str) -> str:
     'grad A not yet · B 1'
     >>> word_diff("h = mul(x, 2)", "h = mul(x, 3)")
     'h = mul(x, A 2 · B 3)'
+    >>> word_diff("grad 1", "grad 2", ("train", "eval"))
+    'grad train 1 · eval 2'
     """
     if a == b:
         return a
@@ -32,15 +40,15 @@ def word_diff(a: str, b: str) -> str:
         start = _equal(one, other)
         end = _equal(one[start:][::-1], other[start:][::-1])
         middle = [part[start : len(part) - end] for part in (one, other)]
-        return " ".join([*one[:start], _pair(*middle), *one[len(one) - end :]])
+        return " ".join([*one[:start], _pair(middle[0], middle[1], names), *one[len(one) - end :]])
     found: list[str] = []
     for same, pairs in groupby(zip(one, other, strict=True), key=lambda pair: pair[0] == pair[1]):
         left, right = zip(*pairs, strict=True)
-        found += left if same else [_pair(list(left), list(right))]
+        found += left if same else [_pair(list(left), list(right), names)]
     return " ".join(found)
 
 
-def _pair(a: list[str], b: list[str]) -> str:
+def _pair(a: list[str], b: list[str], names: Names) -> str:
     """Words of both runs: `A 3 · B 5`, or inside the brackets of a call that both make; punctuation stays outside."""
     left, right = " ".join(a), " ".join(b)
     mark = left[-1:] if left[-1:] == right[-1:] and left[-1:] in (",", ".", ";", ":") else ""
@@ -49,9 +57,28 @@ def _pair(a: list[str], b: list[str]) -> str:
     if calls[0] and calls[1] and calls[0][1] == calls[1][1]:
         given = [split_words(call[2], ",") for call in calls if call]
         if len(given[0]) == len(given[1]):
-            inside = (word_diff(*pair) for pair in zip(*given, strict=True))
+            inside = (word_diff(one, other, names) for one, other in zip(*given, strict=True))
             return f"{calls[0][1]}({', '.join(inside)}){mark}"
-    return f"A {left} · B {right}{mark}"
+    return f"{of_run(names[0], left)} · {of_run(names[1], right)}{mark}"
+
+
+def of_run(name: str, words: str) -> str:
+    """Words with the name of their run before them.
+
+    >>> of_run("A", "3"), of_run("rank 0", "3")
+    ('A 3', 'rank 0: 3')
+    """
+    return f"{name} {words}" if name.isalpha() else f"{name}: {words}"
+
+
+def short_names(names: Names) -> Names:
+    """The same names with no more characters than cards have room for; as they are, where they would be one then.
+
+    >>> short_names(("train", "torch.compile, dynamic"))
+    ('train', 'torch.compile…')
+    """
+    short = tuple([n if len(n) <= MAX_NAME_CHARS else f"{n[: MAX_NAME_CHARS - 1]}…" for n in names])
+    return short if len(set(short)) == len(short) else names
 
 
 def _equal(a: list[str], b: list[str]) -> int:

@@ -12,7 +12,7 @@ from functools import cache
 import graphviz
 
 from ..cards.clusters import Cluster
-from ..cards.model import AGAIN, Card, Link, times_label
+from ..cards.model import Card, Link, back_label, times_label
 from .layout import CLUSTER, EDGE, GRAPH, NODE, RIGHT
 from .leaf_groups import spaced_links
 from .metrics import card_size
@@ -84,7 +84,7 @@ def _node(card: Card) -> str:
     style = '"filled,rounded"' if kind.rounded else "filled"
     return (
         f'\t{card.id} [label={label} class="{names}" color="{line}" fillcolor="{fill}" '
-        f"{room} style={style} width={width / 72:.3f}{_alone(card.side)}]\n"
+        f"{room} style={style} width={width / 72:.3f}{_alone(card.side_name or card.side)}]\n"
     )
 
 
@@ -92,13 +92,16 @@ def _edge(link: Link, more: str = "") -> str:
     line = ONLY.get(link.side, EDGE_LINE if link.edge is not None else DATA_LINE)
     names = " ".join(["edge" if link.edge is not None else "data", *_class(link.side)])
     kind = f'class="{names}"' + ("" if line is EDGE_LINE else f' color="{line.light}"')
-    if link.times > 1 and not link.back:
-        kind += f' fontsize=10 taillabel="{times_label(link)}"'
+    beginning = " ".join(filter(None, (link.tail_word, times_label(link))))
+    if (beginning or link.head_word) and not link.back:
+        kind += " fontsize=10"
+        kind += f" taillabel={_quoted(graphviz.escape(beginning))}" if beginning else ""
+        kind += f" headlabel={_quoted(graphviz.escape(link.head_word))}" if link.head_word else ""
     if link.back:
-        look = f'label="{AGAIN}" {kind} constraint=false fontsize=10 id={link.id} style=dashed'
+        look = f'label="{back_label(link)}" {kind} constraint=false fontsize=10 id={link.id} style=dashed'
     else:
         look = f"{kind} id={link.id}" + ("" if link.edge is not None else " style=dashed")
-        look += _alone(link.side)
+        look += _alone(link.side_name or link.side)
     look += more
     return f"\t{link.tail} -> {link.head} [{look}]\n"
 
@@ -130,6 +133,7 @@ def _class(side: str) -> list[str]:
     return [f"only-{side}"] if side else []
 
 
-def _alone(side: str) -> str:
+def _alone(name: str) -> str:
     """How DOT shows what only one run did: a word beside it, and a thick line."""
-    return f' penwidth=2.5 xlabel="only {side}"' if side else ""
+    words = _quoted(graphviz.escape(f"only {name}"))
+    return f" penwidth=2.5 xlabel={words}" if name else ""

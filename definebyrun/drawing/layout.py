@@ -16,7 +16,7 @@ from importlib.util import find_spec
 import graphviz
 
 from ..cards.clusters import Cluster
-from ..cards.model import AGAIN, LEAF_KINDS, Card, Link
+from ..cards.model import LEAF_KINDS, Card, Link, back_label
 from . import layout_process
 from .leaf_groups import LeafGroup, Sizes, spaced_links, without_clusters
 from .metrics import small_print_width
@@ -113,7 +113,7 @@ def _attributes(values: dict[str, str]) -> str:
 
 
 def _edge(link: Link, groups: dict[str, LeafGroup], apart: bool, heavy: bool) -> str:
-    look = f"label={_empty_label(len(AGAIN))} constraint=false " if link.back else ""
+    look = f"label={_empty_label(len(back_label(link)))} constraint=false " if link.back else ""
     look += "arrowhead=none headport=n " if link.head in groups else ""
     look += "tailport=s " if link.tail in groups else ""
     look += "minlen=2 " if apart else ""

@@ -38,9 +38,16 @@ def card_size(card: Card) -> tuple[float, float]:
     rows = [row for row in (card.values, card.more_values, card.grads, card.more_grads) if row]
     texts = [len(state.text) for row in rows for state in row]
     node = (len(card.function) + keeps) * SMALL_PRINT
-    notes = [len(note) * SMALL_PRINT for note in card.notes]
+    notes = [len(note) * SMALL_PRINT for note in (card.arguments, *card.notes)]
     longest = max(head, node, len(card.function), len(card.origin), *texts, *notes, MIN_CHARS)
-    number_of_rows = 1 + len(rows) + bool(card.function) + bool(card.origin) + len(card.notes)
+    number_of_rows = (
+        1
+        + len(rows)
+        + bool(card.function)
+        + bool(card.origin)
+        + len(card.notes)
+        + bool(card.arguments)
+    )
     return round(longest * CHAR_WIDTH + 2 * CARD_PAD, 1), number_of_rows * ROW_HEIGHT + CARD_PAD
 
 

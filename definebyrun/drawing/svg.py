@@ -9,22 +9,30 @@ script alone: `dbr-c` a card, `dbr-e` a link, `dbr-name`, `dbr-g` and `dbr-m` wo
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 
 from ..cards.clusters import Cluster
-from ..cards.model import AGAIN, Card, Link, State, times_label
-from .geometry import CORNER_HANDLE, Box, Point, Route
+from ..cards.model import Card, Link, State
+from .geometry import CORNER_HANDLE, Box
 from .geometry import PAD as GRAPH_PAD
-from .leaf_groups import GRADIENT_CHAR_WIDTH
-from .metrics import CARD_PAD, ROW_HEIGHT, SMALL_PRINT_SIZE, TEXT_SIZE, TITLE_SIZE
+from .link_shapes import again_word, flow_texts, link_shape, times_word
+from .markup import (
+    BOLD,
+    END,
+    SMALL,
+    at_point,
+    escaped,
+    group,
+    point_list,
+    rect_attributes,
+    text_element,
+)
+from .metrics import CARD_PAD, ROW_HEIGHT, TEXT_SIZE, TITLE_SIZE
 from .palette import (
     BACKWARD,
     CLUSTER_FILL,
     CLUSTER_LINE,
-    DATA_LINE,
     EDGE_LINE,
     INK,
     KINDS,
@@ -43,20 +51,12 @@ __all__ = ["Picture", "render"]
 FONTS = "ui-monospace,SFMono-Regular,Menlo,Consolas,DejaVu Sans Mono,monospace"
 MARK_ROOM = 8.0
 """Points around a comparison, for the marks on its outermost cards."""
-TAB_WIDTH, TAB_HEIGHT = 44.0, 14.0
-"""Points: of the tab that says `only A`."""
-BORDER_WIDTH, LINK_WIDTH, ALONE_WIDTH = 1.3, 1.4, 2.2
-"""Points: of a card's border, of a link, of a link that only one run has."""
-GRADIENT_GAP, GRADIENT_LINE = 7.0, 13.0
-"""Points: from an arrow to the gradient beside it, and from line to line of that."""
-TIMES_GAP = 13.0
-"""Points from the beginning of an arrow down to the words that say how many links it stands for."""
+TAB_CHAR_WIDTH, TAB_PAD, TAB_HEIGHT = 6.2, 7.0, 14.0
+"""Points: of a character of the tab that says `only A`, of the room beside these, of the tab."""
+BORDER_WIDTH, LINK_WIDTH = 1.3, 1.4
+"""Points: of a card's border, of a link."""
 RULE_OPACITY = 0.35
 """The line within a card, between what ran and its node, is an ornament: rows say it all."""
-BOLD = ' font-weight="700"'
-_NOT_IN_XML = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
-"""What no XML document may hold, not even escaped."""
-_SPECIAL = re.compile(f"[&<>\"']|{_NOT_IN_XML.pattern}")
 
 
 @dataclass(frozen=True)
@@ -92,25 +92,29 @@ def render(
     boxes, routes = geometry.boxes, geometry.routes
     flowing = [link for link in links if link.flows]
     parts = [
-        _group(
+        group(
             f'fill="{CLUSTER_FILL.light}" fill-opacity=".5" stroke="{CLUSTER_LINE.light}" stroke-width="1"',
             [_cluster(cluster, boxes[cluster.id]) for cluster in clusters],
         ),
-        _group(
+        group(
             f'fill="{EDGE_LINE.light}" stroke="{EDGE_LINE.light}" stroke-width="{LINK_WIDTH}"',
-            [_link(link, routes[link.id]) for link in links],
+            [link_shape(link, routes[link.id], boxes) for link in links],
         ),
-        _group(
-            f'class="dbr-name" {_SMALL}',
+        group(
+            f'class="dbr-name" {SMALL}',
             [_cluster_label(cluster, boxes[cluster.id]) for cluster in clusters]
-            + [_again(routes[link.id]) for link in links if link.back]
-            + [_times(link, routes[link.id]) for link in links if link.times > 1 and not link.back],
+            + [again_word(link, routes[link.id]) for link in links if link.back]
+            + [
+                times_word(link, routes[link.id])
+                for link in links
+                if link.times > 1 and not link.back
+            ],
         ),
         *(_card(card, boxes[card.id]) for card in cards),
-        _group(
+        group(
             f'class="dbr-g" fill="{BACKWARD.light}" font-size="11"{BOLD}',
             [
-                _flows(link, routes[link.id], geometry.width, link.id in horizontal)
+                flow_texts(link, routes[link.id], geometry.width, link.id in horizontal)
                 for link in flowing
             ],
         ),
@@ -120,7 +124,7 @@ def render(
     corner = -GRAPH_PAD - room
     start = (
         f'<svg class="dbr-svg" xmlns="http://www.w3.org/2000/svg" viewBox="{corner:g} {corner:g} {width:g} {height:g}" '
-        f'width="{width:g}" height="{height:g}" role="img" aria-label="{_escaped(label)}" translate="no" '
+        f'width="{width:g}" height="{height:g}" role="img" aria-label="{escaped(label)}" translate="no" '
         f'font-family="{FONTS}" font-size="{TEXT_SIZE:g}" fill="{INK.light}" stroke-width="{BORDER_WIDTH}">'
     )
     inside = "".join(parts).replace('.0"', '"')  # lengths; within words every quote is escaped
@@ -139,7 +143,7 @@ def _cluster(cluster: Cluster, box: Box) -> str:
             f' fill="{MADE_FILL.light}" fill-opacity=".35" stroke="{MADE_LINE.light}" stroke-width="1.8"'
             ' stroke-dasharray="2 4" stroke-linecap="round"'
         )
-    return f'<rect {_rect(*box)} rx="8"{look}{_born(cluster)}/>'
+    return f'<rect {rect_attributes(*box)} rx="8"{look}{_born(cluster)}/>'
 
 
 def _cluster_label(cluster: Cluster, box: Box) -> str:
@@ -147,70 +151,12 @@ def _cluster_label(cluster: Cluster, box: Box) -> str:
     look = ""
     if cluster.rolled or cluster.made:
         look = f' fill="{(MADE_LINE if cluster.made else OP_LINE).light}"{BOLD}'
-    return _text(_at(x + CARD_PAD, y + 15) + look + _born(cluster), cluster.label)
+    return text_element(at_point(x + CARD_PAD, y + 15) + look + _born(cluster), cluster.label)
 
 
 def _born(cluster: Cluster) -> str:
     """A graph that a backward pass makes is not there before."""
     return f' data-b="{cluster.born}"' if cluster.made else ""
-
-
-# ---- links ----
-
-
-def _link(link: Link, route: Route) -> str:
-    look, mark = "", ""
-    if link.edge is None:
-        look = f' fill="{DATA_LINE.light}" stroke="{DATA_LINE.light}"'
-    if link.side:
-        colour = ONLY[link.side].light
-        look = f' fill="{colour}" stroke="{colour}" stroke-width="{ALONE_WIDTH}"'
-        x, y = route.middle()
-        style = f' class="dbr-m" stroke="none" font-size="11"{BOLD}'
-        mark = _text(_at(x - 5, y + 4, end=True) + style, link.side)
-    dash = ' stroke-dasharray="5 3"' if link.edge is None or link.back else ""
-    start, *curves = route.points
-    return (
-        f'<g class="dbr-e" data-e="{link.id}" data-b="{link.born}"{look}>'
-        f'<path d="M{_points([start])}C{_points(curves)}" fill="none"{dash}/>'
-        f'<polygon points="{_points(route.head())}" stroke="none"/>{mark}</g>'
-    )
-
-
-def _again(route: Route) -> str:
-    """The word beside an arrow that leads from one repetition to the next."""
-    if route.label is None:
-        return ""
-    x, y = route.label
-    return _text(f'{_at(x, y + 4)} text-anchor="middle"', AGAIN)
-
-
-def _times(link: Link, route: Route) -> str:
-    """How many links an arrow stands for, beside its beginning."""
-    (x, y), (_, following) = route.points[0], route.points[-1]
-    down = following - y > TIMES_GAP
-    at = (x + 5, y + TIMES_GAP) if down else (x + 5, y - 5)
-    return _text(_at(*at), times_label(link))
-
-
-def _flows(link: Link, route: Route, right: float, horizontal: bool) -> str:
-    """The gradients that go along a link, beside its middle: above the cards, and on the side where there is room.
-
-    Over a link that runs level they stand above it.
-    """
-    parts = []
-    middle = route.middle()
-    for flow in link.flows:
-        rows, (x, y) = flow.text.split("\n"), middle
-        width = GRADIENT_CHAR_WIDTH * max(map(len, rows))
-        if horizontal:
-            x, y = x - GRADIENT_GAP - width / 2, route.top() - 10 - GRADIENT_LINE * (len(rows) - 1)
-        end = x + GRADIENT_GAP + width > right  # else it would be cut off
-        x += -GRADIENT_GAP if end else GRADIENT_GAP
-        when = f' data-f="{flow.since}" data-u="{flow.since + 1}" display="none"'
-        for row, text in enumerate(rows):
-            parts.append(_text(_at(x, y + 4 + GRADIENT_LINE * row, end) + when, text))
-    return "".join(parts)
 
 
 # ---- cards ----
@@ -219,11 +165,14 @@ def _flows(link: Link, route: Route, right: float, horizontal: bool) -> str:
 def _card(card: Card, box: Box) -> str:
     """A card's shapes, then its rows from top to bottom: title, values, node, where that comes from, gradients."""
     x, y, width, _ = box
-    left, right = f'x="{x + CARD_PAD:.1f}"', f'x="{x + width - CARD_PAD:.1f}"{_END}'
+    left, right = f'x="{x + CARD_PAD:.1f}"', f'x="{x + width - CARD_PAD:.1f}"{END}'
     line, base = KINDS[card.kind].line, y + CARD_PAD / 2 + 12
     at = f' y="{base:.1f}"'
-    small = _text(right + at, card.corner) if card.corner else ""
-    parts = [_text(f'{left}{at} font-size="{TITLE_SIZE}"{BOLD}', card.title)]
+    small = text_element(right + at, card.corner) if card.corner else ""
+    parts = [text_element(f'{left}{at} font-size="{TITLE_SIZE}"{BOLD}', card.title)]
+    if card.arguments:
+        base += ROW_HEIGHT
+        small += text_element(f'{left} y="{base:.1f}"', card.arguments)
     for values in (card.values, card.more_values):
         if values:
             base += ROW_HEIGHT
@@ -235,14 +184,14 @@ def _card(card: Card, box: Box) -> str:
         )
         base += ROW_HEIGHT
         at = f' y="{base:.1f}"'
-        small += _text(left + at, card.function)
+        small += text_element(left + at, card.function)
         if card.keeps:
             small += _states(right + at, card.keeps)
     if card.origin:
         base += ROW_HEIGHT
-        small += _text(f'{left} y="{base:.1f}"', card.origin)
+        small += text_element(f'{left} y="{base:.1f}"', card.origin)
     if small:
-        parts.append(f"<g {_SMALL}>{small}</g>")
+        parts.append(f"<g {SMALL}>{small}</g>")
     grads = ""
     for states in (card.grads, card.more_grads):
         if states:
@@ -253,9 +202,10 @@ def _card(card: Card, box: Box) -> str:
     if card.notes:
         first = base + ROW_HEIGHT
         notes = [
-            _text(f'{left} y="{first + ROW_HEIGHT * i:.1f}"', n) for i, n in enumerate(card.notes)
+            text_element(f'{left} y="{first + ROW_HEIGHT * i:.1f}"', n)
+            for i, n in enumerate(card.notes)
         ]
-        parts.append(f"<g {_SMALL}>{''.join(notes)}</g>")
+        parts.append(f"<g {SMALL}>{''.join(notes)}</g>")
     shapes = _shapes(card, box, line)
     marks = _alone(card, box) if card.side else ""
     return f'<g class="dbr-c" data-c="{card.id}" data-b="{card.born}">{shapes}{"".join(parts)}{marks}</g>'
@@ -270,9 +220,10 @@ def _shapes(card: Card, box: Box, line: Colour) -> str:
         edges = [f"M{x + d:.1f} {y + height + d:.1f}h{width:.1f}v{-height:.1f}" for d in (3, 6)]
         shapes = f'<path d="{"".join(edges)}" fill="none" stroke="{line.light}" stroke-width="1"/>'
     dash = ' stroke-dasharray="4 3"' if kind.dashed else ""
-    shapes += f'<rect {_rect(*box)} rx="{_radius(card)}" fill="{kind.fill.light}" stroke="{line.light}"{dash}/>'
+    look = f'rx="{_radius(card)}" fill="{kind.fill.light}" stroke="{line.light}"{dash}'
+    shapes += f"<rect {rect_attributes(*box)} {look}/>"
     if card.output:
-        inner = _rect(x + 3, y + 3, width - 6, height - 6)
+        inner = rect_attributes(x + 3, y + 3, width - 6, height - 6)
         shapes += f'<rect {inner} rx="1" fill="none" stroke="{line.light}"/>'
     return shapes
 
@@ -290,22 +241,19 @@ def _alone(card: Card, box: Box) -> str:
     handle, start, bottom = inward * radius * CORNER_HANDLE, edge + inward * radius, y + height
     upper = [(edge + handle, y), (edge, y + abs(handle)), (edge, y + radius)]
     lower = [(edge, bottom - abs(handle)), (edge + handle, bottom), (start, bottom)]
-    bar = f"M{_points([(start, y)])}C{_points(upper)}L{_points([(edge, bottom - radius)])}C{_points(lower)}"
-    tab = x + 12 if card.side == "A" else x + width - 12 - TAB_WIDTH
-    words = f'{_at(tab + TAB_WIDTH / 2, y + 0.5)} text-anchor="middle" font-size="10"{BOLD}'
+    bar = f"M{point_list([(start, y)])}C{point_list(upper)}L{point_list([(edge, bottom - radius)])}C{point_list(lower)}"
+    only = f"only {card.side_name or card.side}"
+    tab_width = round(len(only) * TAB_CHAR_WIDTH + TAB_PAD)
+    tab = x + 12 if card.side == "A" else x + width - 12 - tab_width
+    words = f'{at_point(tab + tab_width / 2, y + 0.5)} text-anchor="middle" font-size="10"{BOLD}'
     return (
         f'<path d="{bar}" fill="none" stroke="{colour}" stroke-width="5"/>'
-        f'<rect {_rect(tab, y - 10, TAB_WIDTH, TAB_HEIGHT)} rx="7" fill="{colour}"/>'
-        + _text(f'{words} fill="{PAPER.light}"', f"only {card.side}")
+        f'<rect {rect_attributes(tab, y - 10, tab_width, TAB_HEIGHT)} rx="7" fill="{colour}"/>'
+        + text_element(f'{words} fill="{PAPER.light}"', only)
     )
 
 
-# ---- texts and numbers ----
-
-
-_SMALL = f'fill="{SMALL_PRINT_INK.light}" font-size="{SMALL_PRINT_SIZE}"'
-_END = ' text-anchor="end"'
-_NOT_YET = f' fill="{SMALL_PRINT_INK.light}" font-style="italic"'
+# ---- texts that change ----
 
 
 def _states(position: str, states: list[State]) -> str:
@@ -316,35 +264,8 @@ def _states(position: str, states: list[State]) -> str:
         when += f' data-f="{state.since}"' if state.since or last else ""
         if at < last:
             when += f' data-u="{states[at + 1].since}" display="none"'
-        texts.append(_text(position + when, state.text))
+        texts.append(text_element(position + when, state.text))
     return "".join(texts)
 
 
-def _group(shared: str, parts: Iterable[str]) -> str:
-    """Parts that share attributes; nothing where there are none."""
-    inside = "".join(parts)
-    return f"<g {shared}>{inside}</g>" if inside else ""
-
-
-def _escaped(words: str) -> str:
-    """A text for XML; in place of what XML cannot hold stands the sign for what is unknown."""
-    return escape(_NOT_IN_XML.sub("\ufffd", words))
-
-
-def _text(attributes: str, words: str) -> str:
-    words = _escaped(words) if _SPECIAL.search(words) else words
-    return f"<text {attributes}>{words}</text>"
-
-
-def _at(x: float, y: float, end: bool = False) -> str:
-    """Where a text begins, or ends, on its base line. Lengths are said to a tenth of a point: nobody sees more."""
-    return f'x="{x:.1f}" y="{y:.1f}"{_END if end else ""}'
-
-
-def _rect(x: float, y: float, width: float, height: float) -> str:
-    return f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"'
-
-
-def _points(points: Sequence[Point]) -> str:
-    flat = [part for point in points for part in point]
-    return ("%.1f,%.1f " * len(points) % tuple(flat))[:-1]
+_NOT_YET = f' fill="{SMALL_PRINT_INK.light}" font-style="italic"'

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import cached_property
 
-from ..trace import Edge, Grad, Node, Op, Saved, Stop, TensorVersion, Trace
+from ..trace import Edge, Grad, Node, Op, Saved, Step, Stop, TensorVersion, Trace
 from ..trace.frozen import altered
 from ..trace.references import Renumbering, renumbered
 from .edges import EdgeGroup, group_edges
@@ -31,7 +31,7 @@ def contract(trace: Trace, plan: Plan) -> Trace:
         ops=tuple(parts.ops()),
         nodes=tuple(parts.nodes()),
         edges=tuple(map(parts.edge, parts.groups.groups)),
-        steps=tuple(parts.merged.steps),
+        steps=tuple(map(parts.step, parts.merged.steps)),
         sources=trace.sources,
         calls=trace.calls,
         blocks=plan.blocks,
@@ -120,6 +120,7 @@ class _Contraction:
                 inputs=inputs,
                 outputs=tuple(dict.fromkeys(i for i in outputs if i is not None)),
                 args=args,
+                named=self._named(op),
                 holds=held[old] // op.times,
             )
 
@@ -153,6 +154,12 @@ class _Contraction:
                 if several > 1 and op.index not in self.plan.changed_ops:
                     args.append(f"… {several} in all")
         return tuple(new_tensor[stays[i]] for i in op.inputs if i in stays), tuple(args)
+
+    def _named(self, op: Op) -> tuple[tuple[int, str], ...]:
+        """Tensors that were given by keyword, in new numbers."""
+        tensors = self.numbers["tensors"]
+        found = [(tensors[index], word) for index, word in op.named]
+        return tuple([(index, word) for index, word in found if index is not None])
 
     def nodes(self) -> Iterator[Node]:
         """The nodes that stay."""
@@ -215,6 +222,19 @@ class _Contraction:
             times=group.times,
             again=group.again,
             summed=shown.summed or total is not None,
+        )
+
+    def step(self, step: Step) -> Step:
+        """A new step with the new numbers of tensors; what was returned only where all of it stays."""
+        if not (step.given or step.arrived or step.returned):
+            return step
+        new = self.numbers["tensors"]
+        returned = [number for i in step.returned if (number := new[i]) is not None]
+        return altered(
+            step,
+            given=tuple([number for i in step.given if (number := new[i]) is not None]),
+            arrived=tuple([number for i in step.arrived if (number := new[i]) is not None]),
+            returned=tuple(returned) if len(returned) == len(step.passed) else (),
         )
 
     def stops(self) -> Iterator[Stop]:

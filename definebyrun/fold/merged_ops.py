@@ -108,6 +108,7 @@ class MergedOps:
             args=inputs,
             inplace=False,
             beside=0,
+            named=(),
             grad_enabled=any(op.grad_enabled for op in members),
             opaque=False,
             factory=False,

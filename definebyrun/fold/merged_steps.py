@@ -72,6 +72,9 @@ def merge_steps(
             after=shown.after if own else None,
             freed=any(step.freed for step in group),
             kept=kept[last],
+            given=tuple(dict.fromkeys(i for each in in_pass for i in each.given)),
+            arrived=tuple(dict.fromkeys(i for each in in_pass for i in each.arrived)),
+            returned=() if part in groups.mixed else shown.returned,
         )
         found.steps.append(step)
     return found

@@ -61,6 +61,7 @@ if TYPE_CHECKING:
         generation: int = 1
         pass_nr: int | None = None
         beside: int = 0
+        named: tuple[tuple[int, str], ...] = ()
 
     @dataclass
     class NodeDraft:
@@ -98,6 +99,9 @@ if TYPE_CHECKING:
         after: Value | None = None
         pass_nr: int = 0
         freed: bool = False
+        given: tuple[int, ...] = ()
+        arrived: tuple[int, ...] = ()
+        returned: tuple[int, ...] = ()
 
 else:
     TensorDraft, OpDraft = TensorVersion.draft, Op.draft

@@ -32,6 +32,7 @@ from .call_site import without_own_frames
 
 __all__ = ["Engine", "running_node", "running_phase"]
 
+BeginPass = Callable[[tuple[Any, ...], bool], int]
 FailPass = Callable[[int, BaseException, tuple[Any, ...]], None]
 CHECKPOINT_FILES = ("torch/utils/checkpoint.py", "torch\\utils\\checkpoint.py")
 
@@ -41,7 +42,7 @@ class Engine:
 
     def __init__(self, mode: TorchFunctionMode) -> None:
         self._mode: TorchFunctionMode | None = mode
-        self._begin_pass: Callable[[], int] = _nothing
+        self._begin_pass: BeginPass = _nothing
         self._fail_pass: FailPass = _nothing_either
         self._thread = get_ident()
         self.is_hidden = False
@@ -49,10 +50,11 @@ class Engine:
         self.creates_graph = False
         """Whether the pass that is running was asked for `create_graph`."""
 
-    def on(self, begin_pass: Callable[[], int], fail_pass: FailPass) -> None:
+    def on(self, begin_pass: BeginPass, fail_pass: FailPass) -> None:
         """Stand before the engine; `begin_pass` is called before each pass, `fail_pass` after one that has raised.
 
-        The latter is given what the former has returned, the exception, and what the engine was given.
+        The former is given the positional arguments of the engine and whether leaves are filled; the latter what the
+        former has returned, the exception, and these arguments.
         """
         self._begin_pass, self._fail_pass = begin_pass, fail_pass
         _Standing.add(self)
@@ -70,13 +72,18 @@ class Engine:
         return self.is_hidden or jit_tracer() is not None or get_ident() != self._thread
 
     @property
+    def is_on(self) -> bool:
+        """Whether the mode sees what runs now: not inside a call that it has seen."""
+        return self._mode is not None and self._mode in function_modes()
+
+    @property
     def is_of_this_thread(self) -> bool:
         """Whether the recording began in the thread that asks."""
         return get_ident() == self._thread
 
     def run(self, run_backward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Run a pass by `run_backward`, as `torch.autograd` calls it: `create_graph` is the fourth argument of that."""
-        number = self._begin_pass()
+        number = self._begin_pass(args, bool(kwargs.get("accumulate_grad")))
         mode = self._mode
         if mode is None or self.is_elsewhere():
             return run_backward(*args, **kwargs)
@@ -161,7 +168,7 @@ def _run_past_engines(*args: Any, **kwargs: Any) -> Any:
         raise
 
 
-def _nothing() -> int:
+def _nothing(args: tuple[Any, ...], fills_leaves: bool) -> int:
     """Nobody waits for a pass."""
     return 0
 

@@ -29,7 +29,8 @@ from .ledger import Ledger
 from .nodes import FoundNode
 from .snapshot import is_same
 from .snapshot import unguarded_snapshot as snapshot
-from .torch_calls import version_of
+from .torch_calls import tensors_in, version_of
+from .walk import gradient_edge
 
 __all__ = ["NodeHooks"]
 
@@ -65,6 +66,8 @@ class NodeHooks:
         self._before: dict[int, _Begun] = {}
         # by graph task, node and its output: what was last sent there; None for a sum
         self._travelling: dict[tuple[int, int, int], _Sent | None] = {}
+        # by node: the gradients with which a pass begins there, until the node has run
+        self._given: dict[int, list[int]] = {}
         self._plain_leaves: list[FoundNode] = []  # leaves' nodes that have no pre-hook
 
     # ---- registering ----
@@ -107,16 +110,28 @@ class NodeHooks:
                     self._register_prehook(found)
         return number_of
 
-    def begun(self) -> list[int]:
-        """The nodes that have begun to run in a pass that has just failed, and have not ended."""
+    def begin_with(self, roots: Any, grads: Any, enter: bool) -> None:
+        """Note the gradients with which a pass begins, as tensors of the run; `enter` those that it has not seen.
+
+        PyTorch makes one itself where none is given: no call of the program has made that.
+        """
+        self._given.clear()
+        for root, grad in zip(tensors_in(roots), grads, strict=False):
+            edge = gradient_edge(root)
+            node = None if edge is None else self._ledger.nodes.graph.index.get(edge[0])
+            if node is not None and isinstance(grad, torch.Tensor):
+                known = self._ledger.versions.latest(grad)
+                number = self._ledger.tensor(grad) if enter or known is not None else None
+                if number is not None:
+                    self._given.setdefault(node, []).append(number)
+
+    def begun(self) -> dict[int, Received]:
+        """What the nodes received that have begun to run in a pass that has just failed, and have not ended."""
         around = graph_task_id()  # of the pass around it, which goes on
-        return [number for number, each in self._before.items() if each.task != around]
+        return {n: each.received for n, each in self._before.items() if each.task != around}
 
     def sent_to(self, node: int) -> dict[int, Value]:
-        """What was sent to a node that has not run, or not to its end, by output; a sum of several is not known."""
-        begun = self._before.get(node)
-        if begun is not None:
-            return {nr: value for nr, value in enumerate(begun.received) if value is not None}
+        """What was sent to a node that has not run, by output; a sum of several is not known."""
         waiting = {key[2]: sent for key, sent in self._travelling.items() if key[1] == node}
         return {nr: sent.value for nr, sent in waiting.items() if sent is not None}
 
@@ -173,8 +188,10 @@ class NodeHooks:
             if torch.is_grad_enabled():  # in a pass: `create_graph=True`
                 self._enter_created(number, leaf, grad_inputs, grad_outputs, here.number)
             known: dict[int, Value | None] = {}  # by id of a gradient: what is in it
+            is_custom = False
             if number in self._before:
                 _, _, received, before = self._before.pop(number)
+                is_custom = leaf is None
             else:
                 received = self._received(number, grad_outputs, task)
                 before = None if leaf is None else self._ledger.leaf_grads.held(leaf)
@@ -186,7 +203,24 @@ class NodeHooks:
                 grad = leaf.grad
                 after = _accumulated(grad, grad_outputs, received, before)
                 self._ledger.leaf_grads.hold(leaf, grad, after)
-            self._enter_step(number, task, received, passed, before, after)
+            step = self._enter_step(number, task, received, passed, before, after)
+            if is_custom:
+                self._note_tensors(step, number, grad_inputs, grad_outputs)
+
+    def _note_tensors(
+        self, step: StepDraft, number: int, grad_inputs: Grads, grad_outputs: Grads
+    ) -> None:
+        """Say which tensors of the run a custom backward has received and returned."""
+        latest, edge_at = self._ledger.versions.latest, self._ledger.nodes.graph.edge_at
+        arrived = [latest(grad) for grad in grad_outputs if grad is not None]
+        step.arrived = tuple([each for each in arrived if each is not None])
+        returned = [
+            latest(grad)
+            for slot, grad in enumerate(grad_inputs)
+            if grad is not None and (number, slot) in edge_at
+        ]
+        known = [each for each in returned if each is not None]
+        step.returned = tuple(known) if len(known) == len(returned) else ()
 
     def _enter_step(
         self,
@@ -196,7 +230,7 @@ class NodeHooks:
         passed: tuple[tuple[int, Value], ...] = (),
         before: Value | None = None,
         after: Value | None = None,
-    ) -> None:
+    ) -> StepDraft:
         """Enter the step in which a node has run."""
         here = self.passes.of_task(task)
         step = StepDraft(
@@ -210,9 +244,11 @@ class NodeHooks:
             after=after,
             pass_nr=here.number,
             freed=here.freed,
+            given=tuple(self._given.pop(number, ())),
         )
         self._ledger.ran(step, number, order=len(here.ran))
         here.ran.append(number)
+        return step
 
     def _received(self, number: int, grads: Grads, task: int) -> Received:
         """What arrived at a node: what was seen to leave for it, where it is still that, else read anew.

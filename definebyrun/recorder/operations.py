@@ -25,6 +25,7 @@ from .torch_calls import (
     arguments_of,
     changed_since,
     function_name,
+    indexed,
     is_getter,
     is_setter,
     tensors_in,
@@ -42,6 +43,8 @@ DEFAULT_GRAD_ARGS = (
 
 SET_DATA = "set_data"
 """`w.data = x` under the name of PyTorch's operator; `data` is the reading of the attribute."""
+INDEXING = ("getitem", "setitem")
+"""Operations whose second argument is an index."""
 
 
 class _GradCall(NamedTuple):
@@ -107,7 +110,12 @@ class Operations:
     def _draft_op(self, call: TorchCall, stack: Stack) -> None:
         inputs: list[int] = []
         written: list[int | str] = []
-        for argument in arguments_of(call.args, call.kwargs):
+        name = SET_DATA if is_setter(call.func) else function_name(call.func)
+        keywords: list[tuple[torch.Tensor, str]] = []
+        is_index = name in INDEXING and len(call.args) > 1
+        for argument in (
+            indexed(call.args) if is_index else arguments_of(call.args, call.kwargs, keywords)
+        ):
             if isinstance(argument, str):
                 written.append(argument)
             else:
@@ -115,7 +123,6 @@ class Operations:
                 call.given.append(argument)
                 inputs.append(number)
                 written.append(number)
-        name, args = SET_DATA if is_setter(call.func) else function_name(call.func), tuple(written)
         op = OpDraft(
             -1,
             name,
@@ -125,8 +132,10 @@ class Operations:
             inputs=tuple(inputs),
             outputs=(),
             stack=stack,
-            args=args,
+            args=tuple(written),
         )
+        if keywords:
+            op.named = tuple([(self._ledger.tensor(tensor), word) for tensor, word in keywords])
         call.op, call.versions = op, versions_of(call.given)
         call.inference = torch.is_inference_mode_enabled()
         op.grad_enabled = torch.is_grad_enabled() and not call.inference

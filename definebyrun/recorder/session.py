@@ -24,7 +24,7 @@ from torch.optim.optimizer import (
 from torch.overrides import TorchFunctionMode
 
 from ..trace import Trace
-from ._torch import DisableTorchFunction
+from ._torch import DisableTorchFunction, graph_task_id
 from .call_stack import CallStack
 from .deep_graphs import warn_if_deep
 from .engine import Engine
@@ -65,7 +65,7 @@ class Session:
         with ExitStack() as changes:
             changes.enter_context(run_compiled_as_eager(self._engine))
             changes.enter_context(keep_native_fast_path(mode))
-            self._engine.on(self._hooks.begin_pass, self._fail_pass)
+            self._engine.on(self._begin_pass, self._fail_pass)
             changes.callback(self._engine.off)
             for handle in (
                 register_module_forward_pre_hook(self.enter_module),
@@ -76,12 +76,21 @@ class Session:
                 changes.callback(handle.remove)
             self._changes = changes.pop_all()
 
+    def _begin_pass(self, args: tuple[Any, ...], fills_leaves: bool) -> int:
+        """A pass begins: note the gradients that its caller has given; a call of `grad` reads them as an operation."""
+        number = self._hooks.begin_pass()
+        if fills_leaves and not self._engine.is_elsewhere():
+            is_outermost = graph_task_id() < 0
+            with DisableTorchFunction():
+                self._hooks.begin_with(args[0], args[1], self._engine.is_on and is_outermost)
+        return number
+
     def _fail_pass(self, number: int, error: BaseException, args: tuple[Any, ...]) -> None:
         """A pass has raised: enter what has run of it, and where it stopped."""
         begun = self._hooks.begun()
+        self._hooks.fail_pass()
         with DisableTorchFunction():
             self.stops.note_pass(number, begun, error, args)
-        self._hooks.fail_pass()
 
     def is_dispatching(self, frame: FrameType | None) -> bool:
         """Whether a `__torch_dispatch__` makes the call that this frame makes: no call of the program, but PyTorch's.

@@ -6,7 +6,7 @@ something else, is forgotten with the next step.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -114,10 +114,15 @@ class Stops:
             raised.inputs = raised.args = self._all_known(tensors_in(given))
 
     def note_pass(
-        self, first: int, begun: Sequence[int], error: BaseException, args: tuple[Any, ...]
+        self,
+        first: int,
+        begun: Mapping[int, tuple[Value | None, ...]],
+        error: BaseException,
+        args: tuple[Any, ...],
     ) -> None:
         """A backward pass has raised. Passes from number `first` on are it, or ran inside it; the nodes that have
-        `begun` have not ended. `args` are what the engine was given: roots, their gradients, …, the inputs asked for.
+        `begun`, with what they received, have not ended. `args` are what the engine was given: roots, their gradients,
+        …, the inputs asked for.
         """
         inner = self._lines(error)
         name = "grad" if len(args) > 4 and args[4] and args[2:] else "backward"
@@ -130,7 +135,7 @@ class Stops:
         raised.inputs = raised.inputs or self._all_known(tensors_in(args[0]))
         raised.args = raised.args or raised.inputs
         if raised.node is not None:
-            raised.received = self._received(raised.node, args)
+            raised.received = begun.get(raised.node) or self._received(raised.node, args)
             if CHANGED_IN_PLACE in raised.error:
                 changed = self._ledger.saved.changed_since(raised.node)
                 raised.saved, raised.changed_by = changed or ("", None)
@@ -175,11 +180,12 @@ class Stops:
         return tuple(found[::-1])
 
     def _node_of_pass(
-        self, first: int, begun: Sequence[int], error: BaseException, args: tuple[Any, ...]
+        self, first: int, begun: Iterable[int], error: BaseException, args: tuple[Any, ...]
     ) -> int | None:
         """The node that was running or was to run; None where a hook has raised, which may be before or after one."""
-        if begun:
-            return begun[-1]
+        running = list(begun)
+        if running:
+            return running[-1]
         if _last_frame(error).f_code.co_name != ENGINE_FUNCTION:
             return None
         nodes = self._ledger.nodes.graph

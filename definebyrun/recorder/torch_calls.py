@@ -21,6 +21,7 @@ __all__ = [
     "arguments_of",
     "changed_since",
     "function_name",
+    "indexed",
     "is_getter",
     "is_large",
     "is_passed_through",
@@ -64,6 +65,9 @@ LITERAL_TYPES = (
 
 MAX_LITERAL_CHARS = 20
 """Arguments whose text is longer are not written out."""
+
+MAX_INDEX_CHARS = 24
+"""An index whose text is longer is not written out."""
 
 MAX_HELD_ELEMENTS = 4096
 """A tensor of more elements is held no longer than the run itself holds it."""
@@ -147,8 +151,14 @@ def tensors_in(things: Any) -> list[torch.Tensor]:
     return found
 
 
-def arguments_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Tensor | str]:
+def arguments_of(
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    keywords: list[tuple[torch.Tensor, str]] | None = None,
+) -> list[torch.Tensor | str]:
     """The arguments of a call in order: tensors as they are (those in lists too), all else as short text.
+
+    Tensors that are given by keyword are listed in `keywords` too.
 
     >>> x = torch.ones(2)
     >>> [a if isinstance(a, str) else "x" for a in arguments_of((x, 2), {"dim": 0, "out": None})]
@@ -167,9 +177,45 @@ def arguments_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Te
         inside = tensors_in(thing)
         if inside:
             found += inside
+            if keywords is not None:
+                keywords += [(tensor, name) for tensor in inside]
         elif thing is not None:
             found.append(f"{name}={_literal(thing)}")
     return found
+
+
+def indexed(args: tuple[Any, ...]) -> list[torch.Tensor | str]:
+    """The same for `x[index]` and `x[index] = value`: the index as it was written, `{}` in it for each tensor.
+
+    >>> x, at = torch.ones(2, 3), torch.tensor([1, 0])
+    >>> [indexed((x, index))[1] for index in (0, slice(1), (..., None, -1), (slice(None), at))]
+    ['0', '[:1]', '[..., None, -1]', '[:, {}]']
+    """
+    x, index, *value = args
+    inside = tensors_in(index)
+    found: list[torch.Tensor | str] = [x] if isinstance(x, torch.Tensor) else []
+    if type(index) in (int, bool, type(None), type(Ellipsis)):
+        found.append(str(index))
+    elif not isinstance(index, torch.Tensor):  # one that is alone is an argument like any other
+        parts = index if type(index) is tuple else (index,)
+        text = ", ".join(map(_index_part, parts))
+        found.append(f"[{text}]" if len(text) <= MAX_INDEX_CHARS and "…" not in text else "…")
+    found += inside
+    for thing in value:
+        found += tensors_in(thing) or (_literal(thing),)
+    return found
+
+
+def _index_part(part: Any) -> str:
+    """A part of an index as people write it."""
+    if isinstance(part, slice):
+        ends = [part.start, part.stop, *([] if part.step is None else [part.step])]
+        if any(isinstance(end, torch.Tensor) for end in ends):
+            return "…"
+        return ":".join("" if end is None else str(end) for end in ends)
+    if isinstance(part, torch.Tensor):
+        return "{}"
+    return "..." if part is Ellipsis else "…" if tensors_in(part) else _literal(part)
 
 
 def _literal(thing: Any) -> str:

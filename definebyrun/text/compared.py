@@ -10,7 +10,7 @@ from collections import Counter
 
 from ..comparison.sequences import longest_common_subsequence, side_by_side
 from ..comparison.split import Half, halves
-from ..comparison.word_diff import split_words, word_diff
+from ..comparison.word_diff import SIDES, Names, split_words, word_diff
 from ..trace import Trace, cached
 from ..trace.memory import kept_after_steps
 from . import canonical as text
@@ -31,8 +31,6 @@ __all__ = [
     "tabulate",
 ]
 
-SIDES = ("A", "B")
-
 
 def canonical_text(trace: Trace) -> str:
     """The whole trace as text, one fact a line; see `canonical.canonical_text`. It is made once."""
@@ -46,7 +44,7 @@ def _canonical_text(trace: Trace) -> str:
     of_a, of_b = map(_renumbered_facts, halves(trace))
     both = {
         part: {
-            i: _lines(of_a[part].get(i), of_b[part].get(i))
+            i: _lines(of_a[part].get(i), of_b[part].get(i), trace.sides)
             for i in sorted({*of_a[part], *of_b[part]})
         }
         for part in of_a
@@ -67,24 +65,24 @@ def summary(trace: Trace) -> str:
     """One line: which runs these are, and how much they have in common."""
     what, parts = ("operations", trace.ops) if trace.ops else ("nodes", trace.nodes)
     count = Counter(part.side for part in parts)
-    called = "" if trace.sides == SIDES else f" (A is {trace.sides[0]}, B is {trace.sides[1]})"
-    return f"A and B compared{called}, {what}: {count['']} in both, {count['A']} only in A, {count['B']} only in B"
+    a, b = trace.sides
+    return f"{a} and {b} compared, {what}: {count['']} in both, {count['A']} only in {a}, {count['B']} only in {b}"
 
 
-def _lines(a: list[str] | None, b: list[str] | None) -> list[str]:
+def _lines(a: list[str] | None, b: list[str] | None, names: Names) -> list[str]:
     """The lines of a part as one run or both have it."""
     if a is None or b is None:
-        side, lines = ("A", a) if b is None else ("B", b)
+        name, lines = (names[0], a) if b is None else (names[1], b)
         first, *rest = lines or [""]
-        return [f"only {side}: {first}", *rest]
-    found, i, j = [word_diff(a[0], b[0])], 1, 1
+        return [f"only {name}: {first}", *rest]
+    found, i, j = [word_diff(a[0], b[0], names)], 1, 1
     rest_a, rest_b = [_subject(line) for line in a[1:]], [_subject(line) for line in b[1:]]
     same = longest_common_subsequence(rest_a, rest_b)
     for place_a, place_b in [*same, (len(rest_a), len(rest_b))]:
-        found += [f"only A: {line}" for line in a[i : place_a + 1]]
-        found += [f"only B: {line}" for line in b[j : place_b + 1]]
+        found += [f"only {names[0]}: {line}" for line in a[i : place_a + 1]]
+        found += [f"only {names[1]}: {line}" for line in b[j : place_b + 1]]
         if place_a < len(rest_a):
-            found.append(word_diff(a[place_a + 1], b[place_b + 1]))
+            found.append(word_diff(a[place_a + 1], b[place_b + 1], names))
         i, j = place_a + 2, place_b + 2
     return found
 
@@ -101,15 +99,17 @@ def tabulate(trace: Trace) -> Table:
     """The run as rows; see `table.tabulate`. A comparison has a column more, which says whose a row is."""
     if not trace.sides:
         return table.tabulate(trace)
+    names = trace.sides
     rows_a, rows_b = map(_keyed_rows, halves(trace))
     rows: list[tuple[str, ...]] = []
     for one, other in side_by_side(rows_a, rows_b, key=lambda row: row[0]):
         if other is None:
-            rows.append(("only A", *(one[1] if one else ())))
+            rows.append((f"only {names[0]}", *(one[1] if one else ())))
         elif one is None:
-            rows.append(("only B", *other[1]))
+            rows.append((f"only {names[1]}", *other[1]))
         else:
-            rows.append(("both", *map(word_diff, one[1], other[1])))
+            pairs = zip(one[1], other[1], strict=True)
+            rows.append(("both", *(word_diff(*pair, names) for pair in pairs)))
     return Table(("run", *table.COLUMNS), tuple(rows))
 
 
@@ -128,16 +128,19 @@ def sentences(trace: Trace) -> list[str]:
         {step.index: _after_number(words.sentence(run.trace, step)) for step in run.trace.steps}
         for run in halves(trace)
     )
-    found = []
+    found, names = [], trace.sides
     for step in trace.steps:
         number, number_of = trace.ordinal_of(step), trace.count_steps(step.phase)
         start = f"{step.phase.capitalize()} {number} of {number_of}"
         if step.side:
             only = of_a if step.side == "A" else of_b
-            found.append(f"{start}, only {step.side}. {only[step.index]}")
+            name = names[SIDES.index(step.side)]
+            found.append(f"{start}, only {name}. {only[step.index]}")
         else:
             forward = step.phase == "forward"
-            found.append(f"{start}, both. {_joined(of_a[step.index], of_b[step.index], forward)}")
+            found.append(
+                f"{start}, both. {_joined(of_a[step.index], of_b[step.index], names, forward)}"
+            )
     return found
 
 
@@ -155,19 +158,20 @@ def stop_sentences(trace: Trace) -> list[str]:
     found = []
     for i, stop in enumerate(trace.stops):
         if stop.side:
-            found.append(f"Only {stop.side}. {words[SIDES.index(stop.side)][i]}")
+            side = SIDES.index(stop.side)
+            found.append(f"Only {trace.sides[side]}. {words[side][i]}")
         else:
-            found.append(f"Both. {_joined(words[0][i], words[1][i], True)}")
+            found.append(f"Both. {_joined(words[0][i], words[1][i], trace.sides, True)}")
     return found
 
 
-def _joined(a: str, b: str, forward: bool) -> str:
+def _joined(a: str, b: str, names: Names, forward: bool) -> str:
     """What both runs did in a step: one sentence where they fit together word by word, else a sentence for each."""
     if a == b:
         return a
     if forward and len(split_words(a)) == len(split_words(b)):
-        return word_diff(a, b)
-    return f"In A: {a}\nIn B: {b}"
+        return word_diff(a, b, names)
+    return f"In {names[0]}: {a}\nIn {names[1]}: {b}"
 
 
 def _after_number(sentence: str) -> str:
@@ -192,31 +196,31 @@ def bytes_kept(trace: Trace) -> list[tuple[int, ...]]:
     return list(zip(*columns, strict=True))
 
 
-def bytes_in_words(parts: tuple[int, ...]) -> str:
+def bytes_in_words(parts: tuple[int, ...], names: Names = SIDES) -> str:
     """What `bytes_kept` gives for one step, in words.
 
-    >>> bytes_in_words((24,)), bytes_in_words((24, 2048))
-    ('24 B', '24 B in A, 2 KiB in B')
+    >>> bytes_in_words((24,)), bytes_in_words((24, 2048), ("train", "eval"))
+    ('24 B', '24 B in train, 2 KiB in eval')
     """
     if len(parts) == 1:
         return format_bytes(parts[0])
-    return ", ".join(f"{format_bytes(n)} in {side}" for n, side in zip(parts, SIDES, strict=True))
+    return ", ".join(f"{format_bytes(n)} in {side}" for n, side in zip(parts, names, strict=True))
 
 
 def legend(trace: Trace) -> str:
     """The sentences under the picture of a comparison; empty for any other trace."""
     if not trace.sides:
         return ""
-    called = "" if trace.sides == SIDES else f"A is {trace.sides[0]}, B is {trace.sides[1]}. "
+    a, b = trace.sides
     parts = (trace.ops, trace.nodes, trace.edges, trace.tensors)
     alone: set[str] = {part.side for each in parts for part in each}
     for op in trace.ops:  # both ran it, but only one made a node: its card is not the other's
         nodes = [trace.nodes[number].side for number in trace.nodes_of(op.index)]
         alone |= set(SIDES) if nodes and all(nodes) and not op.side else set()
     marks = {
-        "A": "a bar on the left: only A did it",
-        "B": "a bar on the right: only B did it",
+        "A": f"a bar on the left: only {a} did it",
+        "B": f"a bar on the right: only {b} did it",
     }
     bars = "; ".join([*(marks[side] for side in SIDES if side in alone), "no bar: both did it"])
     bars = f"{bars[0].upper()}{bars[1:]}." if alone & {*SIDES} else "Both runs did the same."
-    return f"{called}{bars} Numbers that differ: A\N{NO-BREAK SPACE}·\N{NO-BREAK SPACE}B."
+    return f"{bars} Numbers that differ: {a}\N{NO-BREAK SPACE}·\N{NO-BREAK SPACE}{b}."

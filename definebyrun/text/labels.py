@@ -15,6 +15,7 @@ __all__ = [
     "read_label",
     "short_node_name",
     "tensor_label",
+    "written_args",
 ]
 
 
@@ -54,8 +55,19 @@ def op_call(trace: Trace, op: Op) -> str:
     """An operation as a call with its result: `y = mul(x, w)`."""
     names = [trace.tensors[i].name for i in op.outputs]
     left = ", ".join(name or "_" for name in names) + " = " if any(names) else ""
-    args = (arg if isinstance(arg, str) else read_label(trace, op, arg) for arg in op.args)
-    return f"{left}{op.name}({', '.join(args)})"
+    return f"{left}{op.name}({', '.join(written_args(trace, op))})"
+
+
+def written_args(trace: Trace, op: Op) -> list[str]:
+    """The arguments of an operation's call, tensors by name; those in an index where they stand in it."""
+    args = [arg if isinstance(arg, str) else read_label(trace, op, arg) for arg in op.args]
+    for position, arg in enumerate(op.args):
+        if isinstance(arg, str) and arg.startswith("[") and "{}" in arg:
+            end = position + 1 + arg.count("{}")
+            inside = iter(args[position + 1 : end])
+            text = "".join(part + next(inside, "") for part in arg.split("{}"))
+            return [*args[:position], text, *args[end:]]
+    return args
 
 
 def phase_words(trace: Trace, op: Op) -> str:

@@ -12,7 +12,7 @@ from ..trace import Op, Step, Trace
 from .backward_sentences import backward_sentence
 from .format import enumerated, sentence_value
 from .graph_sentences import left_in_graph, operations
-from .labels import phase_words, read_label, tensor_label
+from .labels import phase_words, tensor_label, written_args
 
 __all__ = ["sentence"]
 
@@ -68,9 +68,7 @@ def _changed_beside(trace: Trace, op: Op) -> str:
 
 def _makes(trace: Trace, op: Op, made: str) -> str:
     """The call of an operation: what it makes, from what, and with which options of `grad`."""
-    args = list(
-        dict.fromkeys(a if isinstance(a, str) else read_label(trace, op, a) for a in op.args)
-    )
+    args = list(dict.fromkeys(written_args(trace, op)))
     name = f"{op.name} ({op.module}, {operations(op.holds)})" if op.module else op.name
     options = [arg for arg in args if op.name == "grad" and arg.endswith("=True")]
     operands = [arg for arg in args if arg not in options]

@@ -13,7 +13,7 @@ from ..assets import asset, render_html
 from ..trace import Node, Op, TensorVersion, Trace
 from .canonical import grad_text
 from .format import format_bytes, format_value
-from .labels import op_call, op_step, read_label, short_node_name, tensor_label
+from .labels import op_call, op_step, short_node_name, tensor_label, written_args
 from .printable import printable
 
 __all__ = ["COLUMNS", "Table", "tabulate"]
@@ -59,7 +59,7 @@ def _leaf_row(trace: Trace, tensor: TensorVersion) -> tuple[str, ...]:
 def _op_row(trace: Trace, op: Op) -> tuple[str, ...]:
     main = trace.main_node(op.index)
     first = trace.tensors[op.outputs[0]]
-    inputs = ", ".join(a if isinstance(a, str) else read_label(trace, op, a) for a in op.args)
+    inputs = ", ".join(written_args(trace, op))
     grad = "–" if main is None else _node_grad(trace.nodes[main])
     if main is None and first.kind != "result":
         grad = _leaf_grad(trace, trace.first_version(first.index))

@@ -153,11 +153,16 @@ def _check_steps(run: Run) -> None:
             if step.op is None or step.node is not None:
                 raise damaged(f"steps[{i}] must name the operation that ran, and no node")
             of_backward = (step.received, step.passed, step.before, step.after, step.freed)
-            if any(of_backward) or step.pass_nr:
+            tensors = (step.given, step.arrived, step.returned)
+            if any(of_backward) or step.pass_nr or any(tensors):
                 raise damaged(f"steps[{i}] is forward and has what only a backward step has")
             ran.append(step.op)
         elif step.node is None or step.op is not None:
             raise damaged(f"steps[{i}] must name the node that ran, and no operation")
+        if step.returned and len(step.returned) != len(step.passed):
+            raise damaged(
+                f"steps[{i}] must say what was returned for each gradient that was passed"
+            )
         for edge, _ in step.passed:
             if run["edges"][edge].source != step.node:
                 raise damaged(f"steps[{i}] cannot pass a gradient along edges[{edge}]")

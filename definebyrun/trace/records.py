@@ -97,9 +97,11 @@ class Op(Record):
     """One forward operation: a call of a torch function, or what was found of one.
 
     What ran: `inputs` and `outputs` are tensors; `args` is the call as written, indices for tensors and text for
-    everything else. `inplace` says that it changed an input, `factory` that it made a leaf; an `opaque` operation was
-    not seen, only found by its result; one that is `inplace` too, by what it had changed. `beside` is how many of the
-    last outputs are no results but inputs that it changed besides: batch norm its running statistics.
+    everything else: of an index `[:, {}]`, where `{}` stands for the tensor that follows; `named` are the tensors that
+    were given by keyword, each with that. `inplace` says that it changed an input, `factory` that it made a leaf; an
+    `opaque` operation was not seen, only found by its result; one that is `inplace` too, by what it had changed.
+    `beside` is how many of the last outputs are no results but inputs that it changed besides: batch norm its running
+    statistics.
 
     Where: `line` and `code` are the source line that ran it, `stack` the lines that led there, `scope` the path of the
     module, `call` the innermost module call, an index into `Trace.calls`.
@@ -138,6 +140,7 @@ class Op(Record):
     generation: int = 1
     pass_nr: int | None = field(default=None, metadata={"key": "run"})
     beside: int = field(default=0, metadata=SKIPPABLE)
+    named: tuple[tuple[int, str], ...] = field(default=(), metadata=SKIPPABLE)
     elements: int = field(default=0, metadata=SKIPPABLE)
 
     @property
@@ -248,6 +251,9 @@ class Step(Record):
     edge index and gradient, `before` and `after` a leaf's `.grad` around its accumulation, `pass_nr` the number of the
     backward pass, `freed` whether the node let go of its saved tensors.
 
+    As tensors of the run: `given` are those with which the caller began the pass at this node, `arrived` those that a
+    custom backward received, `returned` what such a backward returned for each entry of `passed`, where all are known.
+
     Folding: `kept` is what the graph kept alive after it, in bytes, which cannot be counted from a folded trace.
     """
 
@@ -266,6 +272,9 @@ class Step(Record):
     side: Side = ""
     other: Step | None = None
     kept: int | None = None
+    given: tuple[int, ...] = field(default=(), metadata=SKIPPABLE)
+    arrived: tuple[int, ...] = field(default=(), metadata=SKIPPABLE)
+    returned: tuple[int, ...] = field(default=(), metadata=SKIPPABLE)
 
 
 @frozen

@@ -118,6 +118,7 @@ FIELDS: dict[type[Record], dict[str, Index | Moment | Plain | Nested]] = {
         "generation": Plain(1),
         "pass_nr": Index("passes"),
         "beside": Plain(),
+        "named": Index("tensors", "first"),
     },
     Saved: {
         "storage": Index("storages"),
@@ -158,6 +159,9 @@ FIELDS: dict[type[Record], dict[str, Index | Moment | Plain | Nested]] = {
         "passed": Index("edges", "first"),
         "pass_nr": Index("passes"),
         "kept": Plain(),
+        "given": Index("tensors", "each"),
+        "arrived": Index("tensors", "each"),
+        "returned": Index("tensors", "each"),
     },
     ModuleCall: {"index": Index("calls"), "outer": Index("calls"), "first": Index("calls")},
     Block: {

@@ -45,7 +45,7 @@ def validate(lists: Lists, root: int | None, sides: tuple[str, ...]) -> None:
             if other is not None:
                 _check(other, f"{where}.other", lists)
                 alone = record.side or not sides or other.side or other.other is not None
-                if alone or other.index != i:
+                if alone or getattr(other, "index", i) != i:
                     raise damaged(f"{where} cannot have another side")
 
 

@@ -123,7 +123,8 @@ def test_a_number_that_cannot_be_is_refused(kind: Any, name: str, field: Any, nu
         record[key] = [number, *record.get(key, [])]
     elif isinstance(field, Index) and field.form == "first":
         value = {"shape": [], "dtype": "float32"}
-        record[key] = [[number, value if name == "passed" else 1], *record[key]]
+        other = {"passed": value, "named": "mask"}.get(name, 1)
+        record[key] = [[number, other], *record.get(key, [])]
     else:
         record[key] = number
     said = refused(file)

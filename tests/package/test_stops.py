@@ -131,6 +131,7 @@ def test_the_weights_of_a_layer_that_stopped_lead_to_it() -> None:
     tape = stopped(lambda: model(torch.rand(1, 4)))
     assert tape.stops[0].name == "linear"
     assert tails(tape) == {"linear#2", "model.1.weight", "model.1.bias"}
+    assert card_of_stop(tape).arguments == "model.1 Linear"
 
 
 @pytest.mark.parametrize("program", [changed_in_place, changed_through_a_view])
@@ -199,6 +200,14 @@ def test_a_custom_backward_that_stopped_shows_the_call_inside_it_and_the_node() 
 def test_of_a_hook_it_is_not_said_which_node_stopped() -> None:
     (stop,) = stopped(in_a_hook).stops
     assert (stop.name, stop.node) == ("backward", None)
+
+
+def test_a_hook_behind_a_leaf_stops_at_the_node_of_that_leaf() -> None:
+    w = torch.ones(2, requires_grad=True)
+    w.register_post_accumulate_grad_hook(lambda _: 1 / 0)
+    (stop,) = (tape := stopped(lambda: (w * 2).sum().backward())).stops
+    assert tape.nodes[stop.node or 0].leaf is not None
+    assert (stop.name, len(tape.steps)) == ("backward", 5)
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,9 @@ def test_no_card_stands_alone(picture: Shown) -> None:
 def test_a_run_that_stopped_ends_on_a_card_that_says_so_and_no_other_has_one(name: str) -> None:
     here = shown(name)
     stops = [card for card in here.cards if card.kind == STOP]
-    assert [card.title.partition("(")[0] for card in stops] == [STOPPED[name]] * (name in STOPPED)
+    assert [card.title.partition("(")[0] for card in stops] == [
+        STOPPED[n] for n in STOPPED if n == name
+    ]
     assert {card.id for card in stops} <= {link.head for link in here.links}
 
 
@@ -186,6 +188,12 @@ def test_every_dashed_arrow_is_data_that_an_operation_was_given_or_a_leaf_that_i
         for tail in by_op.get(leaf.op, ())
         for head in of_tensor[leaf.index]
     }
+    for step in trace.steps:
+        own = {card_of[step.node]} if step.node is not None else set()
+        data |= {(tail, head) for i in step.given for tail in of_tensor[i] for head in own}
+        data |= {(tail, head) for i in step.arrived for tail in own for head in of_tensor[i]}
+        for (edge, _), i in zip(step.passed, step.returned, strict=False):
+            data |= {(tail, card_of[trace.edges[edge].target]) for tail in of_tensor[i]}
     for number, stop in enumerate(trace.stops):
         data |= {(tail, f"x{number}") for index in stop.inputs for tail in of_tensor[index]}
         if stop.node is not None:
