@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from ..cards.model import Link, back_label, times_label
-from .geometry import Box, Point, Route
+from collections.abc import Sequence
+
+from ..cards.model import Link, back_label
+from .geometry import Route
 from .leaf_groups import GRADIENT_CHAR_WIDTH
 from .markup import BOLD, SMALL, at_point, point_list, text_element
 from .palette import DATA_LINE, ONLY
+from .word_places import Word
 
-__all__ = ["again_word", "flow_texts", "link_shape", "times_word"]
+__all__ = ["again_word", "flow_texts", "link_shape"]
 
 ALONE_WIDTH = 2.2
 """Points: of a link that only one run has."""
 GRADIENT_GAP, GRADIENT_LINE = 7.0, 13.0
 """Points: from an arrow to the gradient beside it, and from line to line of that."""
-WORD_GAP = 7.0
-"""Points from the end of an arrow to a word beside it."""
-TIMES_GAP = 13.0
-"""Points from the beginning of an arrow down to the words that say how many links it stands for."""
 
 
-def link_shape(link: Link, route: Route, boxes: dict[str, Box]) -> str:
+def link_shape(link: Link, route: Route, words: Sequence[Word] = ()) -> str:
     """An arrow with the words at its ends, and the mark of one that only one run has."""
     look, mark = "", ""
     if link.edge is None:
@@ -32,37 +31,14 @@ def link_shape(link: Link, route: Route, boxes: dict[str, Box]) -> str:
         style = f' class="dbr-m" stroke="none" font-size="11"{BOLD}'
         mark = text_element(at_point(x - 5, y + 4, end=True) + style, link.side_name or link.side)
     dash = ' stroke-dasharray="5 3"' if link.edge is None or link.back else ""
+    style = f' class="dbr-m" stroke="none" {SMALL}'
+    beside = "".join([text_element(at_point(x, y, end) + style, said) for x, y, end, said in words])
     start, *curves = route.points
     return (
         f'<g class="dbr-e" data-e="{link.id}" data-b="{link.born}"{look}>'
         f'<path d="M{point_list([start])}C{point_list(curves)}" fill="none"{dash}/>'
-        f'<polygon points="{point_list(route.head())}" stroke="none"/>{_end_words(link, route, boxes)}{mark}</g>'
+        f'<polygon points="{point_list(route.head())}" stroke="none"/>{beside}{mark}</g>'
     )
-
-
-def _end_words(link: Link, route: Route, boxes: dict[str, Box]) -> str:
-    """Which result an arrow begins at and which argument it ends at: on the side of the line that is free."""
-    parts = []
-    style = f' class="dbr-m" stroke="none" {SMALL}'
-    if link.tail_word and not link.back:
-        place = _beside(route.points[0], route.points[1], boxes[link.tail])
-        parts.append(text_element(place + style, link.tail_word))
-    if link.head_word and not link.back and route.tip is not None:
-        place = _beside(route.tip, route.points[-1], boxes[link.head])
-        parts.append(text_element(place + style, link.head_word))
-    return "".join(parts)
-
-
-def _beside(end: Point, following: Point, box: Box) -> str:
-    """Where a word stands beside the end of a line at a card, which goes on to a point `following`."""
-    (x, y), (left, top, width, height) = end, box
-    if x >= left + width - 1:
-        return at_point(x + WORD_GAP, y - 5)
-    if x <= left + 1:
-        return at_point(x - WORD_GAP, y - 5, end=True)
-    comes_from_right = following[0] > x
-    base = y - WORD_GAP if y < top + height / 2 else y + WORD_GAP + 6
-    return at_point(x - WORD_GAP if comes_from_right else x + WORD_GAP, base, end=comes_from_right)
 
 
 def again_word(link: Link, route: Route) -> str:
@@ -71,14 +47,6 @@ def again_word(link: Link, route: Route) -> str:
         return ""
     x, y = route.label
     return text_element(f'{at_point(x, y + 4)} text-anchor="middle"', back_label(link))
-
-
-def times_word(link: Link, route: Route) -> str:
-    """How many links an arrow stands for, beside its beginning."""
-    (x, y), (_, following) = route.points[0], route.points[-1]
-    down = following - y > TIMES_GAP
-    at = (x + 5, y + TIMES_GAP) if down else (x + 5, y - 5)
-    return text_element(at_point(*at), times_label(link))
 
 
 def flow_texts(link: Link, route: Route, right: float, horizontal: bool) -> str:

@@ -16,7 +16,7 @@ from ..cards.clusters import Cluster
 from ..cards.model import Card, Link, State
 from .geometry import CORNER_HANDLE, Box
 from .geometry import PAD as GRAPH_PAD
-from .link_shapes import again_word, flow_texts, link_shape, times_word
+from .link_shapes import again_word, flow_texts, link_shape
 from .markup import (
     BOLD,
     END,
@@ -45,6 +45,7 @@ from .palette import (
     Colour,
 )
 from .placement import Placement, place
+from .word_places import place_words
 
 __all__ = ["Picture", "render"]
 
@@ -91,6 +92,7 @@ def render(
     geometry, horizontal = placement.geometry, placement.horizontal
     boxes, routes = geometry.boxes, geometry.routes
     flowing = [link for link in links if link.flows]
+    words = place_words(links, routes, [boxes[card.id] for card in cards])
     parts = [
         group(
             f'fill="{CLUSTER_FILL.light}" fill-opacity=".5" stroke="{CLUSTER_LINE.light}" stroke-width="1"',
@@ -98,17 +100,12 @@ def render(
         ),
         group(
             f'fill="{EDGE_LINE.light}" stroke="{EDGE_LINE.light}" stroke-width="{LINK_WIDTH}"',
-            [link_shape(link, routes[link.id], boxes) for link in links],
+            [link_shape(link, routes[link.id], words.get(link.id, ())) for link in links],
         ),
         group(
             f'class="dbr-name" {SMALL}',
             [_cluster_label(cluster, boxes[cluster.id]) for cluster in clusters]
-            + [again_word(link, routes[link.id]) for link in links if link.back]
-            + [
-                times_word(link, routes[link.id])
-                for link in links
-                if link.times > 1 and not link.back
-            ],
+            + [again_word(link, routes[link.id]) for link in links if link.back],
         ),
         *(_card(card, boxes[card.id]) for card in cards),
         group(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from torch import nn
 import definebyrun as dbr
 from definebyrun.cards.arguments import ORDERED, PARAMETERS
 from definebyrun.cards.model import Card
+from definebyrun.drawing.placement import place
+from definebyrun.drawing.word_places import place_words
 
 
 def recorded(program: Callable[[], Any]) -> dbr.Tape:
@@ -283,3 +286,23 @@ def test_a_line_below_the_picture_says_how_much_there_is() -> None:
     assert "10 backward nodes, 4 parameters" not in dbr.draw(y)._repr_html_()
     assert "9 backward nodes, 4 parameters with 21 numbers." in dbr.draw(y)._repr_html_()
     assert "backward nodes, 4 parameters" not in dbr.compare(tape, tape)._repr_html_()
+
+
+def test_no_word_beside_an_arrow_lies_on_another_one_or_on_a_card() -> None:
+    x = torch.rand(3, 4, requires_grad=True)
+
+    def program() -> Any:
+        weights, chosen = x.topk(2)
+        return [(chosen == n).sum() for n in range(3)], weights.sum() - weights.exp().sum()
+
+    cards, links, _ = recorded(program).view.drawn
+    placement = place(cards, links)
+    boxes = [placement.geometry.boxes[card.id] for card in cards]
+    words = [
+        w for found in place_words(links, placement.geometry.routes, boxes).values() for w in found
+    ]
+    assert [word for *_, word in words].count("chosen") == 3
+    covered = [(x - 6.4 * len(word) * end, y - 9, 6.4 * len(word), 11) for x, y, end, word in words]
+    for (ax, ay, aw, ah), (bx, by, bw, bh) in combinations([*covered, *boxes], 2):
+        apart = ax >= bx + bw or bx >= ax + aw or ay >= by + bh or by >= ay + ah
+        assert apart
