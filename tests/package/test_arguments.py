@@ -248,6 +248,24 @@ def test_no_title_is_cut_on_a_card_that_is_wide_enough() -> None:
     assert len(card.title) <= len(card.function) == 37
 
 
+def test_a_folded_card_never_drops_its_path_for_the_name_of_its_result() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stage1, self.stage2 = (nn.Sequential(nn.Linear(3, 3), nn.ReLU()) for _ in range(2))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            intermediate_features = self.stage1(x)
+            intermediate_features = self.stage2(intermediate_features)
+            return intermediate_features.sum()
+
+    network, x = Net(), torch.rand(2, 3)
+    folded = [c for c in recorded(lambda: network(x)).fold(1).view.drawn.cards if c.folded]
+    assert [c.title for c in folded] == ["network.stage1", "network.stage2"]
+    assert {c.origin for c in folded} == {"→ intermediate_features"}
+    assert {c.function for c in folded} == {"2 parameters, 12 numbers"}
+
+
 def test_several_results_of_one_shape_say_how_many_and_all_shapes_where_they_differ() -> None:
     x = torch.rand(8, 8, requires_grad=True)
     assert last_card(lambda: x.chunk(4)).values[0].text == "4 of 2×8"
