@@ -202,7 +202,7 @@ EXERCISE = Exercise(
     "The root never saw a zero.",
     check_energy,
     (
-        Wrong("as given", _as_given, "For the points [[0.5, 1]] the energy is right, and the"),
+        Wrong("as given", _as_given, "[[0.5, 1]] the energy is right, and the"),
         Wrong("the diagonal left out", _diagonal_alone, "[[1, 2], [1, 2]] the energy is right"),
         Wrong("repaired afterwards", _repaired_after, "[[0.5, 1]] the energy is right, and the"),
         Wrong("a hook on points", _hooked, "points, its hooks"),
@@ -213,7 +213,11 @@ EXERCISE = Exercise(
         Wrong("points that meet left out", _met_left_out, "[[1, 2], [1, 2]] the energy is 0"),
         Wrong("without the root", _squared, "[[0], [2]] the energy is 0.03663"),
         Wrong("each pair once", lambda p: _inner_where(p) / 2, "[[0], [2]] the energy is 0.1353"),
-        Wrong("each point with itself", lambda p: _inner_where(p) + len(p), "the energy is 1."),
+        Wrong(
+            "each point with itself",
+            lambda p: _inner_where(p) + len(p),
+            "[[0.5, 1]] the energy is 1.",
+        ),
         Wrong("one side alone", _one_side, "three times the energy is"),
         Wrong("detached", lambda p: _inner_where(p.detach()), "the energy asks for none"),
         Wrong("in place", then(_inner_where, lambda p: p.data.add_(1)), "it was given: points is"),
