@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from . import by_hand, jacobian, leaf_grads, two_losses, weighted_loss
+from . import by_hand, jacobian, leaf_grads, weighted_loss
 
 __all__ = ["EXERCISES"]
 
-EXERCISES = (
-    by_hand.EXERCISE,
-    weighted_loss.EXERCISE,
-    jacobian.EXERCISE,
-    leaf_grads.EXERCISE,
-    two_losses.EXERCISE,
-)
+EXERCISES = (by_hand.EXERCISE, weighted_loss.EXERCISE, jacobian.EXERCISE, leaf_grads.EXERCISE)

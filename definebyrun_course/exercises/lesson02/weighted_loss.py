@@ -214,8 +214,14 @@ EXERCISE = Exercise(
     "One loss a sample, and each counts by its weight.",
     check_step,
     (
-        Wrong("summed over the columns", _columns(lambda pairs: pairs.sum(1)), "sums over all targets"),
-        Wrong("the mean of the columns", _columns(lambda pairs: pairs.mean(1)), "means over all targets"),
+        Wrong(
+            "summed over the columns", _columns(lambda pairs: pairs.sum(1)), "sums over all targets"
+        ),
+        Wrong(
+            "the mean of the columns",
+            _columns(lambda pairs: pairs.mean(1)),
+            "means over all targets",
+        ),
         Wrong(
             "the weights expanded",
             _wrong(predict=lambda c: c, send=lambda e, w: e.backward(w.expand_as(e))),
@@ -227,7 +233,9 @@ EXERCISE = Exercise(
             "; the squared errors are",
         ),
         Wrong("as columns", _by_columns, "yours returned (2, 1)"),
-        Wrong("without weights", _wrong(send=lambda e, w: e.sum().backward()), "all weights were 1"),
+        Wrong(
+            "without weights", _wrong(send=lambda e, w: e.sum().backward()), "all weights were 1"
+        ),
         Wrong(
             "the mean",
             _wrong(send=lambda e, w: (w * e).mean().backward()),
@@ -245,8 +253,14 @@ EXERCISE = Exercise(
         ),
         Wrong("with the graph", _wrong(give=lambda e, w: e), "still part of the graph"),
         Wrong("weighted losses", _wrong(give=lambda e, w: w * e.detach()), "times their weights"),
-        Wrong("the sum of the losses", _wrong(give=lambda e, w: e.detach().sum()), "yours returned ()"),
-        Wrong("errors, not squared", _wrong(loss=lambda error, w: error.abs()), "; the squared errors are"),
+        Wrong(
+            "the sum of the losses", _wrong(give=lambda e, w: e.detach().sum()), "yours returned ()"
+        ),
+        Wrong(
+            "errors, not squared",
+            _wrong(loss=lambda error, w: error.abs()),
+            "; the squared errors are",
+        ),
         Wrong("no backward", _wrong(send=lambda e, w: None), ".grad is None"),
         Wrong("no return", _wrong(give=lambda e, w: None), "Is a `return` missing?"),
         Wrong(
@@ -262,4 +276,4 @@ EXERCISE = Exercise(
     ),
     may_change=(0,),
     oracle=steps,
-)  # fmt: skip
+)
