@@ -39,7 +39,7 @@ class _Fails(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        raise RuntimeError("not enough memory, backward")
+        raise RuntimeError("out of memory, backward")
 
 
 class Run:
@@ -63,7 +63,7 @@ class Run:
         def loss() -> Tensor:
             self.calls += 1
             if kind == "f":
-                raise RuntimeError("not enough memory, forward")
+                raise RuntimeError("out of memory, forward")
             if kind == "v":
                 raise ValueError("a broken file")
             squares = (self.w * self.data[i]) ** 2
@@ -104,7 +104,7 @@ def _judge(train: Train, draw: Drawn, kinds: str, adam: bool, old: bool, source:
     try:
         found = train(run.losses, run.optimizer)
     except RuntimeError as error:
-        if "not enough memory" not in str(error):
+        if "out of memory" not in str(error):
             raise
         raise Mistake(
             f"{where} yours stopped with {type(error).__name__}: {error}.",
@@ -273,7 +273,7 @@ EXERCISE = Exercise(
         Wrong(
             "only the backward pass tried",
             _only_backward,
-            "yours stopped with RuntimeError: not enough memory",
+            "yours stopped with RuntimeError: out of memory",
         ),
         Wrong("stops at the first", _stopped, "1 losses were computed; there are 2"),
         Wrong(
@@ -297,7 +297,7 @@ EXERCISE = Exercise(
         Wrong(
             "nothing caught",
             lambda *a: trained(*a, caught=KeyError),
-            "yours stopped with RuntimeError: not enough memory",
+            "yours stopped with RuntimeError: out of memory",
         ),
         Wrong("not counted", lambda *a: trained(*a, count=0), "you returned 0; 1 were left out"),
         Wrong("no return", lambda *a: trained(*a) and None, "is a whole number; this is None"),
