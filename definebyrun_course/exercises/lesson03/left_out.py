@@ -93,8 +93,8 @@ def check_train(train: Train) -> None:
 
 
 def _said(kinds: str) -> str:
-    words = {"o": "fine", "f": "fails forward", "b": "fails half way back"}
-    return "the batches " + ", ".join(words[kind] for kind in kinds)
+    words = {"o": "good", "f": "failing forward", "b": "failing half way back"}
+    return f"the batches ({', '.join(words[kind] for kind in kinds)})"
 
 
 def _judge(train: Train, draw: Drawn, kinds: str, adam: bool, old: bool, source: str = "") -> None:
@@ -145,7 +145,7 @@ def _not_caught(train: Train) -> None:
         return
     expect(
         False,
-        "A ValueError in a loss was swallowed: a broken file is no batch that is too large.",
+        "A ValueError in a loss was swallowed: a broken file is no lack of memory.",
         "Catch the one kind of error that the statement names.",
     )
 
