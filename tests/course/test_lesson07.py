@@ -125,6 +125,23 @@ def test_adam_needs_sixteen_bytes_a_parameter_in_float32() -> None:
     )
 
 
+def test_autocast_keeps_copies_of_weights_in_16_bits_and_sums_of_shortcuts_in_32() -> None:
+    layer, kept = nn.Linear(8, 8), list[Tensor]()
+
+    def pack(tensor: Tensor) -> Tensor:
+        kept.append(tensor)
+        return tensor
+
+    x = torch.ones(2, 8, requires_grad=True)
+    with (
+        torch.autocast("cpu", torch.bfloat16),
+        torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
+    ):
+        out = x + layer(x)
+    assert out.dtype == torch.float32
+    assert [t.dtype for t in kept if t.shape == (8, 8)] == [torch.bfloat16]
+
+
 def test_save_on_cpu_keeps_the_same_memory_on_a_cpu() -> None:
     with torch.autograd.graph.save_on_cpu():
         e = torch.ones(3, requires_grad=True).exp()
