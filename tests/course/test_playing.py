@@ -7,6 +7,7 @@ every text is the stored one.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from itertools import chain
 
@@ -30,7 +31,11 @@ W = ("torch.tensor([0.5, 1.0, 2.0]", "torch.tensor([-0.25, 2.0, 0.75]")
 CHANGED = {"01": (X, W), "02": (X, W), "03": (W,)}
 """What a reader changes first, by lesson: a text, and what is written in its place; whole numbers where they may be."""
 
-LESSONS = [chapters.find(number) for number in FINISHED]
+HEAVY = ("08",)
+"""Lessons that train for most of a minute: run here when everything is asked for (`ALL=1`)."""
+LESSONS = [
+    chapters.find(number) for number in FINISHED if number not in HEAVY or os.environ.get("ALL")
+]
 
 
 def with_other_inputs(cells: list[NotebookNode], changes: Changes) -> list[str]:
