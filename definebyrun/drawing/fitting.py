@@ -7,7 +7,7 @@ take too long to lay out does not fit.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from ..cards.clusters import Cluster, build_clusters
@@ -52,6 +52,13 @@ class Way:
     opened: bool = False
     last: bool = False
 
+    def shows_what(self, other: Way) -> bool:
+        """Whether it folded nothing more than another, whose trace is its own as well."""
+        return self.trace is other.trace and (self.grouped, self.opened) == (
+            other.grouped,
+            other.opened,
+        )
+
 
 @dataclass(frozen=True)
 class Laid:
@@ -93,19 +100,24 @@ def first_that_fits(ways: Iterable[Way], look: Look = PLAIN, *, lay_out: bool = 
     wide: Laid | None = None  # the first that fits with letters that are a little small
     fewest: Way | None = None
     seen: set[tuple[object, ...]] = set()
+    before: Way | None = None
     for way in ways:
         if way.last and best is not None and best.badness(width) < TOLERABLE:
             break
+        if before is not None and way.shows_what(before):
+            continue
+        before = way
         if fewest is None or _least_cards(way.trace) < _least_cards(fewest.trace):
             fewest = way
         most = MAX_CARDS_OPEN if way.opened else MAX_CARDS_TRIED
         if _least_cards(way.trace) > most:
             continue
-        here = _dealt(way, look.hidden)
-        looks = _key(here)
-        if looks in seen or len(here.cards) > most:  # it folds nothing more, or not enough
+        cards, links = picture_cards(way.trace, way.grouped, look.hidden)
+        looks = _key(cards, links)
+        if looks in seen or len(cards) > most:  # it folds nothing more, or not enough
             continue
         seen.add(looks)
+        here = _dealt(way, cards, links)
         if not lay_out and len(here.cards) <= MAX_CARDS:
             return here
         if not lay_out or _takes_long(here.links):
@@ -121,12 +133,11 @@ def first_that_fits(ways: Iterable[Way], look: Look = PLAIN, *, lay_out: bool = 
             if not laid.badness(width) and wide is None:
                 wide = laid
     assert fewest is not None, "there is always the whole run"
-    return wide or best or _dealt(fewest, look.hidden)
+    return wide or best or _dealt(fewest, *picture_cards(fewest.trace, fewest.grouped, look.hidden))
 
 
-def _dealt(way: Way, hidden: Collection[str]) -> Laid:
-    """What a way shows, before it is laid out; not what is `hidden`."""
-    cards, links = picture_cards(way.trace, way.grouped, hidden)
+def _dealt(way: Way, cards: list[Card], links: list[Link]) -> Laid:
+    """What a way shows, before it is laid out."""
     return Laid(way.trace, cards, links, build_clusters(way.trace, cards, links))
 
 
@@ -141,10 +152,9 @@ def _takes_long(links: list[Link]) -> bool:
     return len(links) > MAX_LINKS_TRIED or back > MAX_BACK_LINKS_TRIED
 
 
-def _key(here: Laid) -> tuple[object, ...]:
+def _key(cards: list[Card], links: list[Link]) -> tuple[object, ...]:
     """Equal for two pictures that look the same."""
-    ways = [(link.tail, link.head) for link in here.links]
-    return tuple([card.title for card in here.cards]), tuple(ways)
+    return tuple([card.title for card in cards]), tuple([(link.tail, link.head) for link in links])
 
 
 def _placed(here: Laid, width: float, comfortable: float, right: bool) -> Iterator[Laid]:

@@ -8,7 +8,7 @@ Which of them is shown is decided where pictures are laid out.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from ..trace import Trace, cached
@@ -20,7 +20,7 @@ from .node_graphs import roll_up_nodes
 from .operations import fold_operations, fold_passes
 from .roll_up import roll_up_all, roll_up_steps
 
-__all__ = ["Recipe", "fold_by", "recipes"]
+__all__ = ["Recipe", "fold_by", "outcome", "recipes"]
 
 MAX_OPS_OF_SMALL_MODULE = 12
 """A module without modules inside it is folded early if it runs at most so many operations."""
@@ -99,6 +99,26 @@ def fold_by(trace: Trace, recipe: Recipe) -> Trace:
     """The trace folded by a recipe; itself where that changes nothing."""
     if trace.root is not None:
         return roll_up_nodes(trace) if recipe.repeats else trace
+    trace = _prepared(trace, recipe)
+    into = _folded_into(trace, recipe)
+    if any(call is not None for call in into):
+        trace = contract(trace, plan_modules(trace, into))
+        trace = roll_up_all(trace) if recipe.repeats else trace
+    elif recipe.repeats:
+        trace = cached(trace, roll_up_all)
+    return fold_middle(trace) if recipe.middle else trace
+
+
+def outcome(trace: Trace, recipe: Recipe) -> Hashable:
+    """Equal for two recipes that fold a trace alike, which is known without folding it by them."""
+    if trace.root is not None:
+        return recipe.repeats
+    trace = _prepared(trace, recipe)
+    return id(trace), tuple(_folded_into(trace, recipe)), recipe.repeats, recipe.middle
+
+
+def _prepared(trace: Trace, recipe: Recipe) -> Trace:
+    """What is done before calls are folded; recipes begin alike, so what one has done is kept for the next."""
     stages = (
         (recipe.steps, roll_up_steps),
         (recipe.operations, fold_operations),
@@ -107,13 +127,9 @@ def fold_by(trace: Trace, recipe: Recipe) -> Trace:
         (recipe.chains, fold_chains),
     )
     for is_wanted, stage in stages:
-        if is_wanted:  # recipes begin alike: what one has done is kept for the next
+        if is_wanted:
             trace = cached(trace, stage)
-    into = _folded_into(trace, recipe)
-    if any(call is not None for call in into):
-        trace = contract(trace, plan_modules(trace, into))
-    trace = roll_up_all(trace) if recipe.repeats else trace
-    return fold_middle(trace) if recipe.middle else trace
+    return trace
 
 
 def _folded_into(trace: Trace, recipe: Recipe) -> list[int | None]:
