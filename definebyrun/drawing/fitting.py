@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from ..cards.clusters import Cluster, build_clusters
-from ..cards.model import Card, Link
+from ..cards.model import LEAF_KINDS, Card, Link
 from ..cards.picture import picture_cards
 from ..trace import Trace
 from .layout import TooLargeError
@@ -26,6 +26,8 @@ COMFORTABLE_WIDTH, WORTH_KEEPING = 896, 0.5
 """At this width small print is 10 px high as well: folding goes on for it, but not below this part of the cards."""
 MIN_CARDS, MAX_CARDS = 4, 40
 """With fewer there is nothing left to see; more are not taken in."""
+FEW_CARDS = 6
+"""In a folded picture of fewer hardly anything is left to see: another way that leaves more is looked for."""
 MAX_CARDS_SMALL = 12
 """A picture of no more cards is shown whole, with all nodes, if it fits at all."""
 MAX_CARDS_OPEN = 30
@@ -98,6 +100,7 @@ def first_that_fits(ways: Iterable[Way], look: Look = PLAIN, *, lay_out: bool = 
     width, comfortable = look.width or MAX_WIDTH, look.width or COMFORTABLE_WIDTH
     best: Laid | None = None
     wide: Laid | None = None  # the first that fits with letters that are a little small
+    bare: Laid | None = None  # the first that fits with hardly anything left to see
     fewest: Way | None = None
     seen: set[tuple[object, ...]] = set()
     before: Way | None = None
@@ -128,17 +131,46 @@ def first_that_fits(ways: Iterable[Way], look: Look = PLAIN, *, lay_out: bool = 
         for laid in _placed(here, width, comfortable, look.direction == "right"):
             if best is None or laid.badness(width) < best.badness(width):
                 best = laid
-            if not laid.badness(width) and (laid.width <= comfortable or is_small):
+            if laid.badness(width):
+                continue
+            if len(laid.cards) < FEW_CARDS and not way.opened:
+                bare = bare or laid
+            elif laid.width <= comfortable or is_small:
                 return laid
-            if not laid.badness(width) and wide is None:
-                wide = laid
+            else:
+                wide = wide or laid
     assert fewest is not None, "there is always the whole run"
-    return wide or best or _dealt(fewest, *picture_cards(fewest.trace, fewest.grouped, look.hidden))
+    return (
+        wide
+        or bare
+        or best
+        or _dealt(fewest, *picture_cards(fewest.trace, fewest.grouped, look.hidden))
+    )
 
 
 def _dealt(way: Way, cards: list[Card], links: list[Link]) -> Laid:
     """What a way shows, before it is laid out."""
+    cards = _lowered(way.trace, cards, links)
     return Laid(way.trace, cards, links, build_clusters(way.trace, cards, links))
+
+
+def _lowered(trace: Trace, cards: list[Card], links: list[Link]) -> list[Card]:
+    """The cards, of which one that reads leaves alone and leads nowhere stands below the optimizer's step before it.
+
+    So does what follows the weights slowly; else all of it would stand side by side with the first layers.
+    """
+    steps = [c for c in cards if c.op is not None and trace.ops[c.op].is_optimizer_step]
+    if not steps:
+        return cards
+    leaves = {card.id for card in cards if card.kind in LEAF_KINDS}
+    free = {card.id for card in cards if not card.after} - leaves
+    free -= {link.tail for link in links} | {each.head for each in links if each.tail not in leaves}
+    lowered: list[Card] = []
+    for card in cards:
+        before = [step for step in steps if step.born < card.born] if card.id in free else []
+        after = max(before, key=lambda step: step.born).id if before else card.after
+        lowered.append(replace(card, after=after) if before else card)
+    return lowered
 
 
 def _least_cards(trace: Trace) -> int:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from ..trace import Trace, cached
 from ..trace.records import FUNCTION
 from .contraction import contract
-from .groups import fold_chains, fold_middle, fold_statements
+from .groups import fold_blocks, fold_chains, fold_middle, fold_statements, fold_unrolled
 from .modules import call_depths, calls_by_op, outermost, plan_modules
 from .node_graphs import roll_up_nodes
 from .operations import fold_operations, fold_passes
@@ -42,6 +42,8 @@ class Recipe:
     passes: bool = False
     statements: bool = False
     chains: bool = False
+    unrolled: bool = False
+    blocks: bool = False
     middle: bool = False
     small_modules: bool = False
     classes: frozenset[tuple[int, str]] = frozenset()
@@ -77,6 +79,9 @@ def recipes(traces: Iterable[Trace]) -> Iterator[Recipe]:
             way = replace(way, classes=way.classes | {wanted})
             yield way
     for start in (replace(way, classes=frozenset()), way):
+        yield replace(start, chains=False, unrolled=True)
+        yield replace(start, chains=False, blocks=True)
+        yield replace(start, chains=False, unrolled=True, blocks=True)
         yield replace(start, middle=True)
 
 
@@ -106,6 +111,8 @@ def fold_by(trace: Trace, recipe: Recipe) -> Trace:
         trace = roll_up_all(trace) if recipe.repeats else trace
     elif recipe.repeats:
         trace = cached(trace, roll_up_all)
+    trace = fold_unrolled(trace) if recipe.unrolled else trace
+    trace = fold_blocks(trace) if recipe.blocks else trace
     return fold_middle(trace) if recipe.middle else trace
 
 
@@ -114,7 +121,8 @@ def outcome(trace: Trace, recipe: Recipe) -> Hashable:
     if trace.root is not None:
         return recipe.repeats
     trace = _prepared(trace, recipe)
-    return id(trace), tuple(_folded_into(trace, recipe)), recipe.repeats, recipe.middle
+    last = (recipe.repeats, recipe.unrolled, recipe.blocks, recipe.middle)
+    return id(trace), tuple(_folded_into(trace, recipe)), last
 
 
 def _prepared(trace: Trace, recipe: Recipe) -> Trace:
