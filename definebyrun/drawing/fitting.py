@@ -26,8 +26,9 @@ COMFORTABLE_WIDTH, WORTH_KEEPING = 896, 0.5
 """At this width small print is 10 px high as well: folding goes on for it, but not below this part of the cards."""
 MIN_CARDS, MAX_CARDS = 4, 40
 """With fewer there is nothing left to see; more are not taken in."""
-FEW_CARDS = 6
-"""In a folded picture of fewer hardly anything is left to see: another way that leaves more is looked for."""
+FEW_CARDS, MOST_OF_A_RUN = 6, 0.75
+"""In a folded picture of fewer cards, or where one stands for this part of the operations, hardly anything is left to
+see: another way that leaves more is looked for."""
 MAX_CARDS_SMALL = 12
 """A picture of no more cards is shown whole, with all nodes, if it fits at all."""
 MAX_CARDS_OPEN = 30
@@ -133,7 +134,7 @@ def first_that_fits(ways: Iterable[Way], look: Look = PLAIN, *, lay_out: bool = 
                 best = laid
             if laid.badness(width):
                 continue
-            if len(laid.cards) < FEW_CARDS and not way.opened:
+            if not way.opened and _is_bare(laid):
                 bare = bare or laid
             elif laid.width <= comfortable or is_small:
                 return laid
@@ -176,6 +177,13 @@ def _lowered(trace: Trace, cards: list[Card], links: list[Link]) -> list[Card]:
 def _least_cards(trace: Trace) -> int:
     """How many cards a trace has at least: one for each node that is no leaf's."""
     return sum([node.leaf is None for node in trace.nodes])
+
+
+def _is_bare(laid: Laid) -> bool:
+    """Whether hardly anything is left to see: few cards, or most of the run in one of them."""
+    ops = laid.trace.ops  # of a repetition one is shown
+    most = max((op.holds for op in ops if op.module), default=0)
+    return len(laid.cards) < FEW_CARDS or most > MOST_OF_A_RUN * sum(op.holds for op in ops)
 
 
 def _takes_long(links: list[Link]) -> bool:
