@@ -55,7 +55,8 @@ help:
 	@echo 'make lab         open the notebooks in JupyterLab'
 	@echo 'make lint        check style, the order of the rooms, types; FIX=1 puts right what it can'
 	@echo 'make links       check that the links to other places still lead somewhere (needs the network)'
-	@echo 'make bench       measure the recorder and the drawing tools; SAVE=1 puts the result into the book'
+	@echo 'make bench       measure the recorder and the drawing tools; SAVE=1 puts the result into the book;'
+	@echo '                 PART=pictures: draw the models of bench/zoo with each of them, side by side'
 	@echo 'make mutants     put small faults into the package and see whether the tests notice; ONLY=fold/;'
 	@echo '                 PART=checks: into right answers to the exercises, and see whether the checks notice'
 	@echo 'make torch       run the tests of the package with another PyTorch: VERSION=2.14.1 or nightly'
@@ -118,7 +119,8 @@ _build/peers: .venv/test.stamp bench/requirements.txt
 	@touch _build/peers
 
 bench: _build/peers
-	@$(PY) -m bench.measure $(if $(SAVE),--save) $(if $(ONLY),--only '$(ONLY)')
+	@[ -z '$(PART)' ] || [ '$(PART)' = pictures ] || { echo "There is no part '$(PART)': make bench PART=pictures" >&2; exit 1; }
+	@$(PY) -m bench.$(or $(PART),measure) $(if $(SAVE),--save) $(if $(ONLY),--only '$(ONLY)')
 
 mutants: .venv/test.stamp
 	@$(PY) -m tools.mutants $(if $(PART),$(PART),package) $(if $(ONLY),--only '$(ONLY)')

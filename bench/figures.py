@@ -18,11 +18,12 @@ import pygraphviz
 import torch
 
 import definebyrun as dbr
+from bench.default_pictures import default_pictures
 from bench.drawing_tools import TOOLS, Clock
 from bench.floor import Floor
 from bench.models import MODELS, RECORDED, Case
 
-__all__ = ["ours", "picture", "recording"]
+__all__ = ["default_pictures", "ours", "picture", "recording"]
 
 Facts = dict[str, Any]
 

@@ -6,7 +6,7 @@ page, unless the user has said how to show it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import replace
 from functools import cached_property
 from typing import NamedTuple
@@ -20,7 +20,7 @@ from .drawing.fitting import Laid, Way, first_that_fits
 from .drawing.layout import LayoutError
 from .drawing.look import PLAIN, Look
 from .drawing.svg import Picture, render
-from .fold.recipes import Recipe, fold_by, recipes
+from .fold.recipes import Recipe, fold_by, outcome, recipes
 from .recorder.gc_pause import no_collections
 from .text.compared import canonical_text, summary
 from .text.format import enumerated
@@ -41,6 +41,14 @@ MAX_CARDS_LAID_OUT = 600
 
 def _way(trace: Trace, recipe: Recipe) -> Way:
     return Way(trace, recipe.grouped, opened=not recipe.operations and trace.root is None)
+
+
+def _is_new(recipe: Recipe, traces: list[Trace], tried: set[Hashable]) -> bool:
+    """Whether a recipe shows these traces otherwise than those that were tried; from now on it is one of them."""
+    key = recipe.grouped, recipe.operations, *(outcome(trace, recipe) for trace in traces)
+    is_new = key not in tried
+    tried.add(key)
+    return is_new
 
 
 class Drawn(NamedTuple):
@@ -103,8 +111,10 @@ class View:
         if self._runs is not None:
             yield from self._ways_of_both(*self._runs)
             return
+        tried = set[Hashable]()
         for recipe in recipes([given]):
-            yield _way(fold_by(given, recipe), recipe)
+            if _is_new(recipe, [given], tried):
+                yield _way(fold_by(given, recipe), recipe)
 
     def _ways_of_both(self, a: Trace, b: Trace) -> Iterator[Way]:
         """The ways to fold a comparison: both runs alike, what one of them repeats more often not before the last.
@@ -112,11 +122,14 @@ class View:
         The last repetition of one run need not be the last of the other.
         """
         unequal: list[Way] = []
+        tried = set[Hashable]()
         for recipe in recipes([a, b]):
             if recipe.middle:  # where the runs may differ
                 continue
             for repeats in dict.fromkeys((False, recipe.repeats)):
                 way = replace(recipe, repeats=repeats)
+                if not _is_new(way, [a, b], tried):
+                    continue
                 one, other = fold_by(a, way), fold_by(b, way)
                 if max(map(count_cards, (one, other))) > MAX_CARDS_JOINED:
                     continue

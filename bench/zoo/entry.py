@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Entry", "forward_and_backward"]
+__all__ = ["Entry", "backward_from", "forward_and_backward"]
 
 
 def forward_and_backward(model: nn.Module, *inputs: Tensor) -> Tensor:
     """Call the model, sum up what it gives, run backward."""
-    out = model(*inputs)
+    return backward_from(partial(model, *inputs))
+
+
+def backward_from(call: Callable[[], Any]) -> Tensor:
+    """Sum up what a call gives, and run backward."""
+    out = call()
     loss: Tensor = sum(part.sum() for part in out) if isinstance(out, tuple) else out.sum()
     loss.backward()
     return loss

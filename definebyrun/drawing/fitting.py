@@ -7,11 +7,11 @@ take too long to lay out does not fit.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from ..cards.clusters import Cluster, build_clusters
-from ..cards.model import Card, Link
+from ..cards.model import LEAF_KINDS, Card, Link
 from ..cards.picture import picture_cards
 from ..trace import Trace
 from .layout import TooLargeError
@@ -26,6 +26,9 @@ COMFORTABLE_WIDTH, WORTH_KEEPING = 896, 0.5
 """At this width small print is 10 px high as well: folding goes on for it, but not below this part of the cards."""
 MIN_CARDS, MAX_CARDS = 4, 40
 """With fewer there is nothing left to see; more are not taken in."""
+FEW_CARDS, MOST_OF_A_RUN = 6, 0.75
+"""In a folded picture of fewer cards, or where one stands for this part of the operations, hardly anything is left to
+see: another way that leaves more is looked for."""
 MAX_CARDS_SMALL = 12
 """A picture of no more cards is shown whole, with all nodes, if it fits at all."""
 MAX_CARDS_OPEN = 30
@@ -51,6 +54,13 @@ class Way:
     grouped: bool = False
     opened: bool = False
     last: bool = False
+
+    def shows_what(self, other: Way) -> bool:
+        """Whether it folded nothing more than another, whose trace is its own as well."""
+        return self.trace is other.trace and (self.grouped, self.opened) == (
+            other.grouped,
+            other.opened,
+        )
 
 
 @dataclass(frozen=True)
@@ -91,21 +101,27 @@ def first_that_fits(ways: Iterable[Way], look: Look = PLAIN, *, lay_out: bool = 
     width, comfortable = look.width or MAX_WIDTH, look.width or COMFORTABLE_WIDTH
     best: Laid | None = None
     wide: Laid | None = None  # the first that fits with letters that are a little small
+    bare: Laid | None = None  # the first that fits with hardly anything left to see
     fewest: Way | None = None
     seen: set[tuple[object, ...]] = set()
+    before: Way | None = None
     for way in ways:
         if way.last and best is not None and best.badness(width) < TOLERABLE:
             break
+        if before is not None and way.shows_what(before):
+            continue
+        before = way
         if fewest is None or _least_cards(way.trace) < _least_cards(fewest.trace):
             fewest = way
         most = MAX_CARDS_OPEN if way.opened else MAX_CARDS_TRIED
         if _least_cards(way.trace) > most:
             continue
-        here = _dealt(way, look.hidden)
-        looks = _key(here)
-        if looks in seen or len(here.cards) > most:  # it folds nothing more, or not enough
+        cards, links = picture_cards(way.trace, way.grouped, look.hidden)
+        looks = _key(cards, links)
+        if looks in seen or len(cards) > most:  # it folds nothing more, or not enough
             continue
         seen.add(looks)
+        here = _dealt(way, cards, links)
         if not lay_out and len(here.cards) <= MAX_CARDS:
             return here
         if not lay_out or _takes_long(here.links):
@@ -116,23 +132,58 @@ def first_that_fits(ways: Iterable[Way], look: Look = PLAIN, *, lay_out: bool = 
         for laid in _placed(here, width, comfortable, look.direction == "right"):
             if best is None or laid.badness(width) < best.badness(width):
                 best = laid
-            if not laid.badness(width) and (laid.width <= comfortable or is_small):
+            if laid.badness(width):
+                continue
+            if not way.opened and _is_bare(laid):
+                bare = bare or laid
+            elif laid.width <= comfortable or is_small:
                 return laid
-            if not laid.badness(width) and wide is None:
-                wide = laid
+            else:
+                wide = wide or laid
     assert fewest is not None, "there is always the whole run"
-    return wide or best or _dealt(fewest, look.hidden)
+    return (
+        wide
+        or bare
+        or best
+        or _dealt(fewest, *picture_cards(fewest.trace, fewest.grouped, look.hidden))
+    )
 
 
-def _dealt(way: Way, hidden: Collection[str]) -> Laid:
-    """What a way shows, before it is laid out; not what is `hidden`."""
-    cards, links = picture_cards(way.trace, way.grouped, hidden)
+def _dealt(way: Way, cards: list[Card], links: list[Link]) -> Laid:
+    """What a way shows, before it is laid out."""
+    cards = _lowered(way.trace, cards, links)
     return Laid(way.trace, cards, links, build_clusters(way.trace, cards, links))
+
+
+def _lowered(trace: Trace, cards: list[Card], links: list[Link]) -> list[Card]:
+    """The cards, of which one that reads leaves alone and leads nowhere stands below the optimizer's step before it.
+
+    So does what follows the weights slowly; else all of it would stand side by side with the first layers.
+    """
+    steps = [c for c in cards if c.op is not None and trace.ops[c.op].is_optimizer_step]
+    if not steps:
+        return cards
+    leaves = {card.id for card in cards if card.kind in LEAF_KINDS}
+    free = {card.id for card in cards if not card.after} - leaves
+    free -= {link.tail for link in links} | {each.head for each in links if each.tail not in leaves}
+    lowered: list[Card] = []
+    for card in cards:
+        before = [step for step in steps if step.born < card.born] if card.id in free else []
+        after = max(before, key=lambda step: step.born).id if before else card.after
+        lowered.append(replace(card, after=after) if before else card)
+    return lowered
 
 
 def _least_cards(trace: Trace) -> int:
     """How many cards a trace has at least: one for each node that is no leaf's."""
     return sum([node.leaf is None for node in trace.nodes])
+
+
+def _is_bare(laid: Laid) -> bool:
+    """Whether hardly anything is left to see: few cards, or most of the run in one of them."""
+    ops = laid.trace.ops  # of a repetition one is shown
+    most = max((op.holds for op in ops if op.module), default=0)
+    return len(laid.cards) < FEW_CARDS or most > MOST_OF_A_RUN * sum(op.holds for op in ops)
 
 
 def _takes_long(links: list[Link]) -> bool:
@@ -141,10 +192,9 @@ def _takes_long(links: list[Link]) -> bool:
     return len(links) > MAX_LINKS_TRIED or back > MAX_BACK_LINKS_TRIED
 
 
-def _key(here: Laid) -> tuple[object, ...]:
+def _key(cards: list[Card], links: list[Link]) -> tuple[object, ...]:
     """Equal for two pictures that look the same."""
-    ways = [(link.tail, link.head) for link in here.links]
-    return tuple([card.title for card in here.cards]), tuple(ways)
+    return tuple([card.title for card in cards]), tuple([(link.tail, link.head) for link in links])
 
 
 def _placed(here: Laid, width: float, comfortable: float, right: bool) -> Iterator[Laid]:

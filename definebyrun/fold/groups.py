@@ -1,7 +1,8 @@
 """A trace goes in, a trace comes out in which operations that belong together without a module are one.
 
 Those that one line changes in place several times in a row without gradients; those of which each gives its result to
-the next alone, without gradients too; and, where nothing else is left, all but the first and last operations.
+the next alone, without gradients too; those of a rolled-up block; those that its lines ran before it and after it;
+and, where nothing else is left, all but the first and last operations.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from __future__ import annotations
 from collections import Counter
 from itertools import groupby
 
-from ..trace import Op, Trace
+from ..trace import Op, Stack, Trace
 from .contraction import contract
 from .live_ranges import LiveRanges, enclosing_blocks
 from .merged_ops import MergedOps, common_block
 from .plan import Plan
+from .repeats import step_blocks
 
-__all__ = ["fold_chains", "fold_middle", "fold_statements"]
+__all__ = ["fold_blocks", "fold_chains", "fold_middle", "fold_statements", "fold_unrolled"]
 
 MIN_CHANGES = 3
 """So many changes by one line become one card."""
@@ -69,6 +71,43 @@ def _may_join(trace: Trace, op: Op) -> bool:
     """Whether an operation has no node, changes nothing, makes no leaf, and is no folded module."""
     plain = not (op.inplace or op.factory or op.opaque or op.module or op.during)
     return plain and not trace.nodes_of(op.index) and op.name != "grad"
+
+
+def fold_blocks(trace: Trace) -> Trace:
+    """The trace in which the operations of a rolled-up block are one, unless it is the steps of a training."""
+    return _merged(trace, _blocks(trace))
+
+
+def fold_unrolled(trace: Trace) -> Trace:
+    """The trace in which what the lines of a block ran right before it, or right after it, is one operation.
+
+    The first repetition often has fewer nodes than the others, which read what it has made, and so has the last.
+    """
+    groups: list[list[int]] = []
+    for ops in _blocks(trace):
+        lines = {trace.ops[i].stack for i in ops}
+        before, after = ops[0], ops[-1] + 1
+        while before and _is_run_by(trace.ops[before - 1], lines):
+            before -= 1
+        while after < len(trace.ops) and _is_run_by(trace.ops[after], lines):
+            after += 1
+        groups += [list(range(before, ops[0])), list(range(ops[-1] + 1, after))]
+    return _merged(trace, [ops for ops in groups if len(ops) > 1])
+
+
+def _blocks(trace: Trace) -> list[list[int]]:
+    """The operations of each outermost block that is no training step, if there are several in a row."""
+    steps, found = step_blocks(trace), dict[int, list[int]]()
+    for op in trace.ops:
+        around = [block for block in enclosing_blocks(trace, op.block) if block not in steps]
+        if around:
+            found.setdefault(around[-1], []).append(op.index)
+    return [ops for ops in found.values() if len(ops) > 1 and ops[-1] - ops[0] == len(ops) - 1]
+
+
+def _is_run_by(op: Op, lines: set[Stack]) -> bool:
+    """Whether one of these lines ran an operation, outside of all blocks."""
+    return op.block is None and bool(op.stack) and op.stack in lines
 
 
 def fold_middle(trace: Trace) -> Trace:

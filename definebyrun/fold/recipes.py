@@ -8,19 +8,19 @@ Which of them is shown is decided where pictures are laid out.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from ..trace import Trace, cached
 from ..trace.records import FUNCTION
 from .contraction import contract
-from .groups import fold_chains, fold_middle, fold_statements
+from .groups import fold_blocks, fold_chains, fold_middle, fold_statements, fold_unrolled
 from .modules import call_depths, calls_by_op, outermost, plan_modules
 from .node_graphs import roll_up_nodes
 from .operations import fold_operations, fold_passes
 from .roll_up import roll_up_all, roll_up_steps
 
-__all__ = ["Recipe", "fold_by", "recipes"]
+__all__ = ["Recipe", "fold_by", "outcome", "recipes"]
 
 MAX_OPS_OF_SMALL_MODULE = 12
 """A module without modules inside it is folded early if it runs at most so many operations."""
@@ -42,6 +42,8 @@ class Recipe:
     passes: bool = False
     statements: bool = False
     chains: bool = False
+    unrolled: bool = False
+    blocks: bool = False
     middle: bool = False
     small_modules: bool = False
     classes: frozenset[tuple[int, str]] = frozenset()
@@ -77,6 +79,9 @@ def recipes(traces: Iterable[Trace]) -> Iterator[Recipe]:
             way = replace(way, classes=way.classes | {wanted})
             yield way
     for start in (replace(way, classes=frozenset()), way):
+        yield replace(start, chains=False, unrolled=True)
+        yield replace(start, chains=False, blocks=True)
+        yield replace(start, chains=False, unrolled=True, blocks=True)
         yield replace(start, middle=True)
 
 
@@ -99,6 +104,29 @@ def fold_by(trace: Trace, recipe: Recipe) -> Trace:
     """The trace folded by a recipe; itself where that changes nothing."""
     if trace.root is not None:
         return roll_up_nodes(trace) if recipe.repeats else trace
+    trace = _prepared(trace, recipe)
+    into = _folded_into(trace, recipe)
+    if any(call is not None for call in into):
+        trace = contract(trace, plan_modules(trace, into))
+        trace = roll_up_all(trace) if recipe.repeats else trace
+    elif recipe.repeats:
+        trace = cached(trace, roll_up_all)
+    trace = fold_unrolled(trace) if recipe.unrolled else trace
+    trace = fold_blocks(trace) if recipe.blocks else trace
+    return fold_middle(trace) if recipe.middle else trace
+
+
+def outcome(trace: Trace, recipe: Recipe) -> Hashable:
+    """Equal for two recipes that fold a trace alike, which is known without folding it by them."""
+    if trace.root is not None:
+        return recipe.repeats
+    trace = _prepared(trace, recipe)
+    last = (recipe.repeats, recipe.unrolled, recipe.blocks, recipe.middle)
+    return id(trace), tuple(_folded_into(trace, recipe)), last
+
+
+def _prepared(trace: Trace, recipe: Recipe) -> Trace:
+    """What is done before calls are folded; recipes begin alike, so what one has done is kept for the next."""
     stages = (
         (recipe.steps, roll_up_steps),
         (recipe.operations, fold_operations),
@@ -107,13 +135,9 @@ def fold_by(trace: Trace, recipe: Recipe) -> Trace:
         (recipe.chains, fold_chains),
     )
     for is_wanted, stage in stages:
-        if is_wanted:  # recipes begin alike: what one has done is kept for the next
+        if is_wanted:
             trace = cached(trace, stage)
-    into = _folded_into(trace, recipe)
-    if any(call is not None for call in into):
-        trace = contract(trace, plan_modules(trace, into))
-    trace = roll_up_all(trace) if recipe.repeats else trace
-    return fold_middle(trace) if recipe.middle else trace
+    return trace
 
 
 def _folded_into(trace: Trace, recipe: Recipe) -> list[int | None]:

@@ -57,7 +57,7 @@ def pages(book: Book) -> dict[str, BeautifulSoup]:
 
 
 def fetched(page: BeautifulSoup) -> list[str]:
-    """Every address that a browser fetches by itself when it shows this page."""
+    """Every address that a browser fetches by itself when it shows this page, or when a lazy image comes near."""
     found = [
         address
         for tag, names in FETCHING.items()
@@ -261,10 +261,11 @@ def test_the_version_of_katex_is_the_one_that_its_readme_states() -> None:
 
 def test_pages_stay_light(book: Book, pages: dict[str, BeautifulSoup]) -> None:
     """After gzip, at most 250 kB of what all pages share, half of what the theme does by default; and with a
-    page's own pictures at most 350 kB."""
+    page's own pictures at most 350 kB, but for those that are loaded when they come near."""
     for page, soup in pages.items():
         sizes = {}
-        for address in fetched(soup):
+        lazy = {image["src"] for image in soup.select("img[loading=lazy]")}
+        for address in set(fetched(soup)) - lazy:
             file = unquote(urlsplit(address).path)
             if file and not address.startswith("data:"):
                 content = (book.html / page).parent.joinpath(file).read_bytes()

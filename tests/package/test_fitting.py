@@ -130,3 +130,36 @@ def test_a_folded_module_has_no_result_among_what_it_changed_besides() -> None:
         assert op.beside == 0
         names = [folded.tensors[i].name or "" for i in op.outputs]
         assert not [name for name in names if "running" in name]
+
+
+def test_what_leaves_more_to_see_is_shown_rather_than_hardly_anything() -> None:
+    tape = run()
+    bare, more = Way(tape.fold(0).trace), Way(tape.fold(1).trace, grouped=True)
+    assert len(first_that_fits([bare]).cards) < 6 <= len(first_that_fits([more]).cards)
+    assert first_that_fits([bare, more]).trace is more.trace
+    assert first_that_fits([bare]).trace is bare.trace
+
+
+def test_what_shows_what_the_way_before_it_did_is_not_laid_out_again(monkeypatch: Any) -> None:
+    laid: list[int] = []
+    real = picture_cards
+
+    def counted(*given: Any) -> Any:
+        laid.append(len(given))
+        return real(*given)
+
+    monkeypatch.setattr("definebyrun.drawing.fitting.picture_cards", counted)
+    trace = run().trace
+    first_that_fits([Way(trace), Way(trace), Way(trace, last=True)], Look(width=10))
+    assert len(laid) == 1
+
+
+def test_a_card_that_stands_for_most_of_a_run_is_hardly_anything_to_see() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(*(nn.Sequential(nn.Linear(3, 3), nn.Tanh()) for _ in range(12)))
+    with dbr.record() as tape:
+        y = net(torch.rand(2, 3)) + 1
+        (y * torch.tensor(2.0) - y.exp()).mean().backward()
+    bare, more = Way(tape.fold(0).trace, grouped=True), Way(tape.fold(1).trace, grouped=True)
+    assert len(first_that_fits([bare]).cards) >= 6
+    assert first_that_fits([bare, more]).trace is more.trace

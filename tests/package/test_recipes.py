@@ -8,8 +8,10 @@ import torch.nn.functional as F
 from torch import nn
 
 import definebyrun as dbr
+import definebyrun.view
+from definebyrun.fold.groups import fold_blocks, fold_unrolled
 from definebyrun.fold.operations import fold_operations
-from definebyrun.fold.recipes import fold_by, recipes
+from definebyrun.fold.recipes import Recipe, fold_by, outcome, recipes
 from definebyrun.fold.roll_up import roll_up_all, roll_up_steps
 from definebyrun.trace import Trace
 
@@ -97,6 +99,42 @@ def test_inputs_of_one_list_are_rolled_into_one() -> None:
         h.sum().backward()
     rolled = roll_up_all(tape.trace)
     assert [leaf.times for leaf in rolled.leaves if leaf.kind == "constant"] == [1, 5]
+
+
+def counted(times: int) -> dbr.Tape:
+    """The same lines several times; the first time reads constants alone, so it has fewer nodes."""
+    cell, x = nn.RNNCell(2, 2), torch.rand(times, 1, 2)
+    with dbr.record() as tape:
+        h, loss = torch.zeros(1, 2), 0.0
+        for t in range(times):
+            seen = torch.cat([x[t], h], -1)
+            h = cell(seen[:, :2], h)
+            loss = loss + (h * seen[:, 2:]).square().mean()
+        loss.backward()
+    return tape
+
+
+def test_what_runs_several_times_becomes_one_card_and_what_its_lines_ran_before_another() -> None:
+    rolled = roll_up_all(counted(6).trace)
+    (block,) = rolled.blocks
+    inside = [op.index for op in rolled.ops if op.block is not None]
+    assert len(inside) > 5
+    assert block.times == 5
+    around, within = fold_unrolled(rolled), fold_blocks(rolled)
+    assert [op.module for op in around.ops if op.block is None and not op.factory] == [
+        f"{len(inside)} operations"
+    ]
+    assert [op.holds for op in within.ops if op.block is not None] == [len(inside)]
+    both = fold_blocks(around)
+    held = [(op.times, op.holds) for op in both.ops if not op.factory]
+    assert held == [(1, len(inside)), (5, len(inside))]
+    assert counts(both) == counts(within) == counts(around) == counts(rolled)
+
+
+def test_the_steps_of_a_training_are_not_one_card() -> None:
+    rolled = roll_up_steps(trained(3).trace)
+    assert rolled.blocks
+    assert fold_blocks(rolled) is rolled
 
 
 # ---- operations ----
@@ -191,6 +229,35 @@ def test_a_layer_is_one_card_where_its_neighbours_are() -> None:
     assert not folded or {"net.conv", "net.bn", "net.fc"} <= folded
     assert len(tape.view.drawn.cards) <= 20
     assert tape.view.picture.width <= 1034
+
+
+def test_what_follows_the_weights_stands_below_the_step_that_changes_them() -> None:
+    model, x = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)), torch.rand(2, 3)
+    slow = [p.detach().clone() for p in model.parameters()]
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with dbr.record() as tape:
+        model(x).sum().backward()
+        optimizer.step()
+        with torch.no_grad():
+            for old, new in zip(slow, model.parameters(), strict=True):
+                old.lerp_(new, 0.1)
+    cards = {card.title.partition("#")[0]: card for card in tape.view.drawn.cards}
+    assert cards["lerp_"].after == cards["SGD.step"].id
+
+
+def test_a_recipe_is_tried_once_where_others_would_do_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tape, done = trained(2), []
+    real = definebyrun.view.fold_by
+
+    def counted_fold(trace: Trace, recipe: Recipe) -> Trace:
+        done.append((outcome(trace, recipe), recipe.grouped, recipe.operations))
+        return real(trace, recipe)
+
+    monkeypatch.setattr(definebyrun.view, "fold_by", counted_fold)
+    list(tape.view._ways())
+    assert len(done) == len(set(done)) < len(list(recipes([tape.trace])))
 
 
 def test_the_sentence_says_what_has_become_one() -> None:

@@ -1,4 +1,7 @@
-"""The picture of every model of the zoo, as it comes: what it shows, how wide it is, and that it says what is so."""
+"""The picture of every model of the zoo, and of the unseen ones, as it comes.
+
+What it shows, how wide it is, and that it says what is so.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,11 @@ import pytest
 import torch
 
 import definebyrun as dbr
-from bench.zoo import ZOO
+from bench.zoo import UNSEEN, ZOO
 from definebyrun.cards.model import LEAF_KINDS, STOP, Card, Link
 from definebyrun.trace import Trace
 
+MODELS = ZOO | UNSEEN
 MAX_WIDTH, MAX_HEIGHT = 1034, 2600
 COMFORTABLE_WIDTH = 896
 """Pixels: at this width also the small print is 10 px high on a page of 884."""
@@ -45,13 +49,13 @@ def recorded(run: Callable[[], Any]) -> dbr.Tape:
 
 @cache
 def shown(name: str) -> Shown:
-    model, inputs = ZOO[name].made()
-    tape = recorded(partial(ZOO[name].use, model, *inputs))
+    model, inputs = MODELS[name].made()
+    tape = recorded(partial(MODELS[name].use, model, *inputs))
     cards, links, _ = tape.view.drawn
     return Shown(tape, inputs, cards, links)
 
 
-@pytest.fixture(params=ZOO)
+@pytest.fixture(params=MODELS)
 def picture(request: pytest.FixtureRequest) -> Shown:
     return shown(request.param)
 
@@ -84,7 +88,7 @@ def test_no_two_cards_have_the_same_name_unless_one_line_ran_several_times(pictu
 # ---- what must be there ----
 
 
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("name", MODELS)
 def test_every_input_has_a_card_and_an_arrow_into_what_reads_it(name: str) -> None:
     here = shown(name)
     tails = {link.tail for link in here.links}
