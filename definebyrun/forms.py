@@ -142,7 +142,7 @@ class Forms(TraceParts):
 
         >>> with dbr.record() as tape:
         ...     y = torch.ones(2) * 3
-        >>> tape.html()[:27]
+        >>> tape.html().splitlines()[1][:27]
         '<div class="dbr dbr-player"'
         """
         if not self.trace.steps:

@@ -61,9 +61,9 @@ def _environment() -> Environment:
 
 
 def render_html(name: str, **values: Any) -> str:
-    """A template filled with values, which are escaped.
+    r"""A template filled with values, which are escaped.
 
     >>> render_html("image.html", label="a < b", image="data:")
-    '<img alt="a &lt; b" src="data:">'
+    '<!-- A plot. -->\n<img alt="a &lt; b" src="data:">'
     """
     return _environment().get_template(name).render(values)

@@ -145,7 +145,8 @@ def test_each_step_needs_its_phase() -> None:
 def drawn(html: str | None) -> tuple[str, ElementTree.Element]:
     """The description and the picture of an `<img>`."""
     alt, address = re.fullmatch(
-        r'<img alt="([^"]*)" src="data:image/svg\+xml;base64,([^"]*)">', html or ""
+        r'<!-- A plot. -->\n<img alt="([^"]*)" src="data:image/svg\+xml;base64,([^"]*)">',
+        html or "",
     ).groups()
     return alt, ElementTree.fromstring(base64.b64decode(address))
 
