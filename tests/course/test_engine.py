@@ -505,7 +505,7 @@ def test_the_engines_are_as_short_as_the_lesson_says() -> None:
 
     rules = [name for name in ENGINE if re.search(RULE_CELLS, name)]
     core = [name for name in ENGINE if name not in rules]
-    assert 115 <= lines(core) <= 125, "the lesson says about 120"
+    assert 120 <= lines(core) <= 130, "lesson 05 says some 125"
     assert 105 <= lines(rules) < lines(core), "the lesson says nearly as many"
     scalar = [name for name in SCALAR if name != "scalar-nudge"]
     assert 38 <= lines(scalar) <= 44, "lesson 04 says some forty"
