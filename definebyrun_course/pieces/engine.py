@@ -1,4 +1,4 @@
-"""An autograd engine on NumPy arrays, as lesson 04 builds it: calculations go in, gradients come out.
+"""An autograd engine on NumPy arrays, as lesson 05 builds it: calculations go in, gradients come out.
 
 A `Tensor` holds an array and the `Node` that will take its gradient; the derivatives are those of `engine_rules`.
 Names are PyTorch's. There are no changes in place, no version counters and no double backward.
@@ -109,6 +109,16 @@ class AccumulateGrad(Node):
         return iter(())
 
 
+def method(op: str) -> Callable[..., Tensor]:
+    """An operation as a method; its options are given by name: `x.sum(dim=0)`."""
+    return lambda *inputs, **options: apply(op, *inputs, **options)
+
+
+def swapped(op: str) -> Callable[..., Tensor]:
+    """An operator whose left side is no tensor: `2 - x`."""
+    return lambda tensor, other: apply(op, other, tensor)
+
+
 class Tensor:
     """An array of float64, and the function that takes its gradient.
 
@@ -142,6 +152,24 @@ class Tensor:
     def item(self) -> float:
         """Its one number."""
         return self.data.item()
+
+    def backward(self, gradient: Any = None, retain_graph: bool = False) -> None:
+        """Add to the `.grad` of every leaf that this tensor was computed from, as `run_backward` says."""
+        run_backward(self, gradient, retain_graph)
+
+    def __getitem__(self, index: Any) -> Tensor:
+        return apply("getitem", self, index=index)
+
+    __add__, __radd__ = method("add"), swapped("add")
+    __sub__, __rsub__ = method("sub"), swapped("sub")
+    __mul__, __rmul__ = method("mul"), swapped("mul")
+    __truediv__, __rtruediv__ = method("div"), swapped("div")
+    __pow__, __rpow__ = method("pow"), swapped("pow")
+    __matmul__, __rmatmul__ = method("matmul"), swapped("matmul")
+    __neg__, exp, log = method("neg"), method("exp"), method("log")
+    tanh, relu = method("tanh"), method("relu")
+    sum, mean, amax = method("sum"), method("mean"), method("amax")
+    reshape, transpose = method("reshape"), method("transpose")
 
     def __repr__(self) -> str:
         made = f", grad_fn={self.grad_fn.name()}" if self.grad_fn else ""
@@ -233,28 +261,7 @@ def run_backward(tensor: Tensor, gradient: Any = None, retain_graph: bool = Fals
         tell("backward", node, grad, parts, retain_graph)
 
 
-# ---- operations as methods, operators and functions ----
-
-
-def method(op: str) -> Callable[..., Tensor]:
-    """An operation as a method; its options are given by name: `x.sum(dim=0)`."""
-    return lambda *inputs, **options: apply(op, *inputs, **options)
-
-
-def reflected(op: str) -> Callable[..., Tensor]:
-    """An operator whose left side is no tensor: `2 - x`."""
-    return lambda tensor, other: apply(op, other, tensor)
-
-
-for _op in RULES:
-    setattr(Tensor, _op, method(_op))
-for _op in ("add", "sub", "mul", "div", "matmul", "pow"):
-    _sign = _op.replace("div", "truediv")
-    setattr(Tensor, f"__{_sign}__", method(_op))
-    setattr(Tensor, f"__r{_sign}__", reflected(_op))
-Tensor.__neg__ = method("neg")  # type: ignore[attr-defined]
-Tensor.__getitem__ = lambda tensor, index: apply("getitem", tensor, index=index)  # type: ignore[attr-defined]
-Tensor.backward = run_backward  # type: ignore[attr-defined]
+# ---- functions ----
 
 
 def where(condition: Array, a: Any, b: Any) -> Tensor:

@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from typing import Any
 
-__all__ = ["Scalar", "backward", "count_uses"]
+__all__ = ["Scalar", "backward", "count_uses", "exp", "log", "relu", "tanh"]
 
 
 class Scalar:
@@ -35,21 +35,29 @@ class Scalar:
         other = other if isinstance(other, Scalar) else Scalar(other)
         return Scalar(self.data * other.data, (self, other.data), (other, self.data))
 
-    def tanh(self) -> Scalar:
-        """The hyperbolic tangent."""
-        result = math.tanh(self.data)
-        return Scalar(result, (self, 1 - result * result))
-
-    def exp(self) -> Scalar:
-        """The exponential."""
-        result = math.exp(self.data)
-        return Scalar(result, (self, result))
-
-    def log(self) -> Scalar:
-        """The natural logarithm."""
-        return Scalar(math.log(self.data), (self, 1 / self.data))
-
     __radd__, __rmul__ = __add__, __mul__
+
+
+def relu(a: Scalar) -> Scalar:
+    """The number, or 0 where that is larger; the slope at 0 is 0, as in PyTorch."""
+    return Scalar(max(a.data, 0.0), (a, 1.0 if a.data > 0 else 0.0))
+
+
+def exp(a: Scalar) -> Scalar:
+    """The exponential."""
+    result = math.exp(a.data)
+    return Scalar(result, (a, result))
+
+
+def log(a: Scalar) -> Scalar:
+    """The natural logarithm."""
+    return Scalar(math.log(a.data), (a, 1 / a.data))
+
+
+def tanh(a: Scalar) -> Scalar:
+    """The hyperbolic tangent."""
+    result = math.tanh(a.data)
+    return Scalar(result, (a, 1 - result * result))
 
 
 def count_uses(end: Scalar) -> Counter[Scalar]:
