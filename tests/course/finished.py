@@ -4,4 +4,4 @@ from __future__ import annotations
 
 __all__ = ["FINISHED"]
 
-FINISHED: tuple[str, ...] = ("01",)
+FINISHED: tuple[str, ...] = ("01", "09")
