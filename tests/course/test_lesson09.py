@@ -56,6 +56,15 @@ def test_converting_and_loading_keep_parameters_and_assigning_does_not(
     assert len(untold(model, optimizer)) == len(list(model.parameters()))
 
 
+def test_a_plain_dictionary_is_not_marked_by_assigning() -> None:
+    state = nn.Linear(3, 2).state_dict()
+    nn.Linear(3, 2).load_state_dict(dict(state), assign=True)
+    model = nn.Linear(3, 2)
+    own = model.weight
+    model.load_state_dict(state)
+    assert model.weight is own
+
+
 def test_untold_knows_a_tied_parameter_and_passes_over_frozen_ones(
     untold: Callable[..., list[str]],
 ) -> None:
@@ -83,6 +92,15 @@ def test_reloading_its_own_state_brings_an_optimizer_to_the_models_dtype(kind: A
     step()
     state = optimizer.state[model.weight]
     assert {v.dtype for k, v in state.items() if k != "step"} == {torch.float64}
+
+
+def test_running_statistics_are_written_in_training_mode_alone_and_without_a_graph_too() -> None:
+    x = torch.randn(10, 3) + 5
+    for training in (True, False):
+        norm = nn.BatchNorm1d(3).requires_grad_(False).train(training)
+        with torch.no_grad():
+            norm(x)
+        assert bool(norm.running_mean.any()) == training
 
 
 def test_fitting_takes_what_fits_through_both_prefixes() -> None:
