@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain, count
 from pathlib import Path
 
 import nbformat
@@ -96,13 +97,17 @@ class Messages(SphinxDirective):
 
     def section(self, message: Message) -> nodes.section:
         """One message, with what the search finds it by."""
-        name = " ".join(message.text.split()[:MAX_ID_WORDS])
-        found = nodes.section(names=[nodes.fully_normalize_name(name)])
+        short = nodes.make_id(" ".join(message.text.split()[:MAX_ID_WORDS]))
+        taken = self.state.document.ids
+        numbered = (f"{short}-{number}" for number in count(2))
+        target = next(name for name in chain([short], numbered) if name not in taken)
+        name = nodes.fully_normalize_name(message.text)
+        found = nodes.section(ids=[target], names=[name])
         self.state.document.note_implicit_target(found, found)
-        found += index_entries(message, found["ids"][0])
         title = nodes.title("", message.text)
         title["support_smartquotes"] = False  # a quotation mark stays the one that people type
         found += title
+        found += index_entries(message, target)
         found += self.parse_text_to_nodes(body(message))
         return found
 
