@@ -17,13 +17,13 @@ from torch._inductor.exc import InductorError
 from tests.course.lesson_code import cells
 from tools import ROOT, chapters
 
-MACHINE = ("imports", "more-imports", "node", "placeholder", "ordered", "plan", "plan-run")
-ROWS = ("shapes", "branches", "data", "effects", "rest", "gradients", "cached")
+MACHINE = ("imports", "more-imports", "node", "ordered", "plan")
 TABLE = (
-    *("imports", "more-imports", "quiet", "backend", "export-helper"),
-    *(f"rows-{name}" for name in ROWS),
-    *(f"table-{name}" for name in ("inputs", "ways", "copies", "outcome", "tried", "cell")),
+    *("imports", "more-imports", "quiet", "export-helper", "backend"),
+    *("rows", "more-rows", "table-inputs", "judge"),
 )
+WHAT_IT_SAYS_FIRST = 43
+"""So many characters of a row stand before its first verdict."""
 
 
 def stored() -> dict[str, Any]:
@@ -70,9 +70,9 @@ from tests.course.lesson_code import cells
 lesson = cells("10", *{TABLE})
 found = [
     [lesson["cell"](forward, first, second, way) for way in lesson["WAYS"].values()]
-    for forward, first, second in lesson["ROWS"]
+    for forward, _, first, second in lesson["ROWS"].values()
 ]
-print(json.dumps({{"ways": list(lesson["WAYS"]), "found": found}}))
+print(json.dumps({{"ways": list(lesson["WAYS"]), "found": found, "names": list(lesson["ROWS"])}}))
 """
 
 
@@ -84,10 +84,19 @@ def test_the_table_has_a_verdict_in_every_cell_and_says_what_running_gives() -> 
     assert ran.returncode == 0, ran.stderr
     table = json.loads(ran.stdout.splitlines()[-1])
     lines = printed("table").splitlines()
-    assert lines[0].split() == table["ways"]
+    assert lines[0][WHAT_IT_SAYS_FIRST:].split() == table["ways"]
     assert len(lines) == len(table["found"]) + 2 >= 20
-    for line, found in zip(lines[1:-1], table["found"], strict=True):
-        assert line[13:] == " ".join(f"{verdict:6}" for verdict in found), line
+    for line, name, found in zip(lines[1:-1], table["names"], table["found"], strict=True):
+        assert line.split()[0] == name
+        assert line[WHAT_IT_SAYS_FIRST:].split() == found, line
+
+
+def test_the_text_names_the_rows_on_which_all_captures_agree_and_the_exception_of_guards() -> None:
+    rows = [line.split() for line in printed("table").splitlines()[1:-1]]
+    verdicts = {row[0]: row[-5:] for row in rows}
+    assert [name for name, found in verdicts.items() if len(set(found)) == 1] == ["values_only"]
+    for way in (-2, -1):
+        assert [name for name, found in verdicts.items() if "WRONG" in found[way]] == ["cached"]
 
 
 def test_the_judge_of_the_table_sees_values_gradients_and_prints() -> None:
@@ -104,7 +113,12 @@ def test_the_judge_of_the_table_sees_values_gradients_and_prints() -> None:
     assert judge(lambda module: lambda x: module(x) + 1) == "WRONG"
     assert judge(lambda module: lambda x: module(x.detach()) + 0 * x) == "WRONG"
     assert judge(loud) == "WRONG"
-    assert judge(lambda module: None) == "no"
+
+    def raising(module: Any) -> Any:
+        raise KeyError
+
+    assert judge(raising) == "refused"
+    assert judge(lambda module: None) == "refused"
 
 
 # ---- define-and-run ----
@@ -170,3 +184,30 @@ def test_the_counts_of_the_first_exercise_are_those_of_dynamo() -> None:
         compiled(torch.full((2,), value), double)
         counts.append(len(lesson["graphs"]))
     assert counts == [2, 2, 3, 4, 4]
+
+
+# ---- what the text says beside its outputs ----
+
+
+def test_the_limit_of_recompiles_is_the_default_that_the_text_names() -> None:
+    assert torch._dynamo.config.recompile_limit == 8
+    assert "`torch._dynamo.config.recompile_limit`" in chapters.find("10").chapter.read_text()
+
+
+def test_a_second_length_becomes_an_input_and_a_size_of_one_is_a_graph_of_its_own() -> None:
+    lesson = cells("10", "imports", "more-imports", "backend")
+    compiled, inputs = lesson["fresh"](lambda x: x * 2 + 1), []
+    for length in (3, 4, 5, 1):
+        compiled(torch.ones(length))
+        inputs.append([n.op for n in lesson["graphs"][-1].graph.nodes].count("placeholder"))
+    assert inputs == [1, 2, 2, 1]
+    assert len(lesson["graphs"]) == 3
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_an_exported_program_keeps_the_mode_in_which_it_was_exported(training: bool) -> None:
+    lesson = cells("10", "imports", "more-imports", "export-helper")
+    net = torch.nn.Sequential(torch.nn.Dropout(0.5)).train(training)
+    program = lesson["export"](net, torch.ones(1000))
+    net.train(not training)
+    assert bool((program(torch.ones(1000)) == 0).any()) is training

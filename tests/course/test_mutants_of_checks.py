@@ -18,7 +18,7 @@ from tools.mutants.checks import Checks, Judge
 from tools.mutants.field import of_answers
 from tools.mutants.operators import Mutant, mutants_of
 
-SLOW = ("order", "tree", "graph_sizes", "shrink")
+SLOW = ("order", "tree", "graph_sizes", "shrink", "warm_up")
 """Deep graphs, and what is compiled or exported: `make mutants PART=checks` tries them."""
 SOURCES, MUTANTS, SEED = 16, 3, 0
 

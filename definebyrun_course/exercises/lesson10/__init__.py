@@ -1,9 +1,15 @@
-"""Exercises of lesson 10, Dynamic against static: graphs counted and measured, a branch exported, captures judged."""
+"""Exercises of lesson 10, What a capture refuses: graphs counted, a program that counts, a branch exported, a judge."""
 
 from __future__ import annotations
 
-from . import graph_counts, graph_sizes, shrink, verdicts
+from . import graph_counts, graph_sizes, shrink, verdicts, warm_up
 
 __all__ = ["EXERCISES"]
 
-EXERCISES = (graph_counts.EXERCISE, graph_sizes.EXERCISE, shrink.EXERCISE, verdicts.EXERCISE)
+EXERCISES = (
+    graph_counts.EXERCISE,
+    warm_up.EXERCISE,
+    graph_sizes.EXERCISE,
+    shrink.EXERCISE,
+    verdicts.EXERCISE,
+)
