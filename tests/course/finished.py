@@ -4,4 +4,4 @@ from __future__ import annotations
 
 __all__ = ["FINISHED"]
 
-FINISHED: tuple[str, ...] = ("01", "02", "03", "06", "07", "08")
+FINISHED: tuple[str, ...] = ("01", "02", "03", "06", "07", "08", "13", "14")
