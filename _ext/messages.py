@@ -20,7 +20,10 @@ from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
 from sphinx.util.docutils import SphinxDirective
 
-SAID = re.compile(r"^(\w*(?:Error|Exception|Warning)): (\S.*)$", re.MULTILINE)
+SAID = re.compile(
+    r"^(\w*(?:Error|Exception|Warning)|Unsupported|GuardOnDataDependentSymNode): (\S.*)$",
+    re.MULTILINE,
+)
 HEADING = re.compile(r"^#{1,4} +(.*?)\s*$", re.MULTILINE)
 FIRST_WORDS, MAX_ID_WORDS = 6, 9
 

@@ -1,15 +1,14 @@
-"""Exercises of lesson 13, Beyond first gradients: accumulation, a Function, a penalty, a step, norms per sample."""
+"""Exercises of lesson 13, The gradient's own graph: accumulation, forces, a Function, the gradient through a step."""
 
 from __future__ import annotations
 
-from . import accumulated, contraction, meta_gradient, sample_norms, silu
+from . import accumulated, distances, meta_gradient, silu
 
 __all__ = ["EXERCISES"]
 
 EXERCISES = (
     accumulated.EXERCISE,
+    distances.EXERCISE,
     silu.EXERCISE,
-    contraction.EXERCISE,
     meta_gradient.EXERCISE,
-    sample_norms.EXERCISE,
 )
