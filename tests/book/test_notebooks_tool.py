@@ -103,6 +103,7 @@ def test_a_notebook_has_badge_setup_cell_and_fixed_ids(course: Path) -> None:
     book = chapters.notebook(Lesson("01-tiny", course))
     assert [cell.id for cell in book.cells] == [
         "cell-01",
+        "open-answers",
         "setup",
         "three",
         "cell-03",
@@ -112,8 +113,20 @@ def test_a_notebook_has_badge_setup_cell_and_fixed_ids(course: Path) -> None:
     title, badge = book.cells[0].source.split("\n\n")[:2]
     assert title == "# A tiny lesson"
     assert "/github/owner/repo/blob/trunk/notebooks/01-tiny.ipynb" in badge
-    assert "git+https://github.com/owner/repo@trunk" in book.cells[1].source
-    assert len(book.cells[1].source.splitlines()) <= 6
+    assert "git+https://github.com/owner/repo@trunk" in book.cells[2].source
+    assert len(book.cells[2].source.splitlines()) <= 6
+
+
+def test_tags_close_answers_and_harness_in_jupyter_and_colab(course: Path) -> None:
+    edit(course, "x = 1\n```", "x = 1\n```\n\n```{code-cell}\n:tags: [hide-cell]\nx\n```")
+    edit(course, "x = 1\n```", "x = 1\n```\n\n```{code-cell}\n:tags: [hide-input]\nx\n```")
+    cells = {cell.id: cell.metadata for cell in chapters.notebook(Lesson("01-tiny", course)).cells}
+    assert cells["three"]["jupyter"] == {"outputs_hidden": True}
+    assert cells["cell-06"]["jupyter"] == {"source_hidden": True}
+    assert cells["cell-07"]["jupyter"] == {"source_hidden": True, "outputs_hidden": True}
+    assert cells["cell-07"]["cellView"] == "form"
+    assert "jupyter" not in cells["cell-05"]
+    assert cells["open-answers"]["tags"] == ["remove-cell"]
 
 
 def test_only_what_changed_is_executed(course: Path) -> None:
@@ -122,7 +135,7 @@ def test_only_what_changed_is_executed(course: Path) -> None:
     edit(course, "It is three.", "It is three, of course.\n\n+++\n\nOne cell more.")
     assert "01-tiny: text taken over" in run("notebooks", course).stdout
     stored = nbformat.read(course / "notebooks" / "01-tiny.ipynb", as_version=4)
-    assert stored.cells[2].outputs[-1].data["text/plain"] == "3"
+    assert stored.cells[3].outputs[-1].data["text/plain"] == "3"
     edit(course, "x = 1", "x = 2")
     assert "01-tiny: executed" in run("notebooks", course).stdout
 
@@ -261,7 +274,7 @@ def test_an_edit_made_in_jupyter_goes_back_and_comes_out_the_same(course: Path) 
     assert chapter.read_text(encoding="utf-8") == TINY
 
     book = nbformat.read(made, as_version=4)
-    book.cells[3].source = "It is three, as promised."
+    book.cells[4].source = "It is three, as promised."
     book.cells[-1].source = "x = 1 + 1"
     book.cells[-1].metadata = {"tags": ["hide-output"], "collapsed": True}
     book.cells.append(nbformat.v4.new_code_cell("x * 2"))
