@@ -4,4 +4,4 @@ from __future__ import annotations
 
 __all__ = ["FINISHED"]
 
-FINISHED: tuple[str, ...] = ("01", "02", "03", "04", "05", "06", "07", "08", "09")
+FINISHED: tuple[str, ...] = ("01", "02", "03", "04", "05", "06", "07", "08", "09", "12")
