@@ -202,6 +202,7 @@ def test_a_lesson_opens_in_colab_binder_and_jupyterlab(
 
 OTHERS = {
     "karpathy/micrograd",
+    "lucasdelimanogueira/PyNorch",
     "pytorch/pytorch",
 }  # other people's repositories that lessons link to
 
@@ -439,7 +440,7 @@ def folded(folder: Path, tag: str) -> BeautifulSoup:
             outdir=folder / "out",
             doctreedir=folder / "trees",
             buildername="html",
-            confoverrides={"extensions": ["myst_nb", "answers"], "nb_execution_mode": "off"},
+            confoverrides={"extensions": ["myst_nb", "one_fold"], "nb_execution_mode": "off"},
             status=None,
             warning=said,
         ).build()
