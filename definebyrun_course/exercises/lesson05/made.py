@@ -1,19 +1,32 @@
-"""What a rule must return, read or refused in words: a result, and a function for each of its inputs."""
+"""What rules are asked, and what they must return, read or refused in words: a result, a function for each input."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
-from ...grading import expect, forms, shown
+from ...grading import drawn, expect, forms, shown
 from ...pieces.engine_rules import Array
 
-__all__ = ["Rule", "parts_of", "passed"]
+__all__ = ["Rule", "cases", "parts_of", "passed"]
 
 Rule = Callable[..., Any]
 NUMBERS = ("no", "one", "two")
+
+
+def cases(listed: Iterable[Any]) -> Iterator[tuple[Array, str]]:
+    """What a rule along the last axis is asked, with words for it: what is listed, of three axes, and drawn anew."""
+    for numbers in listed:
+        yield np.array(numbers), shown(np.array(numbers))
+    rng = np.random.default_rng(0)
+    for shape in ((2, 3, 5), (4, 1, 2)):
+        yield rng.normal(size=shape), f"an array of shape {shape}"
+    draw = drawn()
+    for scale in (1.0, 300.0):
+        shape = (draw.whole(1, 3), draw.whole(2, 4), draw.whole(2, 5))
+        yield (scale * draw.normal(*shape)).numpy(), f"an array of shape {shape} ({draw})"
 
 
 def parts_of(made: Any, name: str, inputs: tuple[str, ...]) -> tuple[Array, tuple[Rule, ...]]:

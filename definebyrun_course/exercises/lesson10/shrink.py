@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, autograd, nn
 
-from ...grading import Exercise, Mistake, Right, Wrong, drawn, expect, forms, near, plain, shown
+from ...grading import Exercise, Right, Wrong, drawn, expect, forms, near, plain, shown
 from ..graphs import passed
+from .exports import PYTHON_DECIDES, exported, require_module_class
 
 __all__ = ["EXERCISE"]
 
@@ -27,17 +25,23 @@ VECTORS = (
     [-5.0, 0.0, 12.0],
 )
 """Norms of 0.3, 0, 0.92, 1.3, 1.39, 2.01, 5 and 13."""
-MAX_WORDS_CHARS = 110
+REFUSALS = {
+    "alias": (
+        "torch.export refuses: a branch returns its input as it is.",
+        "A branch of torch.cond must return a tensor of its own.",
+    ),
+    "data-dependent": (PYTHON_DECIDES, "The choice has to be an operation of the graph."),
+}
+OTHERWISE = (
+    "Call the module itself first, on torch.ones(3). Then: both functions of a torch.cond get the same inputs, "
+    "and give tensors of the same shape and dtype."
+)
 
 
 def check_shrink(module: type[nn.Module]) -> None:
     """The module divides by the norm where that is above 1, exports, and keeps both branches."""
-    expect(
-        isinstance(module, type) and issubclass(module, nn.Module),
-        f"The answer is a class of modules; this is {forms.said(module)}.",
-        "Hand over the class Shrink itself.",
-    )
-    program, uses_cond = exported(module)
+    require_module_class(module, "Shrink")
+    program, uses_cond = exported_with_cond(module)
     for numbers in VECTORS:
         _judge(program, torch.tensor(numbers), "")
     draw = drawn()
@@ -51,41 +55,13 @@ def check_shrink(module: type[nn.Module]) -> None:
     )
 
 
-def exported(module: type[nn.Module]) -> tuple[Any, bool]:
+def exported_with_cond(module: type[nn.Module]) -> tuple[Any, bool]:
     """The exported program as a module, and whether it has a torch.cond; `Mistake` where it cannot be exported."""
-    disabled = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with contextlib.redirect_stderr(io.StringIO()):
-            program = torch.export.export(module(), (torch.ones(3),))
-    except Exception as error:  # many types, one meaning: it cannot be exported
-        raise _refused(error) from error
-    finally:
-        logging.disable(disabled)
+    program = exported(module, (torch.ones(3),), REFUSALS, OTHERWISE)
     whole = program.graph_module
     conds = [n for n in whole.graph.nodes if n.op == "call_function" and "cond" in str(n.target)]
     sides = [[getattr(whole, str(side.target)).code for side in node.args[1:3]] for node in conds]
     return program.module(), any(long != short for long, short in sides)
-
-
-def _refused(error: Exception) -> Mistake:
-    words = str(error)
-    if "alias" in words:
-        return Mistake(
-            "torch.export refuses: a branch returns its input as it is.",
-            "A branch of torch.cond must return a tensor of its own.",
-        )
-    if "data-dependent" in words:
-        return Mistake(
-            "torch.export refuses: Python decides on a value that is not there yet.",
-            "The choice has to be an operation of the graph.",
-        )
-    first = words.strip().splitlines()[0] if words.strip() else ""
-    return Mistake(
-        f"torch.export refuses with {type(error).__name__}: {first[:MAX_WORDS_CHARS]}",
-        "Call the module itself first, on torch.ones(3). Then: both functions of a torch.cond get the same inputs, "
-        "and give tensors of the same shape and dtype.",
-    )
 
 
 def _right(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -206,7 +182,7 @@ class _Factor(nn.Module):
 def told(module: type[nn.Module]) -> Any:
     """The oracle: whether it exports, with torch.cond, and values and gradients of many vectors."""
     try:
-        program, uses_cond = exported(module)
+        program, uses_cond = exported_with_cond(module)
     except Exception as error:
         return str(error)
     found: list[Any] = [uses_cond]

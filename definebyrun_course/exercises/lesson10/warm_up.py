@@ -2,67 +2,45 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, autograd, nn
 
-from ...grading import Exercise, Mistake, Right, Wrong, drawn, expect, forms, near, plain, shown
+from ...grading import Exercise, Right, Wrong, drawn, expect, forms, near, plain, shown
+from .exports import PYTHON_DECIDES, exported, require_module_class
 
 __all__ = ["EXERCISE"]
 
 CALLS, STEPS = 12, 10
 """So often each module is called; the factor is 1 from the tenth call on."""
 SAVED_AFTER_CALLS = 3
-MAX_WORDS_CHARS = 110
+REFUSALS = {
+    "data-dependent": (
+        PYTHON_DECIDES,
+        "The smaller of two numbers can be found by an operation.",
+    )
+}
+OTHERWISE = "Everything that happens to the count has to be an operation on a tensor that the module has registered."
 
 
 def check_warm_up(module: type[nn.Module]) -> None:
     """The module counts its calls in eager mode and in an exported program, and its state can be saved."""
-    expect(
-        isinstance(module, type) and issubclass(module, nn.Module),
-        f"The answer is a class of modules; this is {forms.said(module)}.",
-        "Hand over the class WarmUp itself.",
-    )
+    require_module_class(module, "WarmUp")
     x = torch.tensor([1.0, -2.0])
     for who in ("a module in eager mode", "a second module in eager mode"):
         _judge(module(), x, who, "")
-    _judge(exported(module(), x), x, "the exported program", "")
+    _judge(as_program(module(), x), x, "the exported program", "")
     _judge_state(module, x)
     draw = drawn()
     x = draw.normal(draw.whole(2, 4), 3, dtype=torch.float64)
-    _judge(exported(module(), x), x, "the exported program", f" ({draw})")
+    _judge(as_program(module(), x), x, "the exported program", f" ({draw})")
 
 
-def exported(module: nn.Module, x: Tensor) -> Any:
+def as_program(module: nn.Module, x: Tensor) -> Any:
     """The exported program as a module; `Mistake` where it cannot be exported."""
-    disabled = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with contextlib.redirect_stderr(io.StringIO()):
-            return torch.export.export(module, (x,)).module()
-    except Exception as error:  # many types, one meaning: it cannot be exported
-        raise _refused(error) from error
-    finally:
-        logging.disable(disabled)
-
-
-def _refused(error: Exception) -> Mistake:
-    words = str(error)
-    if "data-dependent" in words:
-        return Mistake(
-            "torch.export refuses: Python decides on a value that is not there yet.",
-            "The smaller of two numbers can be found by an operation.",
-        )
-    first = words.strip().splitlines()[0] if words.strip() else ""
-    return Mistake(
-        f"torch.export refuses with {type(error).__name__}: {first[:MAX_WORDS_CHARS]}",
-        "Everything that happens to the count has to be an operation on a tensor that the module has registered.",
-    )
+    return exported(lambda: module, (x,), REFUSALS, OTHERWISE).module()
 
 
 def _judge(call: Callable[[Tensor], Any], numbers: Tensor, who: str, source: str) -> None:
@@ -93,7 +71,7 @@ def _hint(nr: int, who: str) -> str:
 
 
 def _judge_state(module: type[nn.Module], x: Tensor) -> None:
-    program, fresh = exported(module(), x), exported(module(), x)
+    program, fresh = as_program(module(), x), as_program(module(), x)
     for _ in range(SAVED_AFTER_CALLS):
         program(x)
     fresh.load_state_dict({name: value.clone() for name, value in program.state_dict().items()})
@@ -245,7 +223,7 @@ def told(module: type[nn.Module]) -> Any:
     for shape in ((), (1,), (3, 2)):
         x = torch.arange(1.0, 1 + torch.Size(shape).numel()).reshape(shape)
         try:
-            for call in (module(), module(), exported(module(), x)):
+            for call in (module(), module(), as_program(module(), x)):
                 found.append([_answer(call, x) for _ in range(CALLS)])
             _judge_state(module, x)
         except Exception as error:
