@@ -15,6 +15,8 @@ from pathlib import Path
 
 import nbformat
 from docutils import nodes
+from heading_ids import as_jupyter
+from lesson_text import without_code
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
@@ -55,8 +57,7 @@ def collect(notebooks: list[Path]) -> list[Message]:
         heading = ""
         for cell in nbformat.read(path, as_version=4).cells:
             if cell.cell_type == "markdown":
-                text = re.sub(r"^```.*?^```", "", cell.source, flags=re.DOTALL | re.MULTILINE)
-                heading = (HEADING.findall(text) or [heading])[-1]
+                heading = (HEADING.findall(without_code(cell)) or [heading])[-1]
                 continue
             for kind, text in said_in(cell):
                 message = found.setdefault(text, Message(kind, text, cell.source))
@@ -67,7 +68,7 @@ def collect(notebooks: list[Path]) -> list[Message]:
 
 def link(notebook: str, heading: str) -> str:
     """A link to a section of a lesson, named by the lesson's number and its heading."""
-    anchor = re.sub("[`*]", "", heading).replace(" ", "-").replace("(", "%28").replace(")", "%29")
+    anchor = as_jupyter(re.sub("[`*]", "", heading)).replace("(", "%28").replace(")", "%29")
     return f"[lesson {notebook[:2]}, {heading}](../notebooks/{notebook}.ipynb#{anchor})"
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import nbformat
 from docutils import nodes
+from lesson_text import without_code
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
@@ -52,11 +53,7 @@ class Plan(SphinxDirective):
     def section(self, path: Path) -> nodes.section:
         self.env.note_dependency(str(path))
         cells = nbformat.read(path, as_version=4).cells
-        texts = [
-            re.sub(r"^```.*?^```", "", cell.source, flags=re.DOTALL | re.MULTILINE)
-            for cell in cells
-            if cell.cell_type == "markdown"
-        ]
+        texts = [without_code(cell) for cell in cells if cell.cell_type == "markdown"]
         head, _, _ = texts[0].partition("\n")
         title = f"{path.stem[:2]} {head.removeprefix('# ')}"
         times, needs = (" ".join(part.split()) for part in TIME.search(texts[0]).groups())

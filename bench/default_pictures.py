@@ -10,6 +10,7 @@ import importlib
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 import definebyrun as dbr
-from bench.drawing_tools import as_program, lay_out
+from bench.drawing_tools import drawn_by_torchlens, lay_out
 from bench.zoo import ZOO, Entry
 from bench.zoo.entry import backward_from, forward_and_backward
 
@@ -44,9 +45,14 @@ class Program(nn.Module):
             return self.entry.use(self.model, *inputs)
 
 
+def layouts_kept() -> AbstractContextManager[object]:
+    """A region in which layouts are not freed: Graphviz crashes on some of these when it does, after drawing."""
+    return patch("pygraphviz.graphviz.gvFreeLayout", lambda *_: None)
+
+
 def laid_out(dot: str) -> str:
-    """What Graphviz draws; it crashes when it frees some of these layouts, after drawing, so they are not freed."""
-    with patch("pygraphviz.graphviz.gvFreeLayout", lambda *_: None):
+    """What Graphviz draws."""
+    with layouts_kept():
         return lay_out(dot)
 
 
@@ -87,17 +93,10 @@ def torchview(entry: Entry) -> str:
 
 def torchlens(entry: Entry) -> str:
     lens = importlib.import_module("torchlens")
-    utils = importlib.import_module("torchlens.visualization._render_utils")
     module, inputs = module_of(entry)
     log = lens.trace(module, list(inputs))
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        patch.object(utils, "run_bounded_subprocess", as_program),
-        patch("pygraphviz.graphviz.gvFreeLayout", lambda *_: None),
-    ):
-        path = Path(folder) / "graph.svg"
-        log.draw(vis_outpath=str(path.with_suffix("")), vis_fileformat="svg", vis_save_only=True)
-        return path.read_text("utf-8")
+    with layouts_kept():
+        return drawn_by_torchlens(log)
 
 
 def torchvista(entry: Entry) -> str:

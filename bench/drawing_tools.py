@@ -125,9 +125,8 @@ def torchview(case: Case, clock: Clock) -> str:
 
 
 def torchlens(case: Case, clock: Clock, picture: str) -> str:
-    """torchlens starts the program `dot` itself, so Graphviz in this process answers in the program's place."""
+    """What it learns of a module, drawn by one of its methods."""
     lens = importlib.import_module("torchlens")
-    utils = importlib.import_module("torchlens.visualization._render_utils")
     if picture == "draw":
         log = lens.trace(case.module, case.x)
     else:
@@ -135,6 +134,15 @@ def torchlens(case: Case, clock: Clock, picture: str) -> str:
         log = lens.trace(case.module, case.x, capture=options)
         log.log_backward(log[log.output_layers[0]].out.sum())
     clock.lap("build")
+    return drawn_by_torchlens(log, picture)
+
+
+def drawn_by_torchlens(log: Any, picture: str = "draw") -> str:
+    """The SVG of what torchlens has learned, by one of its methods that draw.
+
+    torchlens starts the program `dot` itself, so Graphviz in this process answers in the program's place.
+    """
+    utils = importlib.import_module("torchlens.visualization._render_utils")
     with (
         tempfile.TemporaryDirectory() as folder,
         patch.object(utils, "run_bounded_subprocess", as_program),

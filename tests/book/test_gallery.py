@@ -63,6 +63,18 @@ def test_every_svg_can_be_read_and_fetches_nothing() -> None:
             assert not re.search(r'(?:href|src)="(?!#)|url\((?!#)|<script', text), row
 
 
+def test_no_picture_names_where_a_package_lies() -> None:
+    """torchlens writes the file of a module beside what it draws, with the folders of the machine that drew it."""
+    for row in DRAWN:
+        if row["file"].endswith(".svg"):
+            assert not re.search(r"site(?:-|&#45;)packages", file_of(row).read_text("utf-8")), row
+    from_here = (
+        '<svg width="9pt" height="9pt"><text>(/home/me/site&#45;packages/torch/a.py:3)</text></svg>'
+    )
+    _, content, _ = pictures.as_picture(None, from_here, is_page=False)
+    assert b"<text>(torch/a.py:3)</text>" in content
+
+
 def test_ours_has_a_picture_of_every_model_that_fits_a_page() -> None:
     ours = [row for row in DRAWN if row["tool"] == "definebyrun"]
     assert [row["model"] for row in ours] == list(ZOO)

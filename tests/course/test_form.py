@@ -70,10 +70,16 @@ def prose(book: NotebookNode) -> list[str]:
     return [re.sub(r"```.*?```|`[^`\n]*`", "`code`", text, flags=re.DOTALL) for text in texts]
 
 
+def without_code(text: str) -> str:
+    """Markdown without its blocks of code."""
+    return re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+
+
 def section(book: NotebookNode, heading: str) -> str:
     """The text under the first second-level heading that matches, up to the next one."""
-    text = "\n\n".join(c.source if c.cell_type == "markdown" else "" for c in book.cells)
-    text = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    text = without_code(
+        "\n\n".join(c.source if c.cell_type == "markdown" else "" for c in book.cells)
+    )
     found = re.search(
         rf"^## [^\n]*{heading}[^\n]*\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE | re.I
     )
@@ -188,11 +194,8 @@ def test_links_to_files_lead_somewhere(lesson: Lesson) -> None:
 
 @each
 def test_links_within_a_lesson_lead_to_a_heading_as_jupyter_names_it(lesson: Lesson) -> None:
-    texts = [
-        re.sub(r"^```.*?^```", "", cell.source, flags=re.DOTALL | re.MULTILINE)
-        for cell in stored(lesson).cells
-        if cell.cell_type == "markdown"
-    ]
+    cells = stored(lesson).cells
+    texts = [without_code(cell.source) for cell in cells if cell.cell_type == "markdown"]
     headings = {
         re.sub("[`*]", "", heading).replace(" ", "-")
         for text in texts

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from tests.course.answers import default_dtype
 from tests.course.lesson_code import cells
 
 
@@ -83,16 +84,12 @@ def test_hooks_run_where_the_pass_runs_with_gradient_mode_off_unless_it_is_recor
 
 def test_half_a_network_is_enough_for_twelve_points_when_it_may_train_long() -> None:
     """The procedure's table says that overfitting one batch finds both after 300 steps; after 900 it does not."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)  # as in the lesson
-    try:
+    with default_dtype(torch.float64):  # as in the lesson
         program = cells("12", "packages", "twelve-points", "programs")["Program"]
         for bug in ("detach", "new head"):
             longer = program(bug)
             losses = [longer.step() for _ in range(900)]
             assert losses[299] > 0.05 > losses[-1], bug
-    finally:
-        torch.set_default_dtype(before)
 
 
 def test_zero_fill_and_zero_reach_other_branches_although_most_in_place_writes_are_refused() -> (

@@ -5,6 +5,7 @@ Takes the cells by their names and runs them on other inputs.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,17 +14,16 @@ from torch import func, nn
 from torch.autograd import grad, gradgradcheck
 
 import definebyrun as dbr
+from tests.course.answers import default_dtype
 from tests.course.lesson_code import cells
 
 SEEDS = pytest.mark.parametrize("seed", range(5))
 
 
 @pytest.fixture(autouse=True)
-def in_double() -> Any:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)
+def in_double() -> Iterator[None]:
+    with default_dtype(torch.float64):
+        yield
 
 
 @pytest.fixture(scope="module")
