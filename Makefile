@@ -1,7 +1,7 @@
 # The verbs of this repository. Each does its own set-up first, so any of them can be the first command on a fresh clone.
 # GNU make 3.81 (macOS) is enough. The work itself is done by the small scripts in tools/.
 
-.PHONY: help book test notebooks chapter lint links serve lab bench mutants torch picture pins clean
+.PHONY: help book test notebooks chapter lint links serve lab bench experiments mutants torch picture pins clean
 .DEFAULT_GOAL := help
 
 ifeq ($(OS),Windows_NT)
@@ -57,6 +57,7 @@ help:
 	@echo 'make links       check that the links to other places still lead somewhere (needs the network)'
 	@echo 'make bench       measure the recorder and the drawing tools; SAVE=1 puts the result into the book;'
 	@echo '                 PART=pictures: draw the models of bench/zoo with each of them, side by side'
+	@echo 'make experiments store the numbers of the experiments that cost minutes anew; ONLY=name: one of them'
 	@echo 'make mutants     put small faults into the package and see whether the tests notice; ONLY=fold/;'
 	@echo '                 PART=checks: into right answers to the exercises, and see whether the checks notice'
 	@echo 'make torch       run the tests of the package with another PyTorch: VERSION=2.14.1 or nightly'
@@ -122,6 +123,9 @@ bench: _build/peers
 	@[ -z '$(PART)' ] || [ '$(PART)' = pictures ] || { echo "There is no part '$(PART)': make bench PART=pictures" >&2; exit 1; }
 	@$(PY) -m bench.$(or $(PART),measure) $(if $(SAVE),--save) $(if $(ONLY),--only '$(ONLY)')
 
+experiments: .venv/test.stamp
+	@$(PY) -m experiments $(ONLY)
+
 mutants: .venv/test.stamp
 	@$(PY) -m tools.mutants $(if $(PART),$(PART),package) $(if $(ONLY),--only '$(ONLY)')
 
@@ -137,6 +141,6 @@ pins: .venv/test.stamp
 
 clean:
 	@rm -rf _build build *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis notebooks/.ipynb_checkpoints
-	@find chapters definebyrun definebyrun_course bench tests tools _ext -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find chapters definebyrun definebyrun_course experiments bench tests tools _ext -name __pycache__ -type d -prune -exec rm -rf {} +
 	$(if $(ALL),@rm -rf .venv)
 	@echo 'Removed what was built$(if $(ALL), and .venv).'
