@@ -5,6 +5,8 @@ The environment is settled before torch is imported, so that a number in a test 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from tools import kernels
@@ -20,6 +22,24 @@ def names_in_examples(doctest_namespace: dict[str, object]) -> None:
     import definebyrun as dbr
 
     doctest_namespace |= {"dbr": dbr, "torch": torch}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def nothing_shared_is_left_changed() -> Iterator[None]:
+    """A file leaves dtype, grad mode and threads as they were: the next one runs in the same process."""
+    import torch
+
+    def shared() -> tuple[torch.dtype, bool, int]:
+        return torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads()
+
+    before = shared()
+    yield
+    left = shared()
+    dtype, grad, threads = before
+    torch.set_default_dtype(dtype)
+    torch.set_grad_enabled(grad)
+    torch.set_num_threads(threads)
+    assert left == before, "default dtype, grad mode, threads: what this file has changed"
 
 
 def turn(item: pytest.Item) -> int:

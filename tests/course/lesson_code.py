@@ -5,6 +5,9 @@ from __future__ import annotations
 import linecache
 from typing import Any
 
+import torch
+
+from tests.course.answers import default_dtype
 from tools import chapters
 
 
@@ -12,6 +15,7 @@ def cells(lesson: str, *names: str) -> dict[str, Any]:
     """Run the cells of a lesson that bear these names, in the lesson's order; what they define.
 
     A cell has a name by `:name:` in its chapter, and everything it needs stands in the cells that are named with it.
+    The default dtype that a lesson sets for its notebook is put back: tests of another file follow in this process.
     """
     code = {
         cell.id: cell.source
@@ -21,9 +25,10 @@ def cells(lesson: str, *names: str) -> dict[str, Any]:
     missing = set(names) - set(code)
     assert not missing, f"lesson {lesson} has no cell named {', '.join(sorted(missing))}"
     defined: dict[str, Any] = {"__name__": "__main__"}
-    for name, source in code.items():
-        if name in names:
-            file = f"<{lesson} {name}>"  # known to linecache, so that inspect finds the source
-            linecache.cache[file] = len(source), None, source.splitlines(keepends=True), file
-            exec(compile(source, file, "exec"), defined)
+    with default_dtype(torch.get_default_dtype()):
+        for name, source in code.items():
+            if name in names:
+                file = f"<{lesson} {name}>"  # known to linecache, so that inspect finds the source
+                linecache.cache[file] = len(source), None, source.splitlines(keepends=True), file
+                exec(compile(source, file, "exec"), defined)
     return defined

@@ -170,7 +170,9 @@ def test_an_answer_that_never_ends_is_stopped_in_any_thread_and_nothing_goes_on(
     assert sum(range(1000)) == 499_500  # nothing is pending
 
 
-def test_a_thousand_honest_answers_near_the_limit_are_never_cut_on_a_loaded_machine() -> None:
+def test_honest_answers_near_the_limit_are_never_cut_on_a_loaded_machine() -> None:
+    """A thousand of them with `ALL=1`; some systems tell processor time in steps of 10 ms."""
+    answers, seconds = (1000, 0.03) if os.environ.get("ALL") else (60, 0.02)
     over = threading.Event()
 
     def load() -> None:
@@ -178,7 +180,7 @@ def test_a_thousand_honest_answers_near_the_limit_are_never_cut_on_a_loaded_mach
             sum(range(1000))
 
     def honest() -> int:
-        end = time.thread_time() + 0.003
+        end = time.thread_time() + seconds
         while time.thread_time() < end:
             sum(range(100))
         return 1
@@ -189,7 +191,7 @@ def test_a_thousand_honest_answers_near_the_limit_are_never_cut_on_a_loaded_mach
     for thread in busy:
         thread.start()
     try:
-        assert sum(limited(honest, 0.009) for _ in range(1000)) == 1000
+        assert sum(limited(honest, 3 * seconds) for _ in range(answers)) == answers
     finally:
         over.set()
         sys.setswitchinterval(pause)
