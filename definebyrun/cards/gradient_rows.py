@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from ..text.format import format_value
+from ..text.format import format_value, shows_numbers
 from ..trace import Edge, Step, Trace
 from ..trace.memory import freed_at
 from ..trace.steps import shown_from
@@ -92,7 +92,7 @@ def _add_arrivals(
             ]
             own = [sums[k] for k in sorted(sums) if k[0] == step.pass_nr]
             text = clip("grad " + "; ".join(each))
-            if each[0].endswith(own[0].dtype):
+            if not shows_numbers(own[0], each[0]):
                 text = f"grad {values_row(own, MAX_ROW_CHARS - 5)}"
         elif len(arrived) < expected[key]:
             text = clip(f"grad {_joined(arrived)} + …")
@@ -178,7 +178,7 @@ def values_row(values: list[Value], room: int = MAX_ROW_CHARS) -> str:
     if len(shown) == len(parts):
         return "; ".join(shown)
     shapes = ["×".join(map(str, value.shape)) or "scalar" for value in values]
-    if parts[0].endswith(values[0].dtype):
+    if not shows_numbers(values[0], parts[0]):
         if len(set(shapes)) == 1:
             return f"{len(shapes)} of {shapes[0]}"
         if len("; ".join(shapes)) <= room:

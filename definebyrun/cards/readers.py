@@ -28,8 +28,10 @@ def reading_node(trace: Trace, op: int, tensor: int) -> int | None:
     that are saved; else the first that computes.
     """
     nodes = trace.nodes_of(op)
-    if len(nodes) < 2 or trace.nodes[nodes[0]].made is not None:
+    if len(nodes) < 2:
         return trace.main_node(op)
+    if trace.nodes[nodes[0]].made is not None:
+        return _gradient_of(trace, op, tensor)
     order = [trace.nodes[i] for i in forward_order(trace, nodes)]
     for node in order:
         if any(tensor in (saved.tensor, saved.given) for saved in node.saved):
@@ -41,6 +43,19 @@ def reading_node(trace: Trace, op: int, tensor: int) -> int | None:
         return next(node.index for node in order if open_inputs[node.index] == most)
     computes = (node.index for node in order if not _only_moves(node))
     return next(computes, trace.main_node(op))
+
+
+def _gradient_of(trace: Trace, op: int, tensor: int) -> int | None:
+    """The node of the gradient that `autograd.grad` gives for one of several inputs; for what it differentiates, the
+    node that was made first."""
+    grad = trace.ops[op]
+    made = [trace.tensors[i].node for i in grad.outputs]
+    if len(made) < 2 or len(grad.inputs) != 1 + len(made):
+        return trace.main_node(op)
+    position = grad.inputs.index(tensor)
+    nodes = [node for node in made if node is not None]
+    own = made[position - 1] if position else None
+    return min(nodes, default=None) if own is None else own
 
 
 def forward_order(trace: Trace, nodes: tuple[int, ...]) -> list[int]:

@@ -6,6 +6,7 @@ gradients of the outputs arrive.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from math import prod
 
@@ -70,7 +71,19 @@ class MergedOps:
         unused = {i for i in made if last_use[i] < 0 and tensors[i].name} - changed
         of_last = self.trace.ops[last].results
         used = {i for i in made if last_use[i] > last} or set(of_last)
-        return tuple(i for i in made if i in unused or i in used) or of_last
+        return self._as_written(tuple(i for i in made if i in unused or i in used) or of_last)
+
+    def _as_written(self, outputs: tuple[int, ...]) -> tuple[int, ...]:
+        """Results in the order in which the line of the call names them, `y, weights = attention(x)`."""
+        names = [self.trace.tensors[i].name for i in outputs]
+        stack = _common_stack([self.trace.ops[i] for i in self.ops]) if len(names) > 1 else ()
+        if not stack:
+            return outputs
+        targets, assigns, _ = _code(self.trace, stack).partition("=")
+        order = {name: place for place, name in enumerate(re.findall(r"[\w.\[\]]+", targets))}
+        if not assigns or any(name not in order for name in names):
+            return outputs
+        return tuple(sorted(outputs, key=lambda i: order[self.trace.tensors[i].name or ""]))
 
     def _main_node(self, nodes: list[int], outputs: tuple[int, ...]) -> int | None:
         """The node that stands for all nodes of the call: the `grad_fn` of its first output, else the last node."""

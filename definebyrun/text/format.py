@@ -18,6 +18,7 @@ __all__ = [
     "format_number",
     "format_value",
     "sentence_value",
+    "shows_numbers",
 ]
 
 SENTENCE_CHARS = 40
@@ -59,14 +60,30 @@ def format_value(value: Value | None, width: int = 22) -> str:
     shape = _shape(value.shape)
     bounds = value.bounds()
     if bounds is None:
-        return f"{shape} {value.dtype}"[:width]
+        return _without_numbers(shape, value, width)
     low, high = bounds
     if low != low:
         return _with_nan(value, shape, width)
     for text in _ranged(shape, low, high):
         if len(text) <= width:
             return text
-    return f"{shape} {value.dtype}"[:width]
+    return _without_numbers(shape, value, width)
+
+
+def _without_numbers(shape: str, value: Value, width: int) -> str:
+    """Shape and dtype; where there is no room for both, the shape."""
+    text = f"{shape} {value.dtype}"
+    return text if len(text) <= width else shape[:width]
+
+
+def shows_numbers(value: Value, text: str) -> bool:
+    """Whether a text that `format_value` made of a value tells some of its numbers.
+
+    >>> value = Value((3, 2), "float32", None, -1.5, 2.25)
+    >>> [shows_numbers(value, format_value(value, width)) for width in (18, 11, 8)]
+    [True, False, False]
+    """
+    return not f"{_shape(value.shape)} {value.dtype}".startswith(text)
 
 
 @lru_cache(maxsize=1024)
