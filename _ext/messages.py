@@ -15,8 +15,7 @@ from pathlib import Path
 
 import nbformat
 from docutils import nodes
-from heading_ids import as_jupyter
-from lesson_text import without_code
+from lesson_text import HEADING, link, without_code
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
@@ -26,7 +25,6 @@ SAID = re.compile(
     r"^(\w*(?:Error|Exception|Warning)|Unsupported|GuardOnDataDependentSymNode): (\S.*)$",
     re.MULTILINE,
 )
-HEADING = re.compile(r"^#{1,4} +(.*?)\s*$", re.MULTILINE)
 FIRST_WORDS, MAX_ID_WORDS = 6, 9
 
 
@@ -64,12 +62,6 @@ def collect(notebooks: list[Path]) -> list[Message]:
                 if (path.stem, heading) not in message.places:
                     message.places.append((path.stem, heading))
     return list(found.values())
-
-
-def link(notebook: str, heading: str) -> str:
-    """A link to a section of a lesson, named by the lesson's number and its heading."""
-    anchor = as_jupyter(re.sub("[`*]", "", heading)).replace("(", "%28").replace(")", "%29")
-    return f"[lesson {notebook[:2]}, {heading}](../notebooks/{notebook}.ipynb#{anchor})"
 
 
 def body(message: Message) -> str:

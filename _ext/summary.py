@@ -1,0 +1,143 @@
+"""The `{summary}` directive: what the lessons and the questions come down to, made when the book is built.
+
+`{summary} rules` gives of each lesson's cheat sheet the first rule and the first call, `{summary} answers` of each
+question the answer in one breath, `{summary} sheets` the cheat sheets as they are. In come the stored notebooks and the
+page of questions. A lesson without a cheat sheet is left out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+from docutils import nodes
+from lesson_text import part
+from questions import PAGE, read
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+SHEETS = ("Cheat sheet", "Recap")
+BULLET = re.compile(r"^(?:-|\d+\.) +(.*(?:\n +.*)*)", re.MULTILINE)
+TABLE = re.compile(r"(?:^\|.*\n?)+", re.MULTILINE)
+CELL = re.compile(r"(?<!\\)\|(?=(?:[^`]*`[^`]*`)*[^`]*$)")
+CALL = re.compile(r"`[^`]*\([^`]*`")
+NOT_CALLS = ("PyTorch says", "NumPy says", "message", "symptom")
+PLAIN = ("", "you get", "what it does", "does", "because", "it sends", "run", "Call", "here")
+"""Heads of columns that need not be said."""
+PLACE = re.compile(r" ?\(\[[^]]*\]\(#[^\s]*\)(?:, \[[^]]*\]\(#[^\s]*\))*\)|\[([^]]*)\]\([^\s]*?\)")
+STYLES = {"chapters/summary": ["summary", "two-pages"], "chapters/all-cheat-sheets": ["summary"]}
+"""The style sheets of the pages that are made to be printed."""
+
+
+def sheets(folder: Path) -> Iterator[tuple[str, str, str]]:
+    """Of each lesson that has a cheat sheet: its name, its title and the sheet, as Markdown."""
+    for path in sorted(folder.glob("[0-9][0-9]-*.ipynb")):
+        notebook = nbformat.read(path, as_version=4)
+        title = notebook.cells[0].source.partition("\n")[0].removeprefix("# ")
+        found = next(filter(None, (part(notebook, name) for name in SHEETS)), "")
+        if found:
+            yield path.stem, title, found
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in CELL.split(line.strip().removeprefix("|").removesuffix("|"))]
+
+
+def rows(sheet: str) -> Iterator[tuple[str, str]]:
+    """The rows of the tables of a sheet that do not explain messages: the first cell, and what the others say of it."""
+    for table in TABLE.findall(sheet):
+        head, _, *lines = map(cells, table.strip().splitlines())
+        if head[0] in NOT_CALLS:
+            continue
+        for first, *others in lines:
+            named = zip(head[1:], others, strict=False)
+            said = [cell if name in PLAIN else f"{name} {cell}" for name, cell in named if cell]
+            yield first, "; ".join(said)
+
+
+def rule(sheet: str) -> str:
+    """The first bullet of a sheet, or the first row of a table that begins with no call where that says more."""
+    bullet = BULLET.search(TABLE.sub("", sheet))
+    if bullet and not CALL.match(bullet[1]):
+        return without_links(" ".join(bullet[1].split()))
+    plain = ((first, said) for first, said in rows(sheet) if not CALL.search(first))
+    return without_links(": ".join(next(plain))) + "."
+
+
+def call(sheet: str) -> str:
+    """The first row of a table with a call in it; empty where none is."""
+    for first, said in rows(sheet):
+        if CALL.search(first) or CALL.match(said):
+            return without_links(f"{first}: {said}.")
+    return ""
+
+
+def without_links(text: str) -> str:
+    text = re.sub(r": (?:\[[^]]*\]\(#[^\s]*\)(?:, )?)+\.$", ".", text)
+    return PLACE.sub(lambda found: found[1] or "", text)
+
+
+def elsewhere(sheet: str, lesson: str) -> str:
+    """A sheet with its links as they are seen from a page of prose."""
+    sheet = re.sub(r"\]\(#", f"](../notebooks/{lesson}.ipynb#", sheet)
+    return re.sub(r"\]\((\d\d-[^)]*\.ipynb)", r"](../notebooks/\1", sheet)
+
+
+class Summary(SphinxDirective):
+    """`{summary} rules`, `{summary} answers` or `{summary} sheets`."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        makers = {"rules": self.rules, "answers": self.answers, "sheets": self.sheets}
+        kind = self.arguments[0]
+        if kind not in makers:
+            reason = f"summary: there is no {kind!r}; there are {', '.join(makers)}."
+            return [self.state.document.reporter.warning(reason, line=self.lineno)]
+        for name in (__file__, *map(str, self.notebooks.glob("[0-9][0-9]-*.ipynb"))):
+            self.env.note_dependency(name)
+        return makers[kind]()
+
+    @property
+    def notebooks(self) -> Path:
+        return Path(self.env.srcdir) / "notebooks"
+
+    def rules(self) -> list[nodes.Node]:
+        lines = [
+            f"- **[{name[:2]} {title}](../notebooks/{name}.ipynb).** {rule(sheet)} {call(sheet)}"
+            for name, title, sheet in sheets(self.notebooks)
+        ]
+        return self.parse_text_to_nodes("\n".join(lines))
+
+    def answers(self) -> list[nodes.Node]:
+        page = Path(self.env.srcdir, f"{PAGE}.md")
+        self.env.note_dependency(str(page))
+        lines = [
+            f"{number}. **{one.text}** {' '.join(one.breath.split())}"
+            for number, one in enumerate(read(page), start=1)
+        ]
+        return self.parse_text_to_nodes("\n".join(lines))
+
+    def sheets(self) -> list[nodes.Node]:
+        return [self.section(*found) for found in sheets(self.notebooks)]
+
+    def section(self, name: str, title: str, sheet: str) -> nodes.section:
+        title = f"{name[:2]} {title}"
+        found = nodes.section(names=[nodes.fully_normalize_name(title)])
+        self.state.document.note_implicit_target(found, found)
+        found += nodes.title("", title)
+        found += self.parse_text_to_nodes(elsewhere(sheet, name))
+        return found
+
+
+def load_where_needed(app: Sphinx, pagename, templatename, context, doctree) -> None:
+    for name in STYLES.get(pagename, []):
+        app.add_css_file(f"quiz/{name}.css")
+
+
+def setup(app: Sphinx) -> dict:
+    app.add_directive("summary", Summary)
+    app.connect("html-page-context", load_where_needed)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
