@@ -272,6 +272,40 @@ def test_search_finds_what_people_ask_about_dynamic_graphs(show: Opener) -> None
         assert any(hit.startswith("chapters/part-2#") for hit in hits), (query, hits)
 
 
+ASKED = {
+    "what is a dynamic computation graph": "dynamic-graph",
+    "什么是动态计算图": "dynamic-graph",
+    "与静态计算图有何区别": "dynamic-or-static",
+    "在 PyTorch 中如何构建动态图": "build-and-change",
+    "动态图有哪些优势和劣势": "gains-and-costs",
+}
+
+
+def test_search_finds_a_question_of_an_interview_by_its_words(show: Opener) -> None:
+    page = show("search.html?q=leaf").page
+    expect(page.locator("#search-results ul.search li a").first).to_be_visible()
+    for (query, anchor), hits in zip(
+        ASKED.items(), page.evaluate(FIRST_HITS, list(ASKED)), strict=True
+    ):
+        assert f"chapters/25-questions#{anchor}" in hits, query
+
+
+def test_the_front_page_leads_to_the_questions_and_to_a_plan_for_an_interview(
+    show: Opener,
+) -> None:
+    page = show("index.html").page
+    door = page.locator("ul.cards li", has_text="I have an interview on Thursday")
+    links = door.locator("a").evaluate_all("all => all.map(a => a.getAttribute('href'))")
+    assert links == ["chapters/part-4.html", "chapters/25-questions.html"]
+
+
+def test_the_course_fits_on_two_pages_of_paper(show: Opener) -> None:
+    page = show("chapters/summary.html").page
+    page.wait_for_load_state("networkidle")
+    paper = page.pdf(prefer_css_page_size=True)
+    assert len(re.findall(rb"/Type\s*/Page\b", paper)) == 2
+
+
 def test_code_can_be_copied(show: Opener) -> None:
     page = show("chapters/how-to-run.html").page
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
