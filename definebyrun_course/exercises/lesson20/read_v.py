@@ -36,7 +36,7 @@ HINTS = {
     "forward": "How fast does the error fall from 1e-1 on, in a central difference and in a forward one?",
     "float32": "Where does the left arm begin? What does a function do that does not notice the step any more?",
     "gradient": "An error that neither a smaller nor a larger step changes is not of the measurement.",
-    "kink": "A smooth function's error falls by a fixed factor from step to step. What if the step reaches over a kink?",
+    "kink": "Where f is smooth, the error falls by a fixed factor from step to step. And across a kink?",
 }
 
 

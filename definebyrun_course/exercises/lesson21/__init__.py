@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from . import along, convict
+from . import along, convict, wrong_entry
 from .convict import suspects
+from .wrong_entry import suspicious_network
 
-__all__ = ["EXERCISES", "suspects"]
+__all__ = ["EXERCISES", "suspects", "suspicious_network"]
 
 EXERCISES = (
     convict.EXERCISE,
     along.EXERCISE,
+    wrong_entry.EXERCISE,
 )
