@@ -124,8 +124,9 @@ def rungs(rise: Callable[[float], float], start: float) -> Iterator[Rung]:
 
 def calm(now: Rung, before: Rung, grain: float) -> bool:
     """Whether the sides grow together from one rung to the next, as they do where f is smooth."""
-    noise, size = 4 * grain / now.step, max(abs(now.forward), abs(now.backward))
-    return abs(now.bend) <= max(CALM_SHARE * abs(before.bend), noise, CALM_SLOPE * size)
+    noise = 4 * grain / now.step
+    small = max(CALM_SHARE * abs(before.bend), noise, CALM_SLOPE * steepest(now))
+    return abs(now.bend) <= small
 
 
 def extrapolations(ladder: Sequence[Rung], grain: float) -> list[Estimate]:
