@@ -24,6 +24,28 @@ __all__ = [
 RATIO = 3.3
 """From rung to rung the step falls by this factor; not a whole number, so that no period of a sine hides in it."""
 RUNGS = 24
+CALM_SHARE = 0.6
+"""A calm bend falls to this share or less: to 0.30 of itself where f is smooth, to 0.55 for `|x|**1.5`."""
+CALM_SLOPE = 1e-7
+"""A bend below this share of the slope is calm as well: f is straight here, as far as ten digits say."""
+NOISE_GRAINS = 20
+"""A rise below so many rounding errors of f is not read."""
+DEPTH = 3
+"""So many times is extrapolated: the error then falls with the eighth power of the step."""
+LUCK = 0.3
+"""Two neighbours may agree by luck: an estimate bears this share of the doubt of the rung below."""
+SEEN = 10
+"""Only a difference of so many times the estimated error counts as seen."""
+JUMP_GROWTH, STEEP_GROWTH = 8, 1.5
+"""Over two rungs a jump's slope grows by 10.9, a cube root's by 4.9, a smooth one's by 1."""
+JUMP_SHARE = 1e-6
+"""A jump moves f by more than this share of the largest move seen; a smaller one may be rounding."""
+KINK_DRIFT, KINK_SHARE = 0.2, 1e-5
+"""At a kink the bend stays within a fifth over two rungs, and is more than this share of the slope."""
+KINK_EDGE = 0.51
+"""A kink excuses a claim this far from its middle, in bends: 0.5 is either slope, and a hundredth for rounding."""
+READABLE = 1e-6
+"""A rung is readable if rounding hides less than this share of its slope."""
 REASONS = {
     "kink": "the slopes left and right differ, however small the step",
     "jump": "f does not move less when the step does: it jumps here",
@@ -102,8 +124,9 @@ def rungs(rise: Callable[[float], float], start: float) -> Iterator[Rung]:
 
 def calm(now: Rung, before: Rung, grain: float) -> bool:
     """Whether the sides grow together from one rung to the next, as they do where f is smooth."""
-    noise, size = 4 * grain / now.step, max(abs(now.forward), abs(now.backward))
-    return abs(now.bend) <= max(0.6 * abs(before.bend), noise, 1e-7 * size)
+    noise = 4 * grain / now.step
+    small = max(CALM_SHARE * abs(before.bend), noise, CALM_SLOPE * steepest(now))
+    return abs(now.bend) <= small
 
 
 def extrapolations(ladder: Sequence[Rung], grain: float) -> list[Estimate]:
@@ -114,7 +137,7 @@ def extrapolations(ladder: Sequence[Rung], grain: float) -> list[Estimate]:
     found, row = [], []
     for k, rung in enumerate(ladder):
         new, noise = [rung.central], 2 * grain / rung.step
-        for j in range(1, min(k, 3) + 1):
+        for j in range(1, min(k, DEPTH) + 1):
             gain = (ladder[k - j].step / rung.step) ** 2 - 1
             new.append(new[-1] + (new[-1] - row[j - 1]) / gain)
             off = max(abs(new[j] - new[j - 1]), abs(new[j] - row[j - 1]), noise)
@@ -134,7 +157,7 @@ def extrapolate(ladder: Sequence[Rung], grain: float) -> Estimate | None:
     below = dict(zip(steps[1:], steps, strict=False))
     doubted = []
     for e in found:
-        doubt = 0.3 * least[below.get(e.step, e.step)]
+        doubt = LUCK * least[below.get(e.step, e.step)]
         doubted.append(Estimate(e.value, max(e.error, doubt), e.step))
     return min(doubted, key=lambda e: e.error, default=None)
 
@@ -142,17 +165,17 @@ def extrapolate(ladder: Sequence[Rung], grain: float) -> Estimate | None:
 def corner(ladder: Sequence[Rung], grain: float) -> str:
     """What the lowest rungs that rounding leaves readable say of the point: smooth, kink, jump or steep."""
     top = max((steepest(rung) * rung.step for rung in ladder), default=0.0)
-    floor = max(20 * grain, 1e-9 * top)  # a rise below this may be rounding
+    floor = max(NOISE_GRAINS * grain, 1e-9 * top)  # a rise below this may be rounding
     seen = [rung for rung in ladder if steepest(rung) * rung.step > floor][-3:]
     if len(seen) < 3:
         return "smooth"
     first, last = seen[0], seen[-1]
     growth = steepest(last) / steepest(first)
-    if growth > 1.5:
-        large = steepest(last) * last.step > 1e-6 * top
-        return "jump" if growth > 8 and large else "steep"
-    same = abs(last.bend - first.bend) < 0.2 * abs(last.bend)
-    return "kink" if same and abs(last.bend) > 1e-5 * steepest(last) else "smooth"
+    if growth > STEEP_GROWTH:
+        large = steepest(last) * last.step > JUMP_SHARE * top
+        return "jump" if growth > JUMP_GROWTH and large else "steep"
+    same = abs(last.bend - first.bend) < KINK_DRIFT * abs(last.bend)
+    return "kink" if same and abs(last.bend) > KINK_SHARE * steepest(last) else "smooth"
 
 
 def steepest(rung: Rung) -> float:
@@ -171,13 +194,16 @@ def judge(
     """Climb down the ladder until the claim is confirmed; if it never is, say what the ladder shows instead.
 
     A claim agrees when it is off by at most `tolerance` of its size, or by less than the measurement can see; where
-    that hides the claim itself, it agrees only below `zero`, the slope that counts as none.
+    that hides the claim itself, it agrees only below `zero`, the slope that counts as none. At a kink the status is
+    "kink" for a claim between its two slopes, and "wrong" for any other.
 
     >>> import math
     >>> judge(1.0, math.sin, 0.01, 2e-16, 1e-5).status, judge(1.1, math.sin, 0.01, 2e-16, 1e-5).status
     ('agrees', 'wrong')
     >>> judge(0.0, abs, 0.01, 0.0, 1e-5).status
     'kink'
+    >>> judge(1.5, abs, 0.01, 0.0, 1e-5).status
+    'wrong'
     """
     ladder: list[Rung] = []
     for rung in rungs(rise, start):
@@ -187,8 +213,8 @@ def judge(
         sure = verdict and verdict.resolution <= tolerance
         if sure and verdict.status == "agrees":
             return verdict
-        noise = 20 * grain / rung.step
-        if noise > max(steepest(rung), abs(claimed), 20 * zero):
+        noise = NOISE_GRAINS * grain / rung.step
+        if noise > max(steepest(rung), abs(claimed), NOISE_GRAINS * zero):
             break  # from here on there is only rounding
     return explain(claimed, ladder, grain, tolerance, zero)
 
@@ -198,9 +224,9 @@ def explain(
 ) -> Verdict:
     """The verdict of a whole ladder: kink or jump, if it ends in one; else on the best slope, if there is one."""
     best, kind = extrapolate(ladder, grain), corner(ladder, grain)
-    readable = [r for r in ladder if grain / r.step <= 1e-6 * steepest(r)]
+    readable = [r for r in ladder if grain / r.step <= READABLE * steepest(r)]
     low = [Rung(math.nan, math.nan, math.nan), *ladder[:1], *readable][-1]
-    if kind == "kink" and abs(claimed - low.central) > 1.01 * abs(low.bend):
+    if kind == "kink" and abs(claimed - low.central) > KINK_EDGE * abs(low.bend):
         kind, best = "smooth", best or Estimate(low.central, 0.0, low.step)
     if kind == "smooth" and best:
         verdict = compare(claimed, best, tolerance)
@@ -228,7 +254,7 @@ def doubt(
 
 def compare(claimed: float, measured: Estimate, tolerance: float) -> Verdict:
     """A claim against a measurement; what the measurement cannot see is the floor of the relative error."""
-    seen = 10 * measured.error
+    seen = SEEN * measured.error
     size = max(abs(claimed), abs(measured.value))
     error = relative_error(claimed, measured.value, seen / tolerance)
     status = "agrees" if error <= tolerance else "wrong"

@@ -1,17 +1,16 @@
-"""Exercises of lesson 20, Gradient checking: measure a gradient, compare, choose a step, convict, aim, tell kinks."""
+"""Exercises of lesson 20, Measuring a slope: choose a step, measure, read a curve, compare, tell kinks."""
 
 from __future__ import annotations
 
-from . import along, convict, kind, numeric, step_size, worst_entry
-from .convict import suspects
+from . import kind, numeric, read_v, step_size, worst_entry
+from .read_v import curve_steps, curves
 
-__all__ = ["EXERCISES", "suspects"]
+__all__ = ["EXERCISES", "curve_steps", "curves"]
 
 EXERCISES = (
-    numeric.EXERCISE,
-    worst_entry.EXERCISE,
     step_size.EXERCISE,
-    convict.EXERCISE,
-    along.EXERCISE,
+    numeric.EXERCISE,
+    read_v.EXERCISE,
+    worst_entry.EXERCISE,
     kind.EXERCISE,
 )
