@@ -1,7 +1,7 @@
 """Learning-rate schedules as functions: settings go in, a function from a step's number to a factor comes out.
 
 The factor times a group's own starting rate is the rate of that step. `Schedule` writes it into an optimizer, `Plateau`
-and `lowered` are the rule that looks at the loss. Nothing here knows how a network is trained; built in lesson 22.
+and `lowered` are the rule that looks at the loss. Nothing here knows how a network is trained; built in lesson 23.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The schedules of lesson 22 are torch's, for every step and parameter group, with a resume in the middle.
+"""The schedules of lesson 23 are torch's, for every step and parameter group, with a resume in the middle.
 
 Random settings, 200 steps each. torch multiplies the current rate and the pieces compute from the count, so last digits
 differ: 1e-12 of the group's largest rate is allowed, and where no rounding can differ, nothing is.
@@ -270,7 +270,7 @@ BUILT = {
 
 @pytest.fixture(scope="module")
 def lesson() -> dict[str, Any]:
-    return cells("22", "imports", *PARTS)
+    return cells("23", "imports", *PARTS)
 
 
 PARTS = ["schedule-steps", "schedule-lines", "schedule-cosine", "schedule-restarts"]

@@ -1,15 +1,9 @@
-"""Exercises of lesson 22, Learning-rate decay: warm up, react to the loss, order two steps, resume, part groups."""
+"""Exercises of lesson 22, Learning-rate decay: when to cut, a fair comparison, the rule that looks at the loss."""
 
 from __future__ import annotations
 
-from . import plateau, resume, two_bugs, two_speeds, warm_cosine
+from . import best_cut, fair_comparison, plateau
 
 __all__ = ["EXERCISES"]
 
-EXERCISES = (
-    warm_cosine.EXERCISE,
-    plateau.EXERCISE,
-    two_bugs.EXERCISE,
-    resume.EXERCISE,
-    two_speeds.EXERCISE,
-)
+EXERCISES = (best_cut.EXERCISE, fair_comparison.EXERCISE, plateau.EXERCISE)
