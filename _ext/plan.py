@@ -60,8 +60,8 @@ class Plan(SphinxDirective):
         lines = [
             f"{times[0].upper()}{times[1:]}. Builds on {needs.rstrip('.')}. "
             f"[Open the lesson.]({path.stem}.ipynb)\n",
-            OBJECTIVES.search(texts[0])[1],
         ]
+        lines += OBJECTIVES.findall(texts[0])  # problems have none
         skipped = deeper(texts)
         if skipped:
             lines += ["", f"Can be skipped: {'; '.join(skipped)}."]
