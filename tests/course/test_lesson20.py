@@ -10,6 +10,7 @@ import torch
 
 from definebyrun_course.pieces.checker import check_gradients, complex_step
 from definebyrun_course.pieces.slopes import judge, rungs
+from tools import ROOT
 
 EPS = 2.2e-16
 
@@ -114,3 +115,21 @@ def test_bottoms_lie_where_the_formula_puts_them_within_a_factor_of_ten() -> Non
             least, at = min(found)
             assert error / 10 < least < error * 10, (dtype, sides)
             assert eps**power / 10 < at < eps**power * 10, (dtype, sides)
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "says nothing about the gradient",
+        "Anything further off is wrong at a kink too",
+        "believe all sixteen",
+        "so it has a derivative",
+        "all that it measures is rounding",
+        "published checks",
+        "every operation of PyTorch is tested",
+    ],
+)
+def test_a_sentence_that_was_refuted_is_found_in_no_chapter(sentence: str) -> None:
+    for chapter in (ROOT / "chapters").glob("*.md"):
+        words = " ".join(chapter.read_text("utf8").split())
+        assert sentence not in words, chapter.name
