@@ -19,6 +19,7 @@ from definebyrun_course.pieces.schedules import cosine
 from definebyrun_course.pieces.stack import Stack, losses, rates_table, train_stack
 from experiments import decay, rates
 from tests.course.lesson_code import cells
+from tools import ROOT
 
 SEEDS = range(400, 424)
 STAYS = ("digits, fresh noise", "letters, each once")
@@ -278,3 +279,18 @@ def test_losses_of_a_stack_are_cross_entropies() -> None:
         for seed in range(3):
             own = torch.nn.functional.cross_entropy(logits[candidate, seed], y[seed])
             assert losses(logits, y)[candidate, seed].item() == pytest.approx(own.item(), rel=1e-5)
+
+
+def test_sentences_that_more_seeds_have_refuted_are_gone() -> None:
+    told = " ".join(
+        " ".join(path.read_text("utf8").split()) for path in (ROOT / "chapters").glob("*.md")
+    )
+    for sentence in (
+        "training* loss is the worst of all",
+        "it works as the theory says",
+        "Decay is no bonus",
+        "decay the cure",
+        "the noise that it never gets rid of",
+        "gives the same numbers. In `Adam`",
+    ):
+        assert sentence not in told, sentence
