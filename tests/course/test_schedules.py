@@ -320,3 +320,22 @@ def test_the_lessons_rule_is_the_piece(mode: str, kind: str, lesson: dict[str, A
         assert [theirs.cut(loss) for loss in walk] == [ours.cut(loss) for loss in walk]
     for setting in [(0.5,), (1e-8,), (0.5, 0.1, 0.2)]:
         assert lesson["lowered"](*setting) == lowered(*setting)
+
+
+def test_weight_decay_of_sgd_is_that_of_adamw_without_momentum_and_ten_times_as_strong_with_it() -> (
+    None
+):
+    """What the lesson says of a weight without gradient: 1,000 steps, rate 0.1, weight decay 0.1."""
+
+    def left(make: Callable[..., Optimizer], **more: float) -> float:
+        w = torch.ones(1, dtype=torch.float64, requires_grad=True)
+        o = make([w], lr=0.1, weight_decay=0.1, **more)
+        for _ in range(1000):
+            w.grad = torch.zeros(1, dtype=torch.float64)
+            o.step()
+        return w.item()
+
+    decoupled = left(torch.optim.AdamW)
+    assert left(SGD) == pytest.approx(decoupled, rel=1e-9)
+    assert math.log(decoupled) == pytest.approx(-0.01 * 1000, rel=0.01)
+    assert abs(left(SGD, momentum=0.9)) < 1e-15
