@@ -175,7 +175,8 @@ WRONG = {
         partial(_linear, dW=lambda x, W, dz: _linear(x, W, dz)[1].T), "dW is transposed"),
     "summed over the outputs": (partial(_linear, db=lambda x, W, dz: dz.sum(axis=1)),
         "db has the shape (1,), not (3,)"),
-    "an axis kept": (partial(_linear, db=lambda x, W, dz: dz.sum(0, keepdims=True)), "(1, 1), not (1,), with x = [[0.1]]"),
+    "an axis kept": (partial(_linear, db=lambda x, W, dz: dz.sum(0, keepdims=True)),
+        "(1, 1), not (1,), with x = [[0.1]]"),
     "another order": (partial(_linear, end=lambda parts: (parts[1], parts[0], parts[2])), "dx is what dW should be"),
     "dx alone": (partial(_linear, end=lambda parts: parts[0]), "returns three things"),
     "ones for dz": (
