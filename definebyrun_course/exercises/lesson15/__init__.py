@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import batch_norm, binary_loss, cross_entropy, layer_norm, linear, momentum, twins
+from . import batch_norm, binary_loss, cross_entropy, layer_norm, linear, momentum
 
 __all__ = ["EXERCISES"]
 
@@ -13,5 +13,4 @@ EXERCISES = (
     momentum.EXERCISE,
     layer_norm.EXERCISE,
     batch_norm.EXERCISE,
-    twins.EXERCISE,
 )
