@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
 from torch import nn
 from torch.nn import functional as F
 
@@ -187,3 +189,39 @@ def test_with_zero_weights_only_the_last_bias_learns() -> None:
     assert not any(part.any() for layer in before for part in (layer.dW, layer.db))
     assert not last.dW.any()
     assert last.db.any()
+
+
+@pytest.fixture
+def as_it_was() -> Iterator[None]:
+    """A lesson's cells set a default dtype and the threads for all."""
+    before = torch.get_default_dtype(), torch.get_num_threads()
+    yield
+    torch.set_default_dtype(before[0])
+    torch.set_num_threads(before[1])
+
+
+@pytest.mark.usefixtures("as_it_was")
+def test_the_first_program_trains_and_answers_one_image_with_64_rows() -> None:
+    first_try = cells("15", "cell-02", "cell-03", "first-try")["first_try"]
+    (early, _), (late, (_, b1, _, b2)) = first_try(1), first_try(300)
+    assert late < 0.2 < 2 < early, "it trains although its bias gradients are wrong"
+    assert (b1.shape, b2.shape) == ((64, 32), (64, 10)), "each place in the batch has a bias"
+
+
+@pytest.mark.parametrize(("lr", "most"), [(0.1, 6), (1.0, 64)])
+def test_a_rate_of_1_kills_units_and_a_rate_of_a_tenth_does_not(lr: float, most: int) -> None:
+    """Of 24 starts the median has 33 dead units of 64 with 1.0, and 1 with 0.1; here six others."""
+    digits = load_digits()
+    pixels, labels = (digits.data - digits.data.mean()) / digits.data.std(), digits.target
+    found = []
+    for seed in range(200, 206):
+        rng = np.random.default_rng(seed)
+        net = mlp.build([64, 32, 32, 10], rng)
+        for _ in range(300):
+            rows = rng.integers(0, 1797, 64)
+            net.backward(mlp.cross_entropy(net.forward(pixels[rows]), labels[rows])[1])
+            net.step(lr)
+        net.forward(pixels)
+        found.append(sum(int((~layer.mask).all(axis=0).sum()) for layer in net.layers[1::2]))
+    assert max(found) <= most, found
+    assert lr < 1 or np.median(found) > 15, found

@@ -1,4 +1,4 @@
-"""Exercise `linear`: a linear layer, backward."""
+"""Exercise `linear`: a linear layer, backward, with any number of leading dimensions."""
 
 from __future__ import annotations
 
@@ -16,12 +16,18 @@ from .arrays import SHAPE, compare, given, numbers, several
 
 __all__ = ["EXERCISE"]
 
-SIZES = ((1, 1, 1), (1, 2, 3), (2, 1, 1), (2, 1, 3), (2, 3, 1), (5, 3, 4), (3, 3, 3))
-"""Batch, inputs, outputs; from the smallest up."""
+Lead = tuple[int, ...]
+
+SIZES: tuple[tuple[Lead, int, int], ...] = (
+    *(((1,), 1, 1), ((1,), 2, 3), ((2,), 1, 1), ((2,), 1, 3), ((2,), 3, 1), ((5,), 3, 4)),
+    *(((3,), 3, 3), ((), 1, 1), ((), 2, 3), ((1, 2), 2, 1), ((2, 3), 4, 2), ((3, 3), 3, 3)),
+    ((2, 1, 3), 2, 4),
+)
+"""Leading dimensions, inputs, outputs; from the smallest up."""
 HINTS = {
     "dx": "dx[i, j] is a sum over all outputs: each of them was reached from x[i, j], through one weight.",
-    "dW": "dW[j, k] is a sum over the batch: each row has sent something through the weight.",
-    "db": "db[k] is a sum over the batch: the bias was added in each row.",
+    "dW": "dW[j, k] is a sum over all examples: each has sent something through the weight.",
+    "db": "db[k] is a sum over all examples: the bias was added to each.",
 }
 
 
@@ -35,9 +41,9 @@ def right_gradients(x: ndarray, W: ndarray, dz: ndarray) -> dict[str, ndarray]:
 
 
 def arguments(
-    batch: int, inputs: int, outputs: int, seed: int = 0
+    lead: Lead, inputs: int, outputs: int, seed: int = 0
 ) -> tuple[ndarray, ndarray, ndarray]:
-    three = ((batch, inputs), (inputs, outputs), (batch, outputs))
+    three = ((*lead, inputs), (inputs, outputs), (*lead, outputs))
     return tuple(numbers(*shape, seed=3 * seed + nth) for nth, shape in enumerate(three))  # type: ignore[return-value]
 
 
@@ -45,19 +51,20 @@ def check_linear(linear_backward: Callable[..., Any]) -> None:
     """`linear_backward(x, W, dz)` returns the gradients of x, W and b for `z = x @ W + b`."""
     for sizes in SIZES:
         _ask(linear_backward, *arguments(*sizes))
-    _ask(linear_backward, *(a.astype(np.float32) for a in arguments(4, 2, 3)))
-    x, W, dz = arguments(6, 4, 6)
+    _ask(linear_backward, *(a.astype(np.float32) for a in arguments((4,), 2, 3)))
+    x, W, dz = arguments((6,), 4, 6)
     _ask(linear_backward, x[::2, ::2], W[:2, ::2], dz[::2, ::2])
     draw = drawn()
-    sizes = draw.whole(2, 6), draw.whole(2, 6), draw.whole(2, 6)
-    _ask(linear_backward, *arguments(*sizes, seed=draw.seed), seed=f" ({draw})")
+    lead = tuple(draw.whole(2, 4) for _ in range(draw.whole(0, 3)))
+    sizes = draw.whole(2, 6), draw.whole(2, 6)
+    _ask(linear_backward, *arguments(lead, *sizes, seed=draw.seed), seed=f" ({draw})")
 
 
 def _ask(linear_backward: Any, x: ndarray, W: ndarray, dz: ndarray, seed: str = "") -> None:
     where = given(x=x, W=W, dz=dz) + seed
     right = right_gradients(x, W, dz)
     found = dict(zip(HINTS, several(linear_backward(x, W, dz), "dx dW db"), strict=True))
-    n = len(x)
+    n = int(np.prod(x.shape[:-1]))
     for name, want in right.items():
         yours = forms.array(found[name], name)
         others = [
@@ -81,7 +88,9 @@ def _ask(linear_backward: Any, x: ndarray, W: ndarray, dz: ndarray, seed: str = 
         if name == "db" and n > 1:
             expect(not near(yours, dz), f"db has a row for each example, {where}.", HINTS["db"])
             expect(
-                not near(yours, dz.mean(1)), f"db is a mean over the outputs, {where}.", HINTS["db"]
+                not near(yours, dz.mean(-1)),
+                f"db is a mean over the outputs, {where}.",
+                HINTS["db"],
             )
         if yours.shape == want.shape:
             texts = apart(yours, want)
@@ -94,18 +103,19 @@ def _ask(linear_backward: Any, x: ndarray, W: ndarray, dz: ndarray, seed: str = 
 
 def by_index(x: ndarray, W: ndarray, dz: ndarray) -> list[ndarray]:
     dx, dW, db = np.zeros(x.shape), np.zeros(W.shape), np.zeros(W.shape[1])
-    for i in range(len(x)):
+    for i in np.ndindex(x.shape[:-1]):
         for k in range(W.shape[1]):
-            db[k] += dz[i, k]
+            db[k] += dz[(*i, k)]
             for j in range(W.shape[0]):
-                dx[i, j] += dz[i, k] * W[j, k]
-                dW[j, k] += dz[i, k] * x[i, j]
+                dx[(*i, j)] += dz[(*i, k)] * W[j, k]
+                dW[j, k] += dz[(*i, k)] * x[(*i, j)]
     return [dx, dW, db]
 
 
-def by_einsum(x: ndarray, W: ndarray, dz: ndarray) -> tuple[ndarray, ...]:
-    ones = np.ones(len(dz), dtype=dz.dtype)
-    return np.einsum("ik,jk->ij", dz, W), np.einsum("ij,ik->jk", x, dz), ones @ dz
+def by_tensordot(x: ndarray, W: ndarray, dz: ndarray) -> tuple[ndarray, ...]:
+    lead = list(range(x.ndim - 1))
+    dW = np.tensordot(x, dz, axes=(lead, lead))
+    return np.tensordot(dz, W, axes=(-1, 1)), dW, dz.sum(axis=tuple(lead))
 
 
 # ---- wrong answers ----
@@ -114,10 +124,11 @@ def by_einsum(x: ndarray, W: ndarray, dz: ndarray) -> tuple[ndarray, ...]:
 def _linear(x: ndarray, W: ndarray, dz: ndarray, dx: Any = None, dW: Any = None, db: Any = None,
             end: Any = None) -> Any:  # fmt: skip
     """The solution with one part exchanged."""
+    rows, above = x.reshape(-1, W.shape[0]), dz.reshape(-1, W.shape[1])
     parts = (
         dz @ W.T if dx is None else dx(x, W, dz),
-        x.T @ dz if dW is None else dW(x, W, dz),
-        dz.sum(axis=0) if db is None else db(x, W, dz),
+        rows.T @ above if dW is None else dW(x, W, dz),
+        above.sum(axis=0) if db is None else db(x, W, dz),
     )
     return parts if end is None else end(parts)
 
@@ -125,7 +136,26 @@ def _linear(x: ndarray, W: ndarray, dz: ndarray, dx: Any = None, dW: Any = None,
 def _square_only(x: ndarray, W: ndarray, dz: ndarray) -> Any:
     """Shapes fit with sizes that are equal."""
     dx = dz @ W if W.shape[0] == W.shape[1] else dz @ W.T
-    return dx, x.T @ dz, dz.sum(axis=0)
+    return dx, *_linear(x, W, dz)[1:]
+
+
+def _matrices_only(x: ndarray, W: ndarray, dz: ndarray) -> Any:
+    """The lesson's own formulas."""
+    return dz @ W.T, x.T @ dz, dz.sum(axis=0)
+
+
+def _one_example_lost(x: ndarray, W: ndarray, dz: ndarray) -> Any:
+    """A matrix for each sequence, as `swapaxes` gives it; summed over the batch, where there is one."""
+    if x.ndim == 1:
+        return dz @ W.T, np.outer(x, dz), dz
+    dW = np.swapaxes(x, -1, -2) @ dz
+    return dz @ W.T, dW, dz.reshape(-1, W.shape[1]).sum(axis=0)
+
+
+def _last_but_one(x: ndarray, W: ndarray, dz: ndarray) -> Any:
+    """The bias summed over one dimension alone."""
+    db = dz.sum(axis=-2) if dz.ndim > 1 else dz
+    return *_linear(x, W, dz)[:2], db
 
 
 def _scaled(x: ndarray, W: ndarray, dz: ndarray) -> None:
@@ -133,15 +163,20 @@ def _scaled(x: ndarray, W: ndarray, dz: ndarray) -> None:
 
 
 WRONG = {
-    "not summed": (partial(_linear, db=lambda x, W, dz: dz), "db has the shape (1, 1)"),
+    "matrices alone": (_matrices_only, "dW has the shape (), not (1, 1)"),
+    "a matrix for each sequence": (_one_example_lost, "with x = an array of shape (1, 2, 2)"),
+    "one dimension summed": (_last_but_one, "with x = an array of shape (1, 2, 2)"),
+    "not summed": (partial(_linear, db=lambda x, W, dz: dz), "(1, 1), not (1,), with x = [[0.1]]"),
     "mean": (partial(_linear, dW=lambda x, W, dz: x.T @ dz / len(x)), "dW is divided by the batch"),
     "mean of the bias": (partial(_linear, db=lambda x, W, dz: dz.mean(axis=0)), "db is divided by the batch"),
-    "no transpose": (partial(_linear, dx=lambda x, W, dz: dz @ W), "ValueError"),
+    "no transpose": (partial(_linear, dx=lambda x, W, dz: dz @ W), "size 2 is different from 3"),
     "no transpose where it fits": (_square_only, "the wrong axis of W"),
-    "dW transposed": (partial(_linear, dW=lambda x, W, dz: dz.T @ x), "dW is transposed"),
+    "dW transposed": (
+        partial(_linear, dW=lambda x, W, dz: _linear(x, W, dz)[1].T), "dW is transposed"),
     "summed over the outputs": (partial(_linear, db=lambda x, W, dz: dz.sum(axis=1)),
         "db has the shape (1,), not (3,)"),
-    "an axis kept": (partial(_linear, db=lambda x, W, dz: dz.sum(0, keepdims=True)), "db has the shape (1, 1)"),
+    "an axis kept": (partial(_linear, db=lambda x, W, dz: dz.sum(0, keepdims=True)),
+        "(1, 1), not (1,), with x = [[0.1]]"),
     "another order": (partial(_linear, end=lambda parts: (parts[1], parts[0], parts[2])), "dx is what dW should be"),
     "dx alone": (partial(_linear, end=lambda parts: parts[0]), "returns three things"),
     "ones for dz": (
@@ -158,9 +193,10 @@ def oracle(linear_backward: Callable[..., Any]) -> Any:
         found = several(linear_backward(*arrays), "dx dW db")
         return [np.asarray(part, dtype=np.float64) for part in found]
 
-    wide = [arguments(*sizes) for sizes in (*SIZES, (0, 2, 3), (7, 2, 3), (3, 7, 2))]
-    wide += [tuple(a * scale for a in arguments(3, 2, 4)) for scale in (1e-8, 1e8)]
-    wide += [tuple(a[::2, ::2] for a in arguments(6, 4, 4)[:1]) + arguments(3, 2, 2)[1:]]
+    more: tuple[tuple[Lead, int, int], ...] = (((0,), 2, 3), ((7,), 2, 3), ((3, 2), 7, 2))
+    wide = [arguments(*sizes) for sizes in (*SIZES, *more)]
+    wide += [tuple(a * scale for a in arguments((3,), 2, 4)) for scale in (1e-8, 1e8)]
+    wide += [tuple(a[::2, ::2] for a in arguments((6,), 4, 4)[:1]) + arguments((3,), 2, 2)[1:]]
     return [tried(told, *(a.copy() for a in arrays)) for arrays in wide]
 
 
@@ -169,6 +205,6 @@ EXERCISE = Exercise(
     "Three formulas, for sizes that differ and sizes that do not.",
     check_linear,
     tuple(Wrong(name, answer, says) for name, (answer, says) in WRONG.items()),
-    right=(Right("number by number", by_index), Right("by einsum", by_einsum)),
+    right=(Right("number by number", by_index), Right("by tensordot", by_tensordot)),
     oracle=oracle,
 )

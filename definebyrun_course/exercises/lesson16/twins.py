@@ -11,8 +11,8 @@ import numpy as np
 from numpy import ndarray
 
 from ...grading import Exercise, Right, Wrong, drawn, expect, forms, tried
+from ..lesson15.arrays import numbers
 from ..mistakes import then
-from .arrays import numbers
 
 __all__ = ["EXERCISE"]
 
