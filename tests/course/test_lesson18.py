@@ -61,16 +61,20 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
     assert equal(model, run[0])
 
 
-@pytest.mark.parametrize("stop", [1, 17])
-def test_a_run_resumes_in_the_middle_of_an_epoch(lesson: dict[str, Any], stop: int) -> None:
+@pytest.mark.parametrize("stops", [(1,), (17,), (3, 8)])
+def test_a_run_resumes_in_the_middle_of_an_epoch_also_twice(
+    lesson: dict[str, Any], stops: tuple[int, ...]
+) -> None:
     half_an_epoch, start = lesson["half_an_epoch"], lesson["start"]
     half_an_epoch(straight := start(3))
-    kept = half_an_epoch(start(3), stop=stop)
-    other = start(4)
-    other[0].load_state_dict(kept["model"])
-    other[2].load_state_dict(kept["optimizer"])
-    half_an_epoch(other, kept)
-    assert equal(straight[0], other[0])
+    kept = None
+    for i, stop in enumerate((*stops, None)):
+        run = start(3 + i)
+        if kept:
+            run[0].load_state_dict(kept["model"])
+            run[2].load_state_dict(kept["optimizer"])
+        kept = half_an_epoch(run, kept, stop)
+    assert equal(straight[0], run[0])
 
 
 def test_the_data_set_of_noise_is_the_packages() -> None:
