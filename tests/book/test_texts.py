@@ -97,3 +97,12 @@ def test_the_changelog_begins_with_this_version() -> None:
     import definebyrun
 
     assert re.search(r"^## (\S+)", read("CHANGELOG.md"), re.MULTILINE)[1] == definebyrun.__version__
+
+
+def test_each_term_of_the_glossary_is_linked_from_a_page() -> None:
+    pages = [page.read_text("utf-8") for page in (ROOT / "chapters").glob("*.md")]
+    linked = {term for page in pages for term in re.findall(r"glossary\.md#([^)\s]+)\)", page)}
+    terms = re.findall(r"^### (.*)$", read("chapters/glossary.md"), re.MULTILINE)
+    assert len(terms) > 100
+    named = [term.replace("`", "").strip().replace(" ", "-") for term in terms]
+    assert [name for name in named if name not in linked] == []
