@@ -3,8 +3,8 @@
 `{summary} rules` gives of each lesson's cheat sheet a rule and a call: the first ones, or those that begin with the
 words that the directive names, `16: Zeros` and `16 call: nn.Linear`. `{summary} answers` gives of each question the
 answer in one breath, `{summary} sheets` the cheat sheets as they are. In come the stored notebooks and the page of
-questions. A lesson without a cheat sheet is left out; words that its sheet does not have are a warning, which the book's
-build makes an error.
+questions. A lesson without a cheat sheet is left out; words that its sheet does not have are a warning, which the
+book's build makes an error.
 """
 
 from __future__ import annotations
