@@ -1,8 +1,10 @@
 """The `{summary}` directive: what the lessons and the questions come down to, made when the book is built.
 
-`{summary} rules` gives of each lesson's cheat sheet the first rule and the first call, `{summary} answers` of each
-question the answer in one breath, `{summary} sheets` the cheat sheets as they are. In come the stored notebooks and the
-page of questions. A lesson without a cheat sheet is left out.
+`{summary} rules` gives of each lesson's cheat sheet a rule and a call: the first ones, or those that begin with the
+words that the directive names, `16: Zeros` and `16 call: nn.Linear`. `{summary} answers` gives of each question the
+answer in one breath, `{summary} sheets` the cheat sheets as they are. In come the stored notebooks and the page of
+questions. A lesson without a cheat sheet is left out; words that its sheet does not have are a warning, which the
+book's build makes an error.
 """
 
 from __future__ import annotations
@@ -20,11 +22,26 @@ from sphinx.util.docutils import SphinxDirective
 
 SHEETS = ("Cheat sheet", "Recap")
 BULLET = re.compile(r"^(?:-|\d+\.) +(.*(?:\n +.*)*)", re.MULTILINE)
+CODE = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+CHOICE = re.compile(r"^(\d\d)( call)?: (.+)$")
 TABLE = re.compile(r"(?:^\|.*\n?)+", re.MULTILINE)
 CELL = re.compile(r"(?<!\\)\|(?=(?:[^`]*`[^`]*`)*[^`]*$)")
 CALL = re.compile(r"`[^`]*\([^`]*`")
 NOT_CALLS = ("PyTorch says", "NumPy says", "message", "symptom")
-PLAIN = ("", "you get", "what it does", "does", "because", "it sends", "run", "Call", "here")
+PLAIN = (
+    "",
+    "you get",
+    "what it does",
+    "does",
+    "because",
+    "it sends",
+    "run",
+    "Call",
+    "here",
+    "take",
+    "do",
+    "how",
+)
 """Heads of columns that need not be said."""
 PLACE = re.compile(r" ?\(\[[^]]*\]\(#[^\s]*\)(?:, \[[^]]*\]\(#[^\s]*\))*\)|\[([^]]*)\]\([^\s]*?\)")
 STYLES = {"chapters/summary": ["summary", "two-pages"], "chapters/all-cheat-sheets": ["summary"]}
@@ -74,6 +91,16 @@ def call(sheet: str) -> str:
     return ""
 
 
+def chosen(sheet: str, words: str) -> str:
+    """The bullet, the row or the line of code that begins with these words; empty where none does."""
+    candidates = [" ".join(bullet.split()) for bullet in BULLET.findall(TABLE.sub("", sheet))]
+    candidates += [f"{first}: {said}." for first, said in rows(sheet)]
+    lines = "".join(CODE.findall(sheet)).splitlines()
+    candidates += [f"`{line.partition('  #')[0].strip()}`." for line in lines]
+    begins = (text for text in candidates if re.sub("[`*]", "", text).startswith(words))
+    return without_links(next(begins, ""))
+
+
 def without_links(text: str) -> str:
     text = re.sub(r": (?:\[[^]]*\]\(#[^\s]*\)(?:, )?)+\.$", ".", text)
     return PLACE.sub(lambda found: found[1] or "", text)
@@ -85,17 +112,23 @@ def elsewhere(sheet: str, lesson: str) -> str:
     return re.sub(r"\]\((\d\d-[^)]*\.ipynb)", r"](../notebooks/\1", sheet)
 
 
+def choice(line: str) -> tuple[str, str]:
+    """A line of the directive, as the lesson (and ` call`) and the words that are looked for."""
+    lesson, kind, words = CHOICE.match(line).groups()
+    return lesson + (kind or ""), words
+
+
 class Summary(SphinxDirective):
     """`{summary} rules`, `{summary} answers` or `{summary} sheets`."""
 
     required_arguments = 1
+    has_content = True
 
     def run(self) -> list[nodes.Node]:
         makers = {"rules": self.rules, "answers": self.answers, "sheets": self.sheets}
         kind = self.arguments[0]
         if kind not in makers:
-            reason = f"summary: there is no {kind!r}; there are {', '.join(makers)}."
-            return [self.state.document.reporter.warning(reason, line=self.lineno)]
+            return self.refuse(f"there is no {kind!r}; there are {', '.join(makers)}")
         for name in (__file__, *map(str, self.notebooks.glob("[0-9][0-9]-*.ipynb"))):
             self.env.note_dependency(name)
         return makers[kind]()
@@ -105,11 +138,24 @@ class Summary(SphinxDirective):
         return Path(self.env.srcdir) / "notebooks"
 
     def rules(self) -> list[nodes.Node]:
-        lines = [
-            f"- **[{name[:2]} {title}](../notebooks/{name}.ipynb).** {rule(sheet)} {call(sheet)}"
-            for name, title, sheet in sheets(self.notebooks)
-        ]
+        if unread := [line for line in self.content if not CHOICE.match(line)]:
+            return self.refuse(f"write '16: words' or '16 call: words', not {unread[0]!r}")
+        choices = dict(map(choice, self.content))
+        lines = []
+        for name, title, sheet in sheets(self.notebooks):
+            said = []
+            for kind, first in (("", rule), (" call", call)):
+                words = choices.get(name[:2] + kind)
+                said.append(chosen(sheet, words) if words else first(sheet))
+                if words and not said[-1]:
+                    return self.refuse(
+                        f"nothing in the cheat sheet of {name} begins with {words!r}"
+                    )
+            lines.append(f"- **[{name[:2]} {title}](../notebooks/{name}.ipynb).** {' '.join(said)}")
         return self.parse_text_to_nodes("\n".join(lines))
+
+    def refuse(self, reason: str) -> list[nodes.Node]:
+        return [self.state.document.reporter.warning(f"summary: {reason}.", line=self.lineno)]
 
     def answers(self) -> list[nodes.Node]:
         page = Path(self.env.srcdir, f"{PAGE}.md")

@@ -202,6 +202,15 @@ def test_the_summary_has_a_rule_for_every_lesson_that_has_a_cheat_sheet() -> Non
         assert "](#" not in rule + summary.call(sheet), name
 
 
+def test_the_words_that_choose_a_rule_or_a_call_are_in_its_cheat_sheet() -> None:
+    page = (ROOT / "chapters" / "summary.md").read_text("utf-8")
+    lines = page.partition("{summary} rules\n")[2].partition("```")[0].splitlines()
+    texts = {name[:2]: sheet for name, _, sheet in summary.sheets(ROOT / "notebooks")}
+    assert lines
+    for lesson, words in map(summary.choice, lines):
+        assert summary.chosen(texts[lesson[:2]], words), (lesson, words)
+
+
 # The quiz, in Chromium.
 
 Opener = Callable[..., "Seen"]
