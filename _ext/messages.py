@@ -22,7 +22,8 @@ from sphinx.transforms import SphinxTransform
 from sphinx.util.docutils import SphinxDirective
 
 SAID = re.compile(
-    r"^(\w*(?:Error|Exception|Warning)|Unsupported|GuardOnDataDependentSymNode): (\S.*)$",
+    r"^(\w*(?:Error|Exception|Warning)|Unsupported|GuardOnDataDependentSymNode|InvalidCxxCompiler"
+    r"|FailOnRecompileLimitHit): (\S.*)$",
     re.MULTILINE,
 )
 FIRST_WORDS, MAX_ID_WORDS = 6, 9

@@ -189,11 +189,6 @@ def test_the_counts_of_the_first_exercise_are_those_of_dynamo() -> None:
 # ---- what the text says beside its outputs ----
 
 
-def test_the_limit_of_recompiles_is_the_default_that_the_text_names() -> None:
-    assert torch._dynamo.config.recompile_limit == 8
-    assert "`torch._dynamo.config.recompile_limit`" in chapters.find("10").chapter.read_text()
-
-
 def test_a_second_length_becomes_an_input_and_a_size_of_one_is_a_graph_of_its_own() -> None:
     lesson = cells("10", "imports", "more-imports", "backend")
     compiled, inputs = lesson["fresh"](lambda x: x * 2 + 1), []

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 
-from ...grading import Exercise, Right, Wrong, closed_by, expect, forms, near
+from ...grading import Exercise, Right, Wrong, expect, forms, near
+from ..compiles import captures
 from ..mistakes import then
 
 __all__ = ["EXERCISE"]
@@ -77,30 +76,9 @@ def _cases() -> list[_Case]:
     ]
 
 
-@contextmanager
-def _captures() -> Iterator[None]:
-    """A region without the warnings of `torch.compile`, with a limit that is reached soon; nothing is kept of it."""
-    disabled = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    _reset()
-    with closed_by(_reset), torch._dynamo.config.patch(recompile_limit=ONE_CAPTURE):
-        try:
-            yield
-        finally:
-            logging.disable(disabled)
-
-
-def _reset() -> None:
-    """Forget all that was captured, and captures that were cut: PyTorch would go on waiting for their end."""
-    handler = torch._dynamo.callback.callback_handler
-    vars(handler).clear()
-    vars(handler).update(vars(type(handler)()))
-    torch._dynamo.reset()
-
-
 def check_sizes(graph_sizes: GraphSizes) -> None:
     """`graph_sizes(f, *inputs)` gives the number of operations in each captured graph, in order."""
-    with _captures():
+    with captures(ONE_CAPTURE):
         first, *others = _cases()
         _judge(graph_sizes, first, "For")
         _judge(graph_sizes, first, "Asked once more for")
@@ -238,7 +216,7 @@ def _sorted_by_kind(function: Any, *inputs: Any) -> Any:
 def told(graph_sizes: GraphSizes) -> Any:
     """The oracle: the sizes, asked once and again, how often the function ran, and the inputs afterwards."""
     found: list[Any] = []
-    with _captures():
+    with captures(ONE_CAPTURE):
         for case in (*_cases(), _cases()[0]):
             kept = [x.clone() for x in case.inputs]
             try:
