@@ -15,6 +15,8 @@ __all__ = ["EXERCISE"]
 
 SIDE = "Each unit adds up as many terms as it has inputs. Which of a weight's two sizes is that?"
 NESTED = "A module may hold modules that hold modules: which method names all of them?"
+RESULT = "The model is what is asked for; what is returned does not matter, as the statement says."
+RESULTS = ("its argument", "None", "a broken object", "a text")
 OBJECTS = "An optimizer holds the parameters that it was given: write new numbers into them."
 
 
@@ -264,4 +266,5 @@ EXERCISE = Exercise(
     right=(Right("by nn.init", by_init), Right("by apply", by_apply)),
     may_change=(0,),
     oracle=oracle,
+    allows={f"returns {what}": RESULT for what in RESULTS},
 )

@@ -14,6 +14,8 @@ from ...grading import Drawn, Exercise, Right, Wrong, drawn, expect, tried
 
 __all__ = ["EXERCISE"]
 
+RESULT = "The model is what is asked for; what is returned does not matter, as the statement says."
+RESULTS = ("its argument", "None", "a broken object", "a text")
 ORDER = (
     "A layer's input changes when a layer before it is scaled: what must be measured after what?"
 )
@@ -251,4 +253,5 @@ EXERCISE = Exercise(
     right=(Right("layer by layer", layer_by_layer), Right("in one run", in_one_run)),
     may_change=(0,),
     oracle=oracle,
+    allows={f"returns {what}": RESULT for what in RESULTS},
 )
