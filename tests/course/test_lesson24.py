@@ -29,6 +29,7 @@ pytestmark = pytest.mark.skipif(
 
 LAUNCH = ("imports", "head", "write", "launcher", "torchrun", "frame")
 HANDS = ("averaged", "data", "watch", "shuffled", "events", "quiet", "cases", "unsynced")
+LATER = ("route", "four-buckets", "evaluate-alone", "evaluate-ways", "accumulated", "reentrant")
 TRAIN = ("batch", "checkpoint", "resume", "train", "learn", "note")
 LIMIT = 500
 """Seconds before a start is given up: far more than it needs, on any machine."""
@@ -99,6 +100,9 @@ def apart(one, other) -> float:
 def together() -> None:
     rank, world = start()
     found = {"many": many(rank, world), "traced": traced(rank, world)}
+    found |= {"buckets": four_buckets(rank, world), "ways": evaluate_ways(rank, world)}
+    found |= {"accumulated": accumulated(rank, world), "twice": reentrant(rank, world)}
+    found["alone"] = evaluate_alone(rank, world)
     finish(rank, **found, unsynced=unsynced(rank, world), drifted=drifted(rank, world))
 
 
@@ -115,9 +119,10 @@ def fails() -> None:
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, list[dict]]:
     """The lesson's names, and what two processes found."""
-    defined = lesson(tmp_path_factory.mktemp("together"), *HANDS, "step", "drifted")
+    defined = lesson(tmp_path_factory.mktemp("together"), *HANDS, *LATER, "step", "drifted")
     names = "start finish averaged rows network error watch shuffled traced quiet cases unsynced"
-    parts = [defined[name] for name in f"{names} step distance drifted".split()]
+    names += " step distance drifted route four_buckets accumulated reentrant"
+    parts = [defined[name] for name in f"{names} evaluate_alone evaluate_ways".split()]
     defined["write"]("together.py", *parts, graph, cost, apart, many, together)
     defined["torchrun"]("together.py", limit=LIMIT)
     return defined, defined["results"]()
@@ -162,6 +167,35 @@ def test_the_forward_pass_decides_whether_no_sync_holds(found: tuple) -> None:
         "the first backward": [1, 2],
         "both forwards": [0, 0],
     }
+
+
+def test_buckets_leave_in_one_order_although_the_graphs_have_two(found: tuple) -> None:
+    for kept in found[1]:
+        assert kept["buckets"] == {
+            False: [["abcd"], ["d", "c", "b", "a"], ["d", "c", "b", "a"]],
+            True: [["d", "c", "b", "a"]] * 3,
+        }
+
+
+def test_accumulation_without_sending_gives_the_same_gradient_for_a_quarter_of_the_messages(
+    found: tuple,
+) -> None:
+    loud, quiet = found[1][0]["accumulated"].values()
+    assert (loud[0], loud[1]) == (4 * quiet[0], 4 * quiet[1])
+    assert all(torch.allclose(a, b) for a, b in zip(loud[2], quiet[2], strict=True))
+
+
+def test_an_evaluation_on_one_rank_waits_and_the_module_itself_does_not(found: tuple) -> None:
+    kept, other = found[1]
+    assert "Timed out waiting" in kept["alone"]
+    assert other["alone"] == "nothing to evaluate"
+    assert set(kept["ways"].values()) == {"passed"}
+
+
+def test_a_layer_in_two_reentrant_checkpoints_is_ready_twice(found: tuple) -> None:
+    plain, static, other = found[1][0]["twice"].values()
+    assert "mark a variable ready only once" in plain
+    assert static == other
 
 
 def test_weights_are_compared_once_and_never_again(found: tuple) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from . import all_reduce, buckets, factors, save_whole, shard
+from . import all_reduce, buckets, factors, first_split, save_whole, shard
 
 __all__ = ["EXERCISES"]
 
 EXERCISES = (
-    all_reduce.EXERCISE,
     factors.EXERCISE,
+    first_split.EXERCISE,
+    all_reduce.EXERCISE,
     shard.EXERCISE,
     buckets.EXERCISE,
     save_whole.EXERCISE,
