@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["FINISHED"]
+__all__ = ["FINISHED", "PROBLEMS"]
 
 FINISHED: tuple[str, ...] = (
     *("01", "02", "03", "04", "05", "06", "07"),
     *("08", "09", "10", "12", "13", "14"),
 )
+
+PROBLEMS: tuple[str, ...] = ("26", "27", "28")
+"""The notebooks of coding problems, by number; `test_problems` holds them to bones of their own."""
