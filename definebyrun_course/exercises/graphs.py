@@ -8,10 +8,12 @@ from typing import Any
 from torch import Tensor
 from torch.autograd.graph import get_gradient_edge
 
+import definebyrun as dbr
+
 from ..grading import Mistake
 from ..grading.blame import learners_line
 
-__all__ = ["edges_of", "is_leaf_node", "nodes_of", "passed"]
+__all__ = ["beside", "edges_of", "is_leaf_node", "nodes_of", "passed"]
 
 MAX_WORDS_CHARS = 200
 
@@ -57,3 +59,12 @@ def passed(backward: Callable[[], Any], what: str, hint: str) -> Any:
         raise Mistake(
             f"For {what} the backward pass stops with {type(error).__name__}: {words}", hint
         ) from error
+
+
+def beside(found: Tensor, want: Tensor) -> str:
+    """The graph of an answer and the one that it should have, in one drawing, as HTML; empty where one has none."""
+    try:
+        both = dbr.compare(dbr.draw(found), dbr.draw(want), ("yours", "expected"))
+        return both.svg()
+    except Exception:  # a verdict can do without its picture
+        return ""

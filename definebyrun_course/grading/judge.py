@@ -82,7 +82,7 @@ def _judged(
         with torch.enable_grad():
             limited(lambda: exercise.check(*given), limit_seconds)
     except Mistake as mistake:
-        return Verdict(exercise.id, NOT_YET, mistake.message, mistake.hint)
+        return Verdict(exercise.id, NOT_YET, mistake.message, mistake.hint, mistake.picture)
     except Stopped as stopped:
         cut.append(stopped.reason)
         return _still_running(exercise, stopped)

@@ -13,11 +13,14 @@ COLOURS = {NOT_ATTEMPTED: "#6b7280", CORRECT: "#15803d", NOT_YET: "#b45309"}
 
 
 class Mistake(Exception):
-    """What is wrong with an answer, in one sentence, and a hint that does not give the solution away."""
+    """What is wrong with an answer, in one sentence, and a hint that does not give the solution away.
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    `picture` is HTML that is shown below them, such as the graph of the answer beside the one that it should have.
+    """
+
+    def __init__(self, message: str, hint: str = "", picture: str = "") -> None:
         super().__init__(message)
-        self.message, self.hint = message, hint
+        self.message, self.hint, self.picture = message, hint, picture
 
 
 def expect(condition: object, message: str, hint: str = "") -> None:
@@ -44,6 +47,7 @@ class Verdict:
     status: str
     message: str = ""
     hint: str = ""
+    picture: str = ""
 
     def __repr__(self) -> str:
         """The verdict as a few lines of text, which is also what nbval compares."""
@@ -58,5 +62,6 @@ class Verdict:
         body = "".join(
             f'<div style="margin-top:.25em;white-space:pre-wrap">{line}</div>' for line in rest
         )
+        body += f'<div style="margin-top:.5em">{self.picture}</div>' if self.picture else ""
         style = f"border-left:4px solid {colour};padding:.4em .8em;margin:.3em 0"
         return f'<div class="dbr-verdict" role="status" style="{style}"><b>{head}</b>{body}</div>'

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["FINISHED"]
+__all__ = ["FINISHED", "PROBLEMS"]
 
 FINISHED: tuple[str, ...] = (
     *("01", "02", "03", "04", "05", "06", "07"),
@@ -10,3 +10,6 @@ FINISHED: tuple[str, ...] = (
     *("16", "17", "18", "19", "20", "21", "22"),
     *("23", "24"),
 )
+
+PROBLEMS: tuple[str, ...] = ("26", "27", "28")
+"""The notebooks of coding problems, by number; `test_problems` holds them to bones of their own."""

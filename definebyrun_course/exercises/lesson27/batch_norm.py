@@ -1,0 +1,393 @@
+"""Exercise `batch_norm`: batch normalisation, forward and backward, in training and in evaluation mode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ...grading import (
+    Drawn,
+    Exercise,
+    Mistake,
+    Right,
+    Wrong,
+    apart,
+    drawn,
+    expect,
+    forms,
+    near,
+    shown,
+    tried,
+)
+from ..measures import by_hand
+
+__all__ = ["EXERCISE"]
+
+Inputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
+NAMES = ("x", "weight", "bias")
+PATHS = "In training, every x of a column changes its mean and its variance: three paths lead to x."
+FIXED = "In evaluation mode the statistics are constants: one path leads to x."
+
+
+def inputs(draw: Drawn, rows: int, columns: int, dtype: torch.dtype = torch.float64) -> Inputs:
+    """x, weight, bias, and two buffers."""
+    x = draw.normal(rows, columns) * 2 + 1
+    rest = (
+        draw.normal(columns) + 2,
+        draw.normal(columns),
+        draw.normal(columns),
+        draw.uniform(columns, low=0.5, high=2.0),
+    )
+    return tuple(t.to(dtype) for t in (x, *rest))  # type: ignore[return-value]
+
+
+def check_batch_norm(forward: Callable[..., Any], backward: Callable[..., Any]) -> None:
+    """`forward` gives y and a cache, and writes the buffers; `backward` gives three gradients."""
+    for training in (True, False):
+        for dtype in (torch.float64, torch.float32):
+            for rows, columns in ((2, 1), (3, 2), (2, 3), (3, 3), (5, 4)):
+                mode = "training" if training else "evaluation"
+                where = f"in {mode} mode, for x of shape ({rows}, {columns})"
+                given = inputs(Drawn(rows), rows, columns, dtype)
+                _judge(forward, backward, given, training, 0.1, 1e-5, where)
+    given = inputs(Drawn(3), 4, 2)
+    _judge(
+        forward, backward, given, True, 0.7, 0.5, "in training mode, with momentum 0.7 and eps 0.5"
+    )
+    _judge(
+        forward,
+        backward,
+        given,
+        False,
+        0.7,
+        0.5,
+        "in evaluation mode, with momentum 0.7 and eps 0.5",
+    )
+    flat = (torch.full((3, 2), 2.0, dtype=torch.float64), *inputs(Drawn(3), 3, 2)[1:])
+    _judge(
+        forward, backward, flat, True, 0.1, 1e-5, "in training mode, for columns of equal numbers"
+    )
+    _judge(
+        forward,
+        backward,
+        inputs(Drawn(3), 1, 2),
+        False,
+        0.1,
+        1e-5,
+        "in evaluation mode, for one row",
+    )
+    _judge_one_row(forward)
+    draw = drawn()
+    for _ in range(2):
+        given = inputs(draw, draw.whole(2, 6), draw.whole(1, 4))
+        _judge(forward, backward, given, True, 0.1, 1e-5, f"in training mode ({draw})")
+
+
+def _judge(
+    forward: Any,
+    backward: Any,
+    given: Inputs,
+    training: bool,
+    momentum: float,
+    eps: float,
+    where: str,
+) -> None:
+    x, weight, bias, mean, var = (t.clone() for t in given)
+    asking = [t.clone().requires_grad_() for t in given[:3]]
+    buffers = given[3].clone(), given[4].clone()
+    want = functional.batch_norm(asking[0], *buffers, asking[1], asking[2], training, momentum, eps)
+    with by_hand("The forward pass"):
+        pair = forward(x, weight, bias, mean, var, training, momentum, eps)
+    y, cache = forms.sequence(pair, "y and the cache", 2)
+    y = forms.tensor(y, "forward", tuple(x.shape))
+    rtol = 1e-8 if x.dtype == torch.float64 else 2e-4
+    texts = apart(y[0].tolist(), want[0].tolist())
+    expect(
+        near(y, want, rtol, 1e-6) and y.dtype == want.dtype,
+        f"The first row of y is {texts[0]}; it should be {texts[1]}, {where}.",
+        "A column is normalised by its own mean and its biased variance, eps under the root.",
+    )
+    _judge_buffers((mean, var), given, buffers, training, where)
+    for upstream in (
+        torch.arange(1.0, 1 + x.numel(), dtype=x.dtype).reshape(x.shape).sin(),
+        torch.ones_like(x),
+    ):
+        wanted = torch.autograd.grad(want, asking, upstream, retain_graph=True)
+        with by_hand("The backward pass"):
+            grads = backward(upstream, cache)
+        for name, found, right in zip(
+            NAMES, forms.sequence(grads, "The gradients of x, weight, bias", 3), wanted, strict=True
+        ):
+            grad = forms.tensor(found, f"The gradient of {name}", tuple(right.shape))
+            expect(
+                near(grad, right, rtol, 1e-9 if rtol < 1e-6 else 3e-5)
+                and grad.dtype == right.dtype,
+                f"The gradient of {name} is {shown(grad)}; it should be {shown(right)}, {where}.",
+                (PATHS if training else FIXED)
+                if name == "x"
+                else "Sums over the rows: each row uses the same numbers.",
+            )
+
+
+def _judge_buffers(
+    found: tuple[Tensor, Tensor],
+    before: Inputs,
+    want: tuple[Tensor, Tensor],
+    training: bool,
+    where: str,
+) -> None:
+    for name, one, old, two in zip(
+        ("running_mean", "running_var"), found, before[3:], want, strict=True
+    ):
+        texts = apart(one.tolist(), two.tolist())
+        if not training:
+            expect(
+                torch.equal(one, old),
+                f"{name} was written, {where}.",
+                "In evaluation mode the buffers are read only.",
+            )
+        elif torch.equal(one, old) and not torch.equal(old, two):
+            raise Mistake(
+                f"{name} is as before, {where}.",
+                "The buffers are written in place: their names stay with the caller.",
+            )
+        else:
+            expect(
+                near(one, two, 1e-5),
+                f"{name} is {texts[0]} afterwards; it should be {texts[1]}, {where}.",
+                "The new statistic counts by momentum, the old one by the rest; PyTorch keeps the unbiased variance.",
+            )
+
+
+def _judge_one_row(forward: Any) -> None:
+    given = [t.clone() for t in inputs(Drawn(1), 1, 3)]
+    before = given[3].clone()
+    try:
+        forward(*given, True, 0.1, 1e-5)
+    except ValueError:
+        expect(
+            torch.equal(given[3], before),
+            "For one row in training mode running_mean was written.",
+            "Look first, then write.",
+        )
+        return
+    raise Mistake(
+        "One row in training mode is normalised; a ValueError is asked for.",
+        "What is the variance of one number, and what becomes of y?",
+    )
+
+
+# ---- right answers ----
+
+
+def forward(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> Any:
+    if training and len(x) < 2:
+        raise ValueError("one row has no variance")
+    if training:
+        mean, var = x.mean(0), x.var(0, correction=0)
+        running_mean.lerp_(mean, momentum)
+        running_var.lerp_(x.var(0), momentum)
+    else:
+        mean, var = running_mean.clone(), running_var.clone()
+    rstd = (var + eps).rsqrt()
+    xhat = (x - mean) * rstd
+    return xhat * weight + bias, (xhat, rstd, weight.clone(), training)
+
+
+def backward(grad: Tensor, cache: Any) -> Any:
+    xhat, rstd, weight, training = cache
+    dxhat = grad * weight
+    if training:
+        dxhat = dxhat - dxhat.mean(0) - xhat * (dxhat * xhat).mean(0)
+    return dxhat * rstd, (grad * xhat).sum(0), grad.sum(0)
+
+
+def stepwise(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> Any:
+    """Every intermediate by name."""
+    rows = x.shape[0]
+    if not training:
+        centred, std = x - running_mean, torch.sqrt(running_var + eps)
+    elif rows == 1:
+        raise ValueError("more rows, please")
+    else:
+        mean = x.sum(dim=0) / rows
+        centred = x - mean
+        var = centred.square().sum(dim=0) / rows
+        running_mean.mul_(1 - momentum).add_(mean * momentum)
+        running_var.mul_(1 - momentum).add_(var * rows / (rows - 1) * momentum)
+        std = torch.sqrt(var + eps)
+    return weight * (centred / std) + bias, [centred, std, weight * 1, training]
+
+
+def backward_stepwise(grad: Tensor, cache: Any) -> Any:
+    """One path after the other."""
+    centred, std, weight, training = cache
+    direct = grad * weight / std
+    dweight = torch.einsum("ij,ij->j", grad, centred / std)
+    dbias = torch.einsum("ij->j", grad)
+    if not training:
+        return direct, dweight, dbias
+    rows = len(grad)
+    dvar = -(grad * weight * centred).sum(dim=0) / (2 * std**3)
+    dx = direct + 2 * dvar * centred / rows
+    return dx - direct.sum(dim=0) / rows, dweight, dbias
+
+
+# ---- wrong answers ----
+
+
+def _forward(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+    training: bool,
+    momentum: float,
+    eps: float,
+    mistake: str = "",
+) -> Any:
+    if training and len(x) < 2 and mistake != "one row":
+        raise ValueError
+    axis = int(mistake == "rows" and x.shape[0] == x.shape[1])
+    if mistake == "eps 1e-5":
+        eps = 1e-5
+    if training:
+        mean, var = x.mean(axis), x.var(axis, correction=int(mistake == "unbiased"))
+        share = 1 - momentum if mistake == "momentum" else momentum
+        kept = (
+            x.var(0, correction=0) if mistake == "biased" else x.var(0, correction=int(len(x) > 1))
+        )
+        if mistake == "new buffers":
+            running_mean = running_mean.lerp(mean, share)
+        else:
+            running_mean.lerp_(x.mean(0), share)
+            running_var.lerp_(kept, share)
+    else:
+        mean, var = running_mean.clone(), running_var.clone()
+        if mistake == "writes":
+            running_mean.lerp_(x.mean(0), momentum)
+        if mistake == "batch in evaluation":
+            mean, var = x.mean(0), x.var(0, correction=0)
+    if mistake == "running":
+        mean, var = running_mean.clone(), running_var.clone()
+    rstd = 1 / (var.sqrt() + eps) if mistake == "eps" else (var + eps).rsqrt()
+    xhat = (x - mean.unsqueeze(axis)) * rstd.unsqueeze(axis)
+    return xhat * weight + bias, (xhat, rstd, weight.clone(), training)
+
+
+def _backward(grad: Tensor, cache: Any, mistake: str = "") -> Any:
+    xhat, rstd, weight, training = cache
+    dxhat = grad * (1 if mistake == "no weight" else weight)
+    if mistake == "through the mean only":
+        dxhat = dxhat - dxhat.mean(0)
+    elif (training and mistake != "detached") or mistake == "three paths in evaluation":
+        dxhat = dxhat - dxhat.mean(0) - xhat * (dxhat * xhat).mean(0)
+    bias = grad.mean(0) if mistake == "a mean" else grad.sum(0)
+    return dxhat * rstd, (grad * xhat).sum(0), bias
+
+
+def _by_autograd(*given: Any) -> Any:
+    x, weight, bias, mean, var, training, momentum, eps = given
+    asking = [t.clone().requires_grad_() for t in (x, weight, bias)]
+    if training and len(x) < 2:
+        raise ValueError
+    y = functional.batch_norm(asking[0], mean, var, asking[1], asking[2], training, momentum, eps)
+    return y.detach(), (y, asking)
+
+
+def oracle(forward: Callable[..., Any], backward: Callable[..., Any]) -> Any:
+    """y, buffers and gradients of many inputs."""
+
+    def told(
+        rows: int, columns: int, dtype: torch.dtype, training: bool, momentum: float, eps: float
+    ) -> Any:
+        given = [t.clone() for t in inputs(Drawn(rows + 10 * columns), rows, columns, dtype)]
+        with by_hand("It"):
+            y, cache = forward(*given, training, momentum, eps)
+            upstream = (
+                torch.linspace(-1, 2, x_count, dtype=dtype).reshape(y.shape)
+                if (x_count := y.numel())
+                else y
+            )
+            grads = list(backward(upstream, cache))
+        rounded = [torch.round(t.double(), decimals=2) + 0.0 for t in (y, *grads, *given)]
+        return [rounded, [str(t.dtype) for t in (y, *grads)]]
+
+    wide = [
+        (r, c, d, t, m, e)
+        for r, c in ((1, 2), (2, 1), (2, 3), (3, 3), (7, 4))
+        for d in (torch.float64, torch.float32)
+        for t in (True, False)
+        for m, e in ((0.1, 1e-5), (0.6, 0.3), (1.0, 1e-2))
+    ]
+    return [tried(told, *each) for each in wide]
+
+
+def _with(mistake: str, back: str = "") -> tuple[Any, Any]:
+    return partial(_forward, mistake=mistake), partial(_backward, mistake=back)
+
+
+EXERCISE = Exercise(
+    "batch_norm",
+    "Three paths to x in training, one in evaluation, and buffers as PyTorch keeps them.",
+    check_batch_norm,
+    (
+        Wrong("statistics detached", None, "is [[2.296],", _with("", "detached")),
+        Wrong("through the mean only", None, "is [[-0.09254],", _with("", "through the mean only")),
+        Wrong(
+            "three paths in evaluation",
+            None,
+            "is [[-0.2638],",
+            _with("", "three paths in evaluation"),
+        ),
+        Wrong("the weight forgotten", None, "is [[-1.452e-06],", _with("", "no weight")),
+        Wrong("a mean for the bias", None, "is [0.8754];", _with("", "a mean")),
+        Wrong("momentum reversed", None, "is [1.156]", _with("momentum")),
+        Wrong("a biased running variance", None, "running_var is", _with("biased")),
+        Wrong("an unbiased variance", None, "is [-0.01675];", _with("unbiased")),
+        Wrong("rows where it fits", None, "is [3.32,", _with("rows")),
+        Wrong("eps outside the root", None, "is [0.475435];", _with("eps")),
+        Wrong("eps fixed", None, "is [1.431,", _with("eps 1e-5")),
+        Wrong("running values in training", None, "is [0.2689];", _with("running")),
+        Wrong("batch values in evaluation", None, "is [0.4754];", _with("batch in evaluation")),
+        Wrong("writes in evaluation", None, "running_mean was", _with("writes")),
+        Wrong("new buffers", None, "as before,", _with("new buffers")),
+        Wrong("one row goes through", None, "One row in training mode", _with("one row")),
+        Wrong(
+            "autograd inside",
+            None,
+            "autograd was used",
+            (_by_autograd, lambda g, c: torch.autograd.grad(*c, g, retain_graph=True)),
+        ),
+    ),
+    right=(
+        Right("one formula", answers=(forward, backward)),
+        Right("path by path", answers=(stepwise, backward_stepwise)),
+    ),
+    may_change=(3, 4),
+    oracle=oracle,
+)

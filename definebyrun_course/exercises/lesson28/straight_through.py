@@ -1,0 +1,341 @@
+"""Exercise `straight_through`: rounding to a grid, with a gradient that goes straight through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+
+from ...grading import (
+    Drawn,
+    Exercise,
+    Mistake,
+    Right,
+    Wrong,
+    apart,
+    drawn,
+    expect,
+    forms,
+    near,
+    tried,
+)
+
+__all__ = ["EXERCISE"]
+
+INSIDE = "Inside the limits the gradient passes as it is; outside of them it is 0."
+STEP = "v = x / scale: the slope by scale is round(v) - v inside, and the limit outside, summed over all entries."
+LOW, HIGH = -2, 3
+
+
+def want(x: Tensor, scale: Tensor, low: int, high: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The value, and what the gradients of x and scale are to be multiplied by."""
+    v = x / scale
+    inside = (v >= low) & (v <= high)
+    q = v.round().clamp(low, high)
+    return q * scale, inside.to(x.dtype), torch.where(inside, q - v, q)
+
+
+def check_straight_through(quantise: Callable[..., Any]) -> None:
+    """`quantise(x, scale, low, high)` rounds to multiples of scale; gradients of x and scale as in the statement."""
+    D = torch.float64
+    cases: list[tuple[str, Tensor, float]] = [
+        ("one number inside", torch.tensor([0.3], dtype=D), 1.0),
+        ("one number above", torch.tensor([9.0], dtype=D), 1.0),
+        ("one number below", torch.tensor([-7.0], dtype=D), 1.0),
+        ("halves", torch.tensor([0.5, 1.5, 2.5, -0.5, -1.5], dtype=D), 1.0),
+        ("the limits themselves", torch.tensor([-2.0, 3.0], dtype=D), 1.0),
+        ("a little outside", torch.tensor([3.2, -2.3, 2.9], dtype=D), 1.0),
+        ("a scale of 0.5", torch.tensor([[0.3, 0.9, 2.0], [-0.2, -1.4, 1.1]], dtype=D), 0.5),
+        ("float32", torch.linspace(-2, 2, 9, dtype=torch.float32), 0.25),
+        ("no entries", torch.zeros(0, dtype=D), 1.0),
+    ]
+    draw = drawn()
+    cases.append((f"numbers {draw}", 2 * draw.normal(3, 4), draw.whole(2, 9) / 8))
+    for words, x, scale in cases:
+        _judge(quantise, words, x, scale, LOW, HIGH)
+    _judge(quantise, "limits of 0 and 15", Drawn(2).normal(6) * 4, 0.3, 0, 15)
+    _judge_saved(quantise)
+    _judge_version(quantise)
+    _judge_needed(quantise)
+    _judge_twice(quantise)
+
+
+def _judge(quantise: Any, words: str, x: Tensor, scale: float, low: int, high: int) -> None:
+    x = x.clone().requires_grad_()
+    s = torch.tensor(scale, dtype=x.dtype, requires_grad=True)
+    value, factor, slope = want(x.detach(), s.detach(), low, high)
+    y = forms.tensor(quantise(x, s, low, high), "quantise", tuple(x.shape))
+    texts = apart(y.flatten().tolist(), value.flatten().tolist())
+    expect(
+        near(y, value, 1e-6) and y.dtype == x.dtype,
+        f"For {words} the value is {texts[0]}; it should be {texts[1]}.",
+        "torch.round goes to the even neighbour from a half; clamp after rounding, then times scale.",
+    )
+    expect(
+        y.requires_grad, f"For {words} the result has no graph.", "A gradient is to come through."
+    )
+    upstream = torch.linspace(1, 2, y.numel(), dtype=y.dtype).reshape(y.shape)
+    found = torch.autograd.grad(y, (x, s), upstream, allow_unused=True)
+    expect(
+        found[0] is not None and found[1] is not None,
+        f"For {words} {'x' if found[0] is None else 'scale'} gets no gradient.",
+        "Both are asked for.",
+    )
+    texts = apart(found[0].flatten().tolist(), (upstream * factor).flatten().tolist())
+    expect(
+        near(found[0], upstream * factor, 1e-6),
+        f"For {words} the gradient of x is {texts[0]}; it should be {texts[1]}.",
+        INSIDE,
+    )
+    total = (upstream * slope).sum()
+    expect(
+        found[1].shape == s.shape,
+        f"For {words} the gradient of scale has the shape {tuple(found[1].shape)}; scale is a single number.",
+        "Sum over all that it was used for.",
+    )
+    texts = apart(found[1].item(), total.item())
+    expect(
+        near(found[1], total, 1e-5, 1e-6),
+        f"For {words} the gradient of scale is {texts[0]}; it should be {texts[1]}.",
+        STEP,
+    )
+
+
+def _judge_saved(quantise: Any) -> None:
+    x = Drawn(1).normal(500).requires_grad_()
+    s = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
+    saved: dict[int, int] = {}
+
+    def pack(t: Tensor) -> Tensor:
+        saved[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
+        return t
+
+    with saved_tensors_hooks(pack, lambda t: t):
+        quantise(x, s, LOW, HIGH)
+    size = sum(saved.values())
+    expect(
+        size <= 500 * 8 + 64,
+        f"For 500 numbers in float64, which take 4,000 bytes, {size:,} bytes are kept for the backward pass.",
+        "x and scale are enough: the rest can be computed again.",
+    )
+
+
+def _judge_version(quantise: Any) -> None:
+    x = Drawn(1).normal(4).requires_grad_()
+    s = torch.tensor(0.3, dtype=torch.float64).requires_grad_() * 1
+    y = quantise(x, s, LOW, HIGH)
+    with torch.no_grad():
+        s.mul_(2)
+    try:
+        y.sum().backward()
+    except RuntimeError as error:
+        if "modified by an inplace operation" in str(error):
+            return
+        raise
+    raise Mistake(
+        "scale was written to between forward and backward, and no error came.",
+        "What is saved by save_for_backward is guarded by its version; an attribute is not.",
+    )
+
+
+def _judge_needed(quantise: Any) -> None:
+    x = Drawn(1).normal(4)
+    s = torch.tensor(0.3, dtype=torch.float64)
+    expect(
+        not quantise(x, s, LOW, HIGH).requires_grad,
+        "Nothing asks for gradients, and the result does.",
+        "A Function looks at its inputs.",
+    )
+    quantise(x, s.clone().requires_grad_(), LOW, HIGH).sum().backward()
+    asking = x.clone().requires_grad_()
+    quantise(asking, s, LOW, HIGH).sum().backward()
+    expect(
+        asking.grad is not None,
+        "When only x asks, it gets no gradient.",
+        "Each input may ask alone.",
+    )
+
+
+def _judge_twice(quantise: Any) -> None:
+    """A second derivative is an error or zero, never a wrong number."""
+    x = torch.tensor([0.3, 1.2], dtype=torch.float64, requires_grad=True)
+    s = torch.tensor(0.5, dtype=torch.float64, requires_grad=True)
+    (g,) = torch.autograd.grad(quantise(x, s, LOW, HIGH).sum(), x, create_graph=True)
+    try:
+        second = (
+            torch.autograd.grad((g * g).sum(), (x, s), allow_unused=True)
+            if g.requires_grad
+            else (None, None)
+        )
+    except RuntimeError:
+        return
+    expect(
+        all(t is None or not t.any() for t in second),
+        "The gradient of x has a second derivative that is not 0.",
+        "The gradient of x is a constant inside.",
+    )
+
+
+# ---- right answers ----
+
+
+class _Quantise(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
+        ctx.save_for_backward(x, scale)
+        ctx.limits = low, high
+        return (x / scale).round().clamp(low, high) * scale
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        x, scale = ctx.saved_tensors
+        low, high = ctx.limits
+        v = x / scale
+        inside = (v >= low) & (v <= high)
+        q = v.round().clamp(low, high)
+        return grads[0] * inside, (grads[0] * (q - v * inside)).sum(), None, None
+
+
+def as_a_function(x: Tensor, scale: Tensor, low: int, high: int) -> Any:
+    return _Quantise.apply(x, scale, low, high)
+
+
+class _Recomputed(torch.autograd.Function):
+    """Surrogate graph inside the backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: Tensor, limits: tuple[int, int]) -> Tensor:
+        ctx.limits = limits
+        ctx.save_for_backward(x, scale)
+        return torch.clamp(torch.round(x / scale), *limits) * scale
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        x, scale = (t.detach().requires_grad_() for t in ctx.saved_tensors)
+        with torch.enable_grad():
+            v = (x / scale).clamp(*ctx.limits)
+            y = (v + (v.round() - v).detach()) * scale
+        return *torch.autograd.grad(y, (x, scale), grads[0].detach()), None
+
+
+def through_a_surrogate(x: Tensor, scale: Tensor, low: int, high: int) -> Any:
+    return _Recomputed.apply(x, scale, (low, high))
+
+
+# ---- wrong answers ----
+
+
+def _wrong(mistake: str) -> Callable[..., Any]:
+    class Bad(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
+            ctx.low, ctx.high = low, high
+            if mistake == "attributes":
+                ctx.both = x, scale.detach()
+            elif mistake == "saves more":
+                ctx.save_for_backward(x, scale, (x / scale).round())
+            else:
+                ctx.save_for_backward(x, scale)
+            v = x / scale
+            v = (v + 0.5).floor() if mistake == "floor of x + 0.5" else v.round()
+            v = v.floor() if mistake == "floor" else v
+            if mistake == "floor":
+                v = (x / scale).floor()
+            v = v if mistake == "no limits" else v.clamp(low, high)
+            return v if mistake == "not scaled back" else v * scale
+
+        @staticmethod
+        def backward(ctx: Any, *grads: Tensor) -> Any:
+            x, scale = ctx.both if mistake == "attributes" else ctx.saved_tensors[:2]
+            v, g = x / scale, grads[0]
+            inside = (v >= ctx.low) & (v <= ctx.high)
+            if mistake == "open limits":
+                inside = (v > ctx.low) & (v < ctx.high)
+            if mistake == "limits for x":
+                inside = (x >= ctx.low) & (x <= ctx.high)
+            q = v.round().clamp(ctx.low, ctx.high)
+            dx = g if mistake == "1 outside" else g * inside
+            slope = q if mistake == "q alone" else q - v * inside
+            if mistake == "q - v everywhere":
+                slope = q - v
+            ds = g * slope
+            ds = ds.mean() if mistake == "a mean" and ds.numel() else ds.sum()
+            return dx, None if mistake == "None for scale" else ds, None, None
+
+    return lambda x, scale, low, high: Bad.apply(x, scale, low, high)
+
+
+def _plain(x: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
+    return (x / scale).round().clamp(low, high) * scale
+
+
+def _no_detach(x: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
+    v = (x / scale).clamp(low, high)
+    return (v + (v.round() - v)) * scale
+
+
+def _detached(x: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
+    v = (x / scale).clamp(low, high)
+    return (v + (v.round() - v).detach()) * scale
+
+
+SAYS = {
+    "attributes": "scale was",
+    "saves more": "bytes, 8,008",
+    "floor of x + 0.5": "3, 0, -1];",
+    "floor": "-1, -2];",
+    "no limits": "above the value",
+    "not scaled back": "be [0.5,",
+    "open limits": "limits themselves",
+    "limits for x": "[1, 1.2,",
+    "1 outside": "x is [1];",
+    "q alone": "be -0.3.",
+    "q - v everywhere": "scale is -6;",
+    "a mean": "is -0.15;",
+    "None for scale": "inside scale",
+}
+
+
+def oracle(quantise: Callable[..., Any]) -> Any:
+    """Value and gradients of many inputs, and the other properties."""
+
+    def told(x: Tensor, scale: float, low: int, high: int) -> Any:
+        a, s = x.clone().requires_grad_(), torch.tensor(scale, dtype=x.dtype, requires_grad=True)
+        y = quantise(a, s, low, high)
+        upstream = torch.linspace(-1, 2, y.numel(), dtype=y.dtype).reshape(y.shape)
+        return [
+            torch.round(t.double(), decimals=3) + 0.0
+            for t in (y, *torch.autograd.grad(y, (a, s), upstream))
+        ]
+
+    draw = Drawn(4)
+    wide: list[Any] = [
+        (3 * draw.normal(*shape).to(d), s, low, high)
+        for shape in ((), (1,), (7,), (2, 3))
+        for d in (torch.float64, torch.float32)
+        for s, low, high in ((1.0, -2, 3), (0.3, 0, 7), (2.0, -128, 127))
+    ]
+    wide += [(torch.tensor([0.5, 1.5, -0.5, 2.0, -3.0, 3.0]), 1.0, -3, 3)]
+    found: list[Any] = [tried(told, *each) for each in wide]
+    for test in (_judge_saved, _judge_version, _judge_needed, _judge_twice):
+        found.append(tried(lambda test=test: test(quantise)))
+    return found
+
+
+EXERCISE = Exercise(
+    "straight_through",
+    "Rounded forward, straight through backward, and the step size learns, too.",
+    check_straight_through,
+    (
+        *(Wrong(name, _wrong(name), says) for name, says in SAYS.items()),
+        Wrong("plain rounding", _plain, "x is [0];"),
+        Wrong("the detach forgotten", _no_detach, "x is [0];"),
+        Wrong("all intermediates kept", _detached, "bytes, 12,008"),
+    ),
+    right=(Right("a Function", as_a_function), Right("a surrogate inside", through_a_surrogate)),
+    oracle=oracle,
+)
