@@ -15,7 +15,7 @@ from typing import Any
 from definebyrun_course.exercises import Exercise, of_lesson
 from definebyrun_course.grading import CORRECT, judge
 from tests.course.answers import right_answers
-from tests.course.finished import PROBLEMS
+from tests.course.kinds import PROBLEMS
 from tests.course.saboteurs import KINDS
 from tools.mutants.__main__ import listed
 from tools.mutants.answers import sources

@@ -43,9 +43,11 @@ class Difference:
 
 
 def printed(cell: NotebookNode) -> str:
-    """What a cell has printed, and the text of what it shows."""
+    """What a cell has printed, and the text of what it shows; not what libraries say on standard error."""
     texts = []
     for output in cell.get("outputs", []):
+        if output.get("name") == "stderr":
+            continue
         data = output.get("data", {})
         texts.append(output.get("text") or data.get("text/plain") or output.get("evalue", ""))
     return "".join(texts)

@@ -1,6 +1,6 @@
-"""The bones of finished lessons: a reason first, few predictions that nothing gives away, an honest clock.
+"""The bones of lessons: a reason first, few predictions that nothing gives away, an honest clock.
 
-Lessons that are not on the list are held to the older rules of `test_form`. Reads stored notebooks; runs nothing.
+Reads stored notebooks; runs nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 import pytest
 from nbformat import NotebookNode
 
-from tests.course.finished import FINISHED
+from tests.course import kinds
 from tests.course.test_form import code, prose, section, stored, tags
 from tools import chapters, clock
 from tools.chapters import Lesson
@@ -31,7 +31,7 @@ EXPLANATION = "<details><summary>Explanation</summary>"
 TELLING = re.compile(r"\d|True|False|None|Error")
 """What a first line must not hold: JupyterLab shows it of an output that is closed."""
 
-LESSONS = [chapters.find(number) for number in FINISHED]
+LESSONS = [chapters.find(number) for number in kinds.LESSONS]
 each = pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.name)
 
 

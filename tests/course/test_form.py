@@ -13,13 +13,12 @@ import pytest
 from nbformat import NotebookNode
 
 from definebyrun_course.exercises import of_lesson
-from tests.course.finished import FINISHED, PROBLEMS
+from tests.course import kinds
 from tools import ROOT, chapters, style
 from tools.chapters import Lesson
 
 CODE = chapters.lessons()
-LESSONS = [lesson for lesson in CODE if re.match(r"[01]\d-|2[0-4]-", lesson.name)]
-"""Parts I to III; Part IV has bones of its own."""
+LESSONS = [lesson for lesson in CODE if lesson.name[:2] in kinds.LESSONS]
 TAGS = {
     "exercise",
     "exercise-setup",
@@ -49,8 +48,6 @@ MYST = {
 
 each = pytest.mark.parametrize("lesson", CODE, ids=lambda lesson: lesson.name)
 each_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.name)
-OLDER = [lesson for lesson in LESSONS if lesson.name[:2] not in FINISHED]
-each_older = pytest.mark.parametrize("lesson", OLDER, ids=lambda lesson: lesson.name)
 
 
 def stored(lesson: Lesson) -> NotebookNode:
@@ -132,7 +129,7 @@ def test_nothing_of_the_machine_is_stored(lesson: Lesson) -> None:
 @each
 def test_cells_are_short_and_their_tags_are_known(lesson: Lesson) -> None:
     for cell in code(stored(lesson)):
-        if lesson.name[:2] not in (*FINISHED, *PROBLEMS):
+        if lesson.name[:2] not in (*kinds.LESSONS, *kinds.PROBLEMS):
             assert len(cell.source.splitlines()) <= LONGEST, f"cell {cell.id} is too long: split it"
         assert set(tags(cell)) <= TAGS, f"cell {cell.id}"
         assert not cell.source.rstrip().endswith(";"), f"cell {cell.id}: nbval shows what ; hides"
@@ -206,47 +203,6 @@ def test_links_within_a_lesson_lead_to_a_heading_as_jupyter_names_it(lesson: Les
     assert [link for link in links if link not in headings] == []
 
 
-@each_older
-def test_a_lesson_opens_with_time_foundations_and_objectives(lesson: Lesson) -> None:
-    first = stored(lesson).cells[0].source
-    assert re.match(r"# \S.*\n\n\[!\[Open in Colab\]\(\.\./_static/colab-badge\.svg\)\]", first)
-    assert re.search(r"\*\*Builds on:\*\* \S", first)
-    objectives = re.search(
-        r"\*\*After this lesson you can\*\*\n\n((?:[-*] .*\n?(?:  .*\n?)*)+)", first
-    )
-    assert objectives, "objectives: '**After this lesson you can**' and a list"
-    assert 3 <= len(re.findall(r"^[-*] ", objectives[1], re.MULTILINE)) <= 5
-
-
-def minutes(lesson: Lesson) -> tuple[int, int]:
-    """How long a lesson takes to read, and to practise: the rule is in the test below."""
-    text = lesson.chapter.read_text(encoding="utf-8")
-    text = text[text.index("\n# ") :]
-    read = text[: text.index("\n## Exercises")] + text[text.index("\n## Recap") :]
-    words = len(re.sub(r"```.*?```", "", read, flags=re.DOTALL).split())
-    cells = re.findall(r"```\{code-cell\}(.*?)```", read, re.DOTALL)
-    lines = sum(
-        bool(line.strip()) and not line.startswith(":") for c in cells for line in c.split("\n")
-    )
-    exercises = len(chapters.exercises(lesson))
-    return -(-round(words / 200 + lines / 30) // 5) * 5, 5 * exercises + 5 * max(exercises - 2, 0)
-
-
-@each_older
-def test_a_lessons_time_is_counted_not_guessed(lesson: Lesson) -> None:
-    """A page takes a minute for 200 words and a minute for 30 lines of code, an exercise five minutes or ten.
-
-    Words are those outside code, lines those of code cells without blank ones and options, both outside the
-    exercises; their sum, in whole minutes, goes up to the next five. An exercise takes five minutes, from the third
-    on ten. A lesson of the first two parts is read in 45 minutes at most, a later one in 60.
-    """
-    reading, practice = minutes(lesson)
-    assert f"**Time:** {reading} minutes, and {practice} for the exercises · **Builds on:** " in (
-        stored(lesson).cells[0].source
-    ), f"by the count: {reading} minutes, and {practice} for the exercises"
-    assert reading <= (45 if lesson.name < "15" else 60), "too long to read: tighten or divide it"
-
-
 @each
 def test_badge_and_setup_cell_come_from_the_one_address(lesson: Lesson) -> None:
     url, branch = chapters.repository()
@@ -264,22 +220,6 @@ def test_badge_and_setup_cell_come_from_the_one_address(lesson: Lesson) -> None:
     assert not re.search("torch|numpy", setup.source)
 
 
-@each_older
-def test_a_lesson_asks_before_it_shows(lesson: Lesson) -> None:
-    """A folded output answers a question that stands right above it, and is explained right below."""
-    cells = stored(lesson).cells
-    folded = [i for i, cell in enumerate(cells) if "hide-output" in tags(cell)]
-    assert len(folded) >= 3
-    for i in folded:
-        above, below = cells[i - 1], cells[i + 1]
-        assert above.cell_type == below.cell_type == "markdown", cells[i].id
-        assert cells[i].outputs, f"cell {cells[i].id} has no output to fold"
-    predictions = sum(
-        "**Predict.**" in cell.source for cell in cells if cell.cell_type == "markdown"
-    )
-    assert predictions >= 3
-
-
 @each_lesson
 def test_a_lesson_executes_a_wrong_belief(lesson: Lesson) -> None:
     assert section(stored(lesson), "wrong belief").strip()
@@ -294,14 +234,3 @@ def test_a_lesson_has_three_exercises_numbered_in_order(lesson: Lesson) -> None:
     names = [exercise.id for exercise in chapters.exercises(lesson)]
     assert names == [exercise.id for exercise in of_lesson(lesson.name[:2])]
     assert len(names) == len(found)
-
-
-@each_older
-def test_a_lesson_ends_in_five_linked_lines_and_the_way_on(lesson: Lesson) -> None:
-    book = stored(lesson)
-    lines = re.split(r"^(?:\d\.|[-*]) ", section(book, "Recap"), flags=re.MULTILINE)[1:]
-    assert len(lines) == 5
-    for line in lines:
-        assert re.search(r"\]\(#[^\s)]+\)", line), f"no link to where it was shown: {line}"
-    assert "](" in section(book, "next")
-    assert "](" in section(book, "Further reading")

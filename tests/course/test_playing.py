@@ -16,7 +16,7 @@ import pytest
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
-from tests.course.finished import FINISHED
+from tests.course import kinds
 from tests.course.test_form import code, stored, tags
 from tools import chapters
 from tools.chapters import Lesson
@@ -32,9 +32,9 @@ CHANGED = {"01": (X, W), "02": (X, W), "03": (W,)}
 """What a reader changes first, by lesson: a text, and what is written in its place; whole numbers where they may be."""
 
 LESSONS = [
-    chapters.find(number) for number in FINISHED if number in CHANGED or os.environ.get("ALL")
+    chapters.find(number) for number in kinds.LESSONS if number in CHANGED or os.environ.get("ALL")
 ]
-"""The first three, and all that are finished with `ALL=1`: each runs three times."""
+"""The first three, and all with `ALL=1`: each runs three times."""
 
 
 def with_other_inputs(cells: list[NotebookNode], changes: Changes) -> list[str]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from . import adam_step, batch_norm, clip_all, four_bugs, grow_layer, unequal_pieces
+from . import adam_step, batch_norm_layer, clip_all, four_bugs, grow_layer, unequal_pieces
 
 __all__ = ["EXERCISES"]
 
 EXERCISES = (
-    batch_norm.EXERCISE,
+    batch_norm_layer.EXERCISE,
     unequal_pieces.EXERCISE,
     adam_step.EXERCISE,
     clip_all.EXERCISE,

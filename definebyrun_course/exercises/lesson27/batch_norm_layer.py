@@ -1,4 +1,4 @@
-"""Exercise `batch_norm`: batch normalisation, forward and backward, in training and in evaluation mode."""
+"""Exercise `batch_norm_layer`: batch normalisation, forward and backward, in training and in evaluation mode."""
 
 from __future__ import annotations
 
@@ -352,7 +352,7 @@ def _with(mistake: str, back: str = "") -> tuple[Any, Any]:
 
 
 EXERCISE = Exercise(
-    "batch_norm",
+    "batch_norm_layer",
     "Three paths to x in training, one in evaluation, and buffers as PyTorch keeps them.",
     check_batch_norm,
     (
