@@ -26,7 +26,7 @@ from ...grading import (
     tried,
 )
 
-__all__ = ["BUGS", "EXERCISE", "script"]
+__all__ = ["BUGS", "EXERCISE", "bugs_of", "script"]
 
 
 def train(model, x, y, x_val, y_val, epochs, batch, lr, max_norm, patience):  # type: ignore[no-untyped-def]
@@ -64,6 +64,8 @@ def train(model, x, y, x_val, y_val, epochs, batch, lr, max_norm, patience):  # 
     return history
 
 
+TEXT = inspect.getsource(train).replace("  # type: ignore[no-untyped-def]", "")
+"""The script without a bug."""
 CLIP = "            torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm)\n"
 BACKWARD = "            loss.backward()\n"
 STEP = "            optimizer.step()\n"
@@ -119,7 +121,7 @@ BUGS: dict[str, tuple[tuple[str, str], ...]] = {
 
 def with_bugs(*names: str) -> str:
     """The script with these bugs."""
-    text = inspect.getsource(train).replace("  # type: ignore[no-untyped-def]", "")
+    text = TEXT
     for name in names:
         for old, new in BUGS[name]:
             if old not in text:
@@ -128,12 +130,8 @@ def with_bugs(*names: str) -> str:
     return text
 
 
-def script(seed: int) -> str:
-    """The training script with four bugs that this seed draws; their places do not touch.
-
-    >>> script(1) == script(1), script(1) == script(2)
-    (True, False)
-    """
+def bugs_of(seed: int) -> list[str]:
+    """The four bugs that a seed draws; their places in the script do not touch."""
     draw = random.Random(seed)
     while True:
         names = draw.sample(sorted(BUGS), 4)
@@ -142,7 +140,16 @@ def script(seed: int) -> str:
         except ValueError:
             continue
         if all(new in text for name in names for _, new in BUGS[name]):
-            return text
+            return names
+
+
+def script(seed: int) -> str:
+    """The training script with four bugs that this seed draws.
+
+    >>> script(1) == script(1), script(1) == script(2)
+    (True, False)
+    """
+    return with_bugs(*bugs_of(seed))
 
 
 def run_of(text: str) -> Callable[..., Any]:
