@@ -100,8 +100,9 @@ def train(
     >>> x, y = torch.eye(3), torch.arange(3)
     >>> layers = draw(2.0, [3, 8, 3], seeds=[0, 1])
     >>> train(layers, torch.tensor([0.5, 0.0]), x, y, seeds=[0, 1], steps=50)
-    >>> [round(v, 1) for v in losses(layers, x.expand(2, 3, 3), y.expand(2, 3)).tolist()]
-    [0.1, 1.6]
+    >>> trained, as_drawn = losses(layers, x.expand(2, 3, 3), y.expand(2, 3)).tolist()
+    >>> trained < 0.3 < 1 < as_drawn
+    True
     """
     dice = {seed: torch.Generator().manual_seed(10_000 + seed) for seed in seeds}
     rate = rates.reshape(-1, 1, 1)

@@ -202,6 +202,7 @@ def test_a_lesson_opens_in_colab_binder_and_jupyterlab(
 
 OTHERS = {
     "karpathy/micrograd",
+    "karpathy/nn-zero-to-hero",
     "lucasdelimanogueira/PyNorch",
     "pytorch/pytorch",
 }  # other people's repositories that lessons link to

@@ -132,7 +132,7 @@ def test_each_wheel_holds_its_whole_package(wheels: dict[str, Path]) -> None:
 
 
 def test_a_wheel_is_small(wheels: dict[str, Path]) -> None:
-    most = {".": 340_000, "definebyrun_course": 560_000}  # with all wrong answers
+    most = {".": 340_000, "definebyrun_course": 700_000}  # with all wrong answers
     assert {name: path.stat().st_size < most[name] for name, path in wheels.items()} == {
         ".": True,
         "definebyrun_course": True,

@@ -61,7 +61,7 @@ def test_a_value_is_as_long_as_there_is_room(width: int) -> None:
         (values(*[0.25] * 12), 11, "12 float32"),
         (values(*map(float, range(30))), 13, "30 in [0, 29]"),
         (values(*map(float, range(30))), 12, "30 [0, 29]"),
-        (values(*map(float, range(30))), 9, "30 float3"),
+        (values(*map(float, range(30))), 9, "30"),
         (values(*[-1.2345e-7, -0.0] * 20), 16, "40 [-1.2e-07, 0]"),
         (values(*[0.0, 1.2345e-7] * 20), 16, "40 [0, 1.2e-07]"),
         (values(*[math.nan] * 30), 22, "30, all nan"),
