@@ -201,10 +201,13 @@ def test_a_lesson_opens_in_colab_binder_and_jupyterlab(
 
 
 OTHERS = {
+    "google-research/tuning_playbook",
     "karpathy/micrograd",
     "karpathy/nn-zero-to-hero",
     "lucasdelimanogueira/PyNorch",
+    "milesial/Pytorch-UNet",
     "pytorch/pytorch",
+    "X-GenGroup/Flow-Factory",
 }  # other people's repositories that lessons link to
 
 
