@@ -10,6 +10,7 @@ import time
 
 import experiments
 from definebyrun_course.measured import FOLDER, conditions
+from experiments._surroundings import one_thread
 
 NAMES = sorted(
     module.name for module in pkgutil.iter_modules(experiments.__path__) if module.name[0] != "_"
@@ -17,12 +18,14 @@ NAMES = sorted(
 
 
 def compact(value: object) -> object:
-    """`value` with its floats at six significant digits: more would be noise, and the package is to stay small."""
+    """What JSON holds of `value`, floats at six significant digits: more is noise, and the package is to stay small."""
     if isinstance(value, dict):
         return {str(key): compact(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [compact(item) for item in value]
-    return float(f"{value:.6g}") if isinstance(value, float) else value
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    return float(f"{float(value):.6g}")  # type: ignore[arg-type]  # numbers of NumPy and PyTorch too
 
 
 def main(names: list[str]) -> None:
@@ -34,10 +37,11 @@ def main(names: list[str]) -> None:
     for name in names or NAMES:
         print(f"{name}: running", flush=True)
         start = time.perf_counter()
-        found = importlib.import_module(f"experiments.{name}").run()
+        with one_thread():
+            found = importlib.import_module(f"experiments.{name}").run()
+            found = {"conditions": conditions(), **found}
         minutes = (time.perf_counter() - start) / 60
-        text = json.dumps({"conditions": conditions(), **found}, default=float)
-        body = json.dumps(compact(json.loads(text)), indent=None, separators=(",", ":"))
+        body = json.dumps(compact(found), separators=(",", ":"))
         (FOLDER / f"{name}.json").write_text(body.replace('],"', '],\n"') + "\n", "utf8")
         print(f"{name}: {minutes:.1f} minutes, {len(body) / 1000:.1f} kB", flush=True)
 

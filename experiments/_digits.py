@@ -5,8 +5,7 @@ A batched network for all seeds at once was tried: in float64 on one thread it i
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 from numpy import ndarray
@@ -21,7 +20,6 @@ __all__ = [
     "measured",
     "mlp",
     "one_mean",
-    "one_thread",
     "raw",
 ]
 
@@ -90,16 +88,3 @@ def measured(model: nn.Module, x: ndarray, y: ndarray) -> tuple[float, list[int]
     logits, labels = model(torch.tensor(x)), torch.tensor(y)
     wrong: Tensor = (logits.argmax(1) != labels).nonzero().flatten()
     return nn.functional.cross_entropy(logits, labels).item(), wrong.tolist()
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """One thread and float64, as in the lesson; both are put back."""
-    threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
-    torch.set_num_threads(1)
-    torch.set_default_dtype(torch.float64)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-        torch.set_default_dtype(dtype)

@@ -6,8 +6,7 @@ it. The first axis of every tensor counts networks. Here too: what all experimen
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -26,7 +25,6 @@ __all__ = [
     "forward",
     "losses",
     "norms",
-    "one_thread",
     "start",
 ]
 
@@ -34,17 +32,6 @@ TUNED = list(range(100, 108))
 """The seeds on which rates, limits and decays are chosen."""
 REPORTED = list(range(24))
 """The seeds that are reported."""
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """A region that computes on one thread, as the lessons do."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def start(seeds: list[int]) -> list[Tensor]:

@@ -74,8 +74,7 @@ def _scores(
 
 def run() -> dict[str, Any]:
     """For each task and candidate: the chosen rate, the tuning losses, and 24 test losses and accuracies."""
-    with many.one_thread():
-        found = [{"noise": noise, **each} for noise in (0.0, NOISE) for each in _task(noise)]
+    found = [{"noise": noise, **each} for noise in (0.0, NOISE) for each in _task(noise)]
     return {"seeds": many.REPORTED, "tuned on": many.TUNED, "rates": RATES, "candidates": found}
 
 

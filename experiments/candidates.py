@@ -14,6 +14,7 @@ import warnings
 from typing import Any
 
 import numpy as np
+import torch
 from numpy import ndarray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import log_loss
@@ -23,8 +24,8 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
 
-from definebyrun_course.measured import conditions
-from experiments._digits import LABELS, PIXELS, by_pixel, fit, measured, one_mean, one_thread, raw
+from experiments._digits import LABELS, PIXELS, by_pixel, fit, measured, one_mean, raw
+from experiments._surroundings import one_thread
 
 __all__ = ["CANDIDATES", "rows", "run", "tested", "validated"]
 
@@ -108,7 +109,7 @@ def run() -> dict[str, Any]:
     found: dict[str, Any] = {}
     train, val, test = rows()
     rest = np.concatenate([train, val])
-    with one_thread(), threadpool_limits(1):
+    with one_thread(torch.float64), threadpool_limits(1):
         for name in CANDIDATES:
             tuning = [np.mean([validated(name, r, s)[0] for s in TUNING]) for r in RATES]
             rate = RATES[int(np.argmin(tuning))]
@@ -122,8 +123,7 @@ def run() -> dict[str, Any]:
         judged = [_network(seed, rate, rest, test) for seed in REPORTED]
         found[SKLEARN] = _row(tuning, rate, chosen, judged)
         seeds = {"tuning": TUNING, "reported": REPORTED}
-        under = {"conditions": conditions(), "rates": RATES, "seeds": seeds}
-        return {**under, "networks": found, "rivals": _rivals()}
+        return {"rates": RATES, "seeds": seeds, "networks": found, "rivals": _rivals()}
 
 
 def _row(tuning: list[Any], rate: float, chosen: list[Any], judged: list[Any]) -> dict[str, Any]:

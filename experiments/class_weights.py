@@ -75,16 +75,15 @@ def _scores(parameters: list[Tensor], shift: Tensor, held: Tensor) -> tuple[Tens
 def run() -> dict[str, Any]:
     """For each way: the chosen rate, and for 24 seeds the share of eights found and of others right."""
     found = []
-    with many.one_thread():
-        for name, how in WAYS.items():
-            shifted = name == "shifted logits"
-            lrs = many.column([lr for lr in RATES for _ in many.TUNED])
-            loss, _, _ = train(many.TUNED * len(RATES), lrs, how)[shifted]
-            means = loss.view(len(RATES), -1).mean(1)
-            lr = RATES[int(means.argmin())]
-            _, eights, others = train(many.REPORTED, many.column([lr] * len(many.REPORTED)), how)[
-                shifted
-            ]
-            scores = {"eights": eights.tolist(), "others": others.tolist()}
-            found.append({"how": name, "lr": lr, "tuning": means.tolist(), **scores})
+    for name, how in WAYS.items():
+        shifted = name == "shifted logits"
+        lrs = many.column([lr for lr in RATES for _ in many.TUNED])
+        loss, _, _ = train(many.TUNED * len(RATES), lrs, how)[shifted]
+        means = loss.view(len(RATES), -1).mean(1)
+        lr = RATES[int(means.argmin())]
+        _, eights, others = train(many.REPORTED, many.column([lr] * len(many.REPORTED)), how)[
+            shifted
+        ]
+        scores = {"eights": eights.tolist(), "others": others.tolist()}
+        found.append({"how": name, "lr": lr, "tuning": means.tolist(), **scores})
     return {"seeds": many.REPORTED, "tuned on": many.TUNED, "rates": RATES, "candidates": found}

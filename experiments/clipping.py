@@ -73,18 +73,17 @@ def _clip(parameters: list[Tensor], how: str, limit: Tensor, norm: Tensor) -> No
 
 def run() -> dict[str, Any]:
     """Chosen rates and limits, 24 losses for each candidate, norms, and a sweep of the limit at one rate."""
-    with many.one_thread():
-        candidates = [
-            {"method": method, "broken": broken, "how": how, **_candidate(method, broken, how)}
-            for method in RATES
-            for broken in (False, True)
-            for how in LIMITS
-        ]
-        sweep, fixed = {}, many.column([0.03] * len(many.REPORTED))
-        for limit in SWEEP:
-            limits = many.column([limit] * len(many.REPORTED))
-            loss, _ = train(many.REPORTED, fixed, "norm", limits, True, "SGD")
-            sweep[str(limit)] = loss.tolist()
+    candidates = [
+        {"method": method, "broken": broken, "how": how, **_candidate(method, broken, how)}
+        for method in RATES
+        for broken in (False, True)
+        for how in LIMITS
+    ]
+    sweep, fixed = {}, many.column([0.03] * len(many.REPORTED))
+    for limit in SWEEP:
+        limits = many.column([limit] * len(many.REPORTED))
+        loss, _ = train(many.REPORTED, fixed, "norm", limits, True, "SGD")
+        sweep[str(limit)] = loss.tolist()
     return {
         "seeds": many.REPORTED,
         "tuned on": many.TUNED,

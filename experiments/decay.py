@@ -267,24 +267,19 @@ def report(task: Task, steps: int, tuned: dict[str, dict[str, Any]]) -> dict[str
 
 def run() -> dict[str, Any]:
     """All tasks and budgets; about two minutes."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        results: dict[str, Any] = {}
-        for name, make in TASKS.items():
-            task = make()
-            for budget, steps in BUDGETS.items():
-                tuned = tune(task, steps)
-                results[f"{name}; {budget}"] = {
-                    "steps": steps,
-                    "grid": grid_of(task, steps),
-                    "tuned": tuned,
-                    "test": report(task, steps, tuned),
-                }
-        return {
-            "tuning_seeds": list(TUNING),
-            "seeds": list(REPORTED),
-            "results": results,
-        }
-    finally:
-        torch.set_num_threads(threads)
+    results: dict[str, Any] = {}
+    for name, make in TASKS.items():
+        task = make()
+        for budget, steps in BUDGETS.items():
+            tuned = tune(task, steps)
+            results[f"{name}; {budget}"] = {
+                "steps": steps,
+                "grid": grid_of(task, steps),
+                "tuned": tuned,
+                "test": report(task, steps, tuned),
+            }
+    return {
+        "tuning_seeds": list(TUNING),
+        "seeds": list(REPORTED),
+        "results": results,
+    }

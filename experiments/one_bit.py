@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from definebyrun_course.measured import conditions
 from definebyrun_course.pieces.digits import Digits, digits_split
-from experiments._digits import BATCH, mlp, one_thread
+from experiments._digits import BATCH, mlp
+from experiments._surroundings import one_thread
 
 __all__ = ["SETTINGS", "apart", "run"]
 
@@ -63,8 +63,8 @@ def apart(
 def run() -> dict[str, Any]:
     """For each setting and dtype: rows are seeds, columns the steps in `after`."""
     found: dict[str, Any] = {"seeds": SEEDS, "after": AFTER}
-    with one_thread():
-        found["conditions"], data = conditions(), digits_split()
+    with one_thread(torch.float64):
+        data = digits_split()
         for name, (norm, rate) in SETTINGS.items():
             for dtype in (torch.float32, torch.float64):
                 runs = [apart(data, dtype, norm, rate, seed) for seed in SEEDS]

@@ -255,17 +255,12 @@ def sharpness(task: Task, seeds: Sequence[int] = range(24), steps: int = 200) ->
 
 def run() -> dict[str, Any]:
     """All five; about a minute."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     parts: dict[str, Callable[[Task], dict[str, Any]]] = {
         "floor": floor,
         "warm_up": warm_up,
         "sharpness": sharpness,
     }
-    try:
-        task = TASKS["digits"]()
-        found: dict[str, Any] = {"collapse": collapse(task)}
-        found["plateau"] = plateau(task, found["collapse"]["constant"]["rate"])
-        return found | {name: part(task) for name, part in parts.items()}
-    finally:
-        torch.set_num_threads(threads)
+    task = TASKS["digits"]()
+    found: dict[str, Any] = {"collapse": collapse(task)}
+    found["plateau"] = plateau(task, found["collapse"]["constant"]["rate"])
+    return found | {name: part(task) for name, part in parts.items()}

@@ -10,9 +10,10 @@ import math
 from typing import Any
 
 import numpy as np
+import torch
 
-from definebyrun_course.measured import conditions
-from experiments._digits import BATCH, LABELS, PIXELS, fit, measured, one_mean, one_thread
+from experiments._digits import BATCH, LABELS, PIXELS, fit, measured, one_mean
+from experiments._surroundings import one_thread
 from experiments.candidates import rows
 
 __all__ = ["run", "wrong_after"]
@@ -32,6 +33,6 @@ def wrong_after(size: int, seed: int) -> int:
 
 def run() -> dict[str, Any]:
     """Rows are seeds, columns sizes."""
-    with one_thread():
+    with one_thread(torch.float64):
         found = [[wrong_after(size, seed) for size in SIZES] for seed in SEEDS]
-        return {"conditions": conditions(), "seeds": SEEDS, "sizes": SIZES, "wrong": found}
+        return {"seeds": SEEDS, "sizes": SIZES, "wrong": found}

@@ -109,29 +109,24 @@ def ratios(depth: int) -> dict[str, list[float]]:
 
 
 def run() -> dict[str, Any]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        gains = {
-            str(depth): {f"{gain:.3g}": candidate(gain, "plain", depth) for gain in GAINS}
-            for depth in DEPTHS
-        }
-        rivals = {
-            optimizer: {
-                str(depth): {
-                    name: candidate(*how, depth, adam=optimizer == "Adam")
-                    for name, how in RIVALS.items()
-                }
-                for depth in (6, 12)
+    gains = {
+        str(depth): {f"{gain:.3g}": candidate(gain, "plain", depth) for gain in GAINS}
+        for depth in DEPTHS
+    }
+    rivals = {
+        optimizer: {
+            str(depth): {
+                name: candidate(*how, depth, adam=optimizer == "Adam")
+                for name, how in RIVALS.items()
             }
-            for optimizer in ("SGD", "Adam")
+            for depth in (6, 12)
         }
-        return {
-            "task": {"width": WIDTH, "steps": STEPS, "batch": 32, "chance": math.log(10)},
-            "seeds": {"tuning": list(TUNING), "reported": list(REPORTED)},
-            "gains": gains,
-            "rivals": rivals,
-            "ratios": {str(depth): ratios(depth) for depth in DEPTHS},
-        }
-    finally:
-        torch.set_num_threads(threads)
+        for optimizer in ("SGD", "Adam")
+    }
+    return {
+        "task": {"width": WIDTH, "steps": STEPS, "batch": 32, "chance": math.log(10)},
+        "seeds": {"tuning": list(TUNING), "reported": list(REPORTED)},
+        "gains": gains,
+        "rivals": rivals,
+        "ratios": {str(depth): ratios(depth) for depth in DEPTHS},
+    }

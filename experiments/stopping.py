@@ -10,10 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.model_selection import train_test_split
 
-from definebyrun_course.measured import conditions
-from experiments._digits import LABELS, PIXELS, fit, measured, one_mean, one_thread
+from experiments._digits import LABELS, PIXELS, fit, measured, one_mean
+from experiments._surroundings import one_thread
 
 __all__ = ["run", "watched"]
 
@@ -41,11 +42,10 @@ def watched(seed: int, epochs: int = EPOCHS) -> dict[str, list[float]]:
 
 def run() -> dict[str, Any]:
     """Rows are seeds, columns epochs; of the training loss, the mean over seeds."""
-    with one_thread():
-        found, under = [watched(seed) for seed in SEEDS], conditions()
+    with one_thread(torch.float64):
+        found = [watched(seed) for seed in SEEDS]
     curves = {key: [one[key] for one in found] for key in ("val", "judge", "hits")}
     return {
-        "conditions": under,
         "seeds": SEEDS,
         "train": np.mean([one["train"] for one in found], axis=0).tolist(),
         **curves,

@@ -12,11 +12,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from numpy import ndarray
 from sklearn.model_selection import StratifiedKFold
 
-from definebyrun_course.measured import conditions
-from experiments._digits import LABELS, PIXELS, fit, measured, one_mean, one_thread
+from experiments._digits import LABELS, PIXELS, fit, measured, one_mean
+from experiments._surroundings import one_thread
 
 __all__ = ["BLOCKS", "run", "wrong_in_blocks", "wrong_in_folds"]
 
@@ -45,9 +46,8 @@ def wrong_in_folds(seed: int) -> list[int]:
 
 def run() -> dict[str, Any]:
     """Rows are seeds, columns the five blocks."""
-    with one_thread():
+    with one_thread(torch.float64):
         return {
-            "conditions": conditions(),
             "seeds": SEEDS,
             "rows": [len(block) for block in BLOCKS],
             "held_out": [wrong_in_blocks(seed) for seed in SEEDS],

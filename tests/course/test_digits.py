@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 
@@ -14,14 +12,6 @@ from tests.course.lesson_code import cells
 @pytest.fixture(scope="module")
 def data() -> Digits:
     return digits_split()
-
-
-@pytest.fixture
-def float64() -> Any:
-    """Lessons set this default; a test gives it back."""
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 def small(data: Digits) -> Digits:

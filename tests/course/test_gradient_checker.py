@@ -10,7 +10,6 @@ from __future__ import annotations
 import ast
 import random
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -34,16 +33,8 @@ OTHERS = ["pieces", "check-tools", "check-more-tools", "check-cs231n", "check-ot
 UNSEEN = {"right if square: (3, 3)", "right if positive: +++"}
 """Where the wrong backward gives the right numbers: no check can see it there."""
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 warnings.simplefilter("error", UserWarning)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tiny tensors are slower on several threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 LESSON = cells("21", *PLANTED, *OTHERS)

@@ -38,9 +38,7 @@ def printed(name: str) -> str:
 
 @pytest.fixture(autouse=True)
 def what_captures_leave_behind() -> Iterator[None]:
-    threads = torch.get_num_threads()
     yield
-    torch.set_num_threads(threads)
     torch._logging.set_logs()
     torch._dynamo.reset()
 

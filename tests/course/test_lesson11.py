@@ -29,11 +29,9 @@ ROUNDS = 24
 
 @pytest.fixture(autouse=True)
 def what_captures_leave_behind() -> Iterator[None]:
-    threads = torch.get_num_threads()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Dynamo hides what it provokes, unless warnings are errors
         yield
-    torch.set_num_threads(threads)
     torch._logging.set_logs()
     torch.compiler.reset()
 

@@ -5,7 +5,6 @@ Takes the cells by their names and runs them on other inputs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,16 +13,10 @@ from torch import func, nn
 from torch.autograd import grad, gradgradcheck
 
 import definebyrun as dbr
-from tests.course.answers import default_dtype
 from tests.course.lesson_code import cells
 
+pytestmark = pytest.mark.usefixtures("float64")
 SEEDS = pytest.mark.parametrize("seed", range(5))
-
-
-@pytest.fixture(autouse=True)
-def in_double() -> Iterator[None]:
-    with default_dtype(torch.float64):
-        yield
 
 
 @pytest.fixture(scope="module")

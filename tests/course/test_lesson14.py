@@ -5,7 +5,6 @@ Takes the cells by their names and runs them on random sizes and seeds; trains n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,16 +12,10 @@ import torch
 from torch import Tensor, func, nn
 from torch.autograd import forward_ad, grad
 
-from tests.course.answers import default_dtype
 from tests.course.lesson_code import cells
 
+pytestmark = pytest.mark.usefixtures("float64")
 SEEDS = pytest.mark.parametrize("seed", range(5))
-
-
-@pytest.fixture(autouse=True)
-def in_double() -> Iterator[None]:
-    with default_dtype(torch.float64):
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -191,16 +190,6 @@ def test_with_zero_weights_only_the_last_bias_learns() -> None:
     assert last.db.any()
 
 
-@pytest.fixture
-def as_it_was() -> Iterator[None]:
-    """A lesson's cells set a default dtype and the threads for all."""
-    before = torch.get_default_dtype(), torch.get_num_threads()
-    yield
-    torch.set_default_dtype(before[0])
-    torch.set_num_threads(before[1])
-
-
-@pytest.mark.usefixtures("as_it_was")
 def test_the_first_program_trains_and_answers_one_image_with_64_rows() -> None:
     first_try = cells("15", "cell-02", "cell-03", "first-try")["first_try"]
     (early, _), (late, (_, b1, _, b2)) = first_try(1), first_try(300)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from definebyrun_course.measured import stored
 from definebyrun_course.pieces.digits import digits_split
 from definebyrun_course.pieces.many_nets import KINDS, draw, losses, signals, train
 from experiments import starts
+from tests.course.answers import default_dtype
 from tests.course.lesson_code import cells
 
 SEEDS = range(300, 306)
@@ -98,25 +98,15 @@ def test_torchs_start_looks_level_and_has_lost_the_images() -> None:
     assert z.std(dim=1).mean() < 1e-4, "over examples: nothing is left"
 
 
-@pytest.fixture
-def as_it_was() -> Iterator[None]:
-    """A lesson's cells set a default dtype and the threads for all."""
-    before = torch.get_default_dtype(), torch.get_num_threads()
-    yield
-    torch.set_default_dtype(before[0])
-    torch.set_num_threads(before[1])
-
-
-@pytest.mark.usefixtures("as_it_was")
 def test_the_look_tells_the_two_starts_apart() -> None:
     code = cells("16", "cell-02", "cell-03", "deep", "looking", "repair-function")
-    torch.set_default_dtype(torch.float64)  # as in the lesson
     for depth, seed in ((8, 1), (8, 2), (12, 3)):
-        model = code["deep"](depth, seed)
-        last = list(code["watch"](model, code["x"])[1].values())[-2]
+        with default_dtype(torch.float64):  # as in the lesson
+            model = code["deep"](depth, seed)
+            last = list(code["watch"](model, code["x"])[1].values())[-2]
+            loss, rows = code["watch"](code["kaiming"](model), code["x"])
         assert last[0] < 0.01
         assert last[1] + last[2] > 0.9
-        loss, rows = code["watch"](code["kaiming"](model), code["x"])
         assert loss < 15
         assert all(0.2 < spread < 5 for spread, _, _ in rows.values())
 

@@ -17,7 +17,8 @@ from torch import nn
 
 from definebyrun_course.measured import stored
 from experiments import candidates, stopping, writers
-from experiments._digits import fit, one_thread
+from experiments._digits import fit
+from experiments._surroundings import one_thread
 from tests.course.answers import published
 from tests.course.lesson_code import cells
 from tools import ROOT
@@ -30,7 +31,7 @@ BATCH_NORM, PLAIN = "one mean, batch norm", "one mean"
 
 @pytest.fixture(scope="module")
 def lesson() -> Iterator[dict[str, Any]]:
-    with one_thread():
+    with one_thread(torch.float64):
         parts = "helpers", "mlp-class", "overfit", "train-loop", "evaluate", "fit", "gallery-faults"
         yield cells("17", *DATA, *parts)
 
@@ -130,7 +131,7 @@ def test_batch_norm_is_ahead_on_validation_and_on_test_and_by_pixel_is_behind() 
 
 def test_batch_norm_is_ahead_for_another_seed_too() -> None:
     networks = stored("candidates")["networks"]
-    with one_thread():
+    with one_thread(torch.float64):
         plain, norm = (
             candidates.validated(name, networks[name]["rate"], SEEDS[0])[0]
             for name in (PLAIN, BATCH_NORM)
@@ -140,7 +141,7 @@ def test_batch_norm_is_ahead_for_another_seed_too() -> None:
 
 def test_the_stored_test_results_are_what_training_gives() -> None:
     found = stored("candidates")["networks"][BATCH_NORM]
-    with one_thread():
+    with one_thread(torch.float64):
         loss, wrong = candidates.tested(BATCH_NORM, found["rate"], 200)
     assert loss == pytest.approx(found["test_loss"][0], abs=0.01)
     assert len(set(wrong) ^ set(found["wrong"][0])) <= 2  # another processor rounds otherwise
@@ -171,7 +172,7 @@ def test_five_blocks_are_read_worse_than_random_folds_each_by_a_factor_of_its_ow
     assert factors.min() < 2
     assert factors.max() > 4
     assert met.mean(axis=0).argmax() == 4, "the last block is harder with its writers in training"
-    with one_thread():
+    with one_thread(torch.float64):
         block = writers.BLOCKS[1]
         wrong = writers.wrong(300, np.setdiff1d(np.arange(1797), block), block)
     assert len(wrong) > 2 * 360 * met[:, 1].mean()

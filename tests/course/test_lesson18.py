@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from definebyrun_course.measured import stored
 from definebyrun_course.pieces.digits import digits_split
 from definebyrun_course.pieces.noisy import Noisy, reseed
-from experiments._digits import one_thread
+from experiments._surroundings import one_thread
 from experiments.one_bit import apart
 from tests.course.lesson_code import cells
 
@@ -27,7 +27,7 @@ RUN = ("packages", "helpers", "one-step", "run-start", "run-checkpoint", "mid-ep
 
 @pytest.fixture(scope="module")
 def lesson() -> Iterator[dict[str, Any]]:
-    with one_thread():
+    with one_thread(torch.float64):
         yield cells("18", *RUN)
 
 
@@ -114,7 +114,7 @@ def test_one_bit_stays_grows_or_jumps_for_all_stored_seeds_and_another() -> None
         still = runs[f"plain, lr 0.003, {kind}"]
         assert (still[:, -1] <= 10 * still[:, after.index(60)]).all()
     assert np.median(runs["batch norm, lr 0.003, float32"][:, 0]) > 1e-5
-    with one_thread():
+    with one_thread(torch.float64):
         data = digits_split()
         small = apart(data, torch.float32, False, 3e-3, 300, [60])
         jumps = [apart(data, torch.float32, True, 3e-3, seed, [4])[0] for seed in range(300, 305)]

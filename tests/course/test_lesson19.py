@@ -14,6 +14,7 @@ from definebyrun_course.measured import stored
 from definebyrun_course.pieces.digits import digits_split, network
 from experiments import _many as many
 from experiments import averaged_weights, class_weights, clipping, weight_decay_in_adam
+from experiments._surroundings import one_thread
 
 T_23 = 2.069
 WIDER = 1.5
@@ -151,7 +152,7 @@ def test_a_part_of_each_experiment_gives_the_stored_numbers_again() -> None:
     def same(found: Tensor, kept: list[float]) -> bool:
         return bool(torch.allclose(found, torch.tensor(kept[:2]), rtol=0.05, atol=0.01))
 
-    with many.one_thread():
+    with one_thread():
         row = next(
             c for c in stored("clipping")["candidates"] if c["broken"] and c["how"] == "norm"
         )

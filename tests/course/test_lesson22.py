@@ -21,16 +21,10 @@ from experiments import decay, rates
 from tests.course.lesson_code import cells
 from tools import ROOT
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SEEDS = range(400, 424)
 STAYS = ("digits, fresh noise", "letters, each once")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Any:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def paired(one: Any, other: Any, comparisons: int = 1) -> tuple[float, float]:
@@ -112,14 +106,6 @@ def test_a_tenth_of_the_lowest_point_lies_where_the_full_search_is_flat(float64:
     near = [loss for rate, loss in zip(tuned["grid"], tuned["tuned"]["constant"]["val_loss"], strict=True)
             if 0.012 <= rate <= 0.05]  # fmt: skip
     assert max(near) < 1.1 * min(tuned["tuned"]["constant"]["val_loss"])
-
-
-@pytest.fixture
-def float64() -> Any:
-    """Lessons set this default; a test gives it back."""
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 # ---- two kinds of noise ----
