@@ -20,7 +20,7 @@ from questions import PAGE, read
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-SHEETS = ("Cheat sheet", "Recap")
+SHEET = "Cheat sheet"
 BULLET = re.compile(r"^(?:-|\d+\.) +(.*(?:\n +.*)*)", re.MULTILINE)
 CODE = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 CHOICE = re.compile(r"^(\d\d)( call)?: (.+)$")
@@ -53,8 +53,7 @@ def sheets(folder: Path) -> Iterator[tuple[str, str, str]]:
     for path in sorted(folder.glob("[0-9][0-9]-*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
         title = notebook.cells[0].source.partition("\n")[0].removeprefix("# ")
-        found = next(filter(None, (part(notebook, name) for name in SHEETS)), "")
-        if found:
+        if found := part(notebook, SHEET):
             yield path.stem, title, found
 
 

@@ -7,6 +7,7 @@ tensor that is the same in every run; `OPS` are the operations on 2 × 2 tensors
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 import definebyrun as dbr
 
-__all__ = ["EVERYDAY", "OPS", "Cube", "labels", "network", "small"]
+__all__ = ["EVERYDAY", "OPS", "Cube", "labels", "network", "recorded", "small"]
 
 
 class Cube(torch.autograd.Function):
@@ -28,6 +29,13 @@ class Cube(torch.autograd.Function):
     def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:
         (x,) = ctx.saved_tensors
         return grad * 3 * x * x
+
+
+def recorded(program: Callable[[], Any]) -> dbr.Tape:
+    """The program's run in a frame of its own, where no list holds its inputs."""
+    with dbr.record() as tape:
+        program()
+    return tape
 
 
 def small() -> dbr.Tape:

@@ -85,12 +85,8 @@ def _add_arrivals(
         if len(arrived) == expected[key] or several:
             sums[key] = sum_values(arrived)
         if several:  # outputs of their own: nothing to add across them
-            each = [
-                format_value(sums[k], MAX_OUTPUT_CHARS)
-                for k in sorted(sums)
-                if k[0] == step.pass_nr
-            ]
             own = [sums[k] for k in sorted(sums) if k[0] == step.pass_nr]
+            each = [format_value(value, MAX_OUTPUT_CHARS) for value in own]
             text = clip("grad " + "; ".join(each))
             if not shows_numbers(own[0], each[0]):
                 text = f"grad {values_row(own, MAX_ROW_CHARS - 5)}"

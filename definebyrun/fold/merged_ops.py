@@ -43,7 +43,8 @@ class MergedOps:
         made_inside = {i for op in members for i in op.outputs}
         versions = (i for leaf in self.leaves for i in self.ranges.versions[leaf])
         own = {i for i in versions if trace.tensors[i].op is None or i in made_inside}
-        outputs = self._outputs(members, own)
+        stack = _common_stack(members)
+        outputs = self._as_written(self._outputs(members, own), stack)
         nodes = [n for i in self.ops for n in trace.nodes_of(i)]
         main = self._main_node(nodes, outputs)
         for i in self.ops:
@@ -60,7 +61,7 @@ class MergedOps:
         hidden = made_inside | {i for leaf in self.leaves for i in self.ranges.versions[leaf]}
         read = (i for op in members for i in op.inputs if i not in hidden)
         inputs = tuple(dict.fromkeys(read))
-        plan.changed_ops[last] = self._op(members, inputs, outputs, accumulators)
+        plan.changed_ops[last] = self._op(members, stack, inputs, outputs, accumulators)
 
     def _outputs(self, members: list[Op], own: set[int]) -> tuple[int, ...]:
         """Results that are used after the call, or named and never used; else those of the last operation."""
@@ -71,14 +72,13 @@ class MergedOps:
         unused = {i for i in made if last_use[i] < 0 and tensors[i].name} - changed
         of_last = self.trace.ops[last].results
         used = {i for i in made if last_use[i] > last} or set(of_last)
-        return self._as_written(tuple(i for i in made if i in unused or i in used) or of_last)
+        return tuple(i for i in made if i in unused or i in used) or of_last
 
-    def _as_written(self, outputs: tuple[int, ...]) -> tuple[int, ...]:
+    def _as_written(self, outputs: tuple[int, ...], stack: Stack) -> tuple[int, ...]:
         """Results in the order in which the line of the call names them, `y, weights = attention(x)`."""
-        names = [self.trace.tensors[i].name for i in outputs]
-        stack = _common_stack([self.trace.ops[i] for i in self.ops]) if len(names) > 1 else ()
-        if not stack:
+        if len(outputs) < 2 or not stack:
             return outputs
+        names = [self.trace.tensors[i].name for i in outputs]
         targets, assigns, _ = _code(self.trace, stack).partition("=")
         order = {name: place for place, name in enumerate(re.findall(r"[\w.\[\]]+", targets))}
         if not assigns or any(name not in order for name in names):
@@ -94,13 +94,14 @@ class MergedOps:
     def _op(
         self,
         members: list[Op],
+        stack: Stack,
         inputs: tuple[int, ...],
         outputs: tuple[int, ...],
         accumulators: list[int],
     ) -> Op:
         """The operation that the call becomes."""
         trace, last = self.trace, members[-1]
-        stack, times = _common_stack(members), _times(trace, self.block)
+        times = _times(trace, self.block)
         parameters = [op.parameters * op.times // times for op in members]
         elements = [op.elements * op.times // times for op in members]
         around = enclosing_blocks(trace, self.block)

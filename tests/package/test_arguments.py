@@ -16,12 +16,7 @@ from definebyrun.cards.arguments import ORDERED, PARAMETERS
 from definebyrun.cards.model import Card
 from definebyrun.drawing.placement import place
 from definebyrun.drawing.word_places import place_words
-
-
-def recorded(program: Callable[[], Any]) -> dbr.Tape:
-    with dbr.record() as tape:
-        program()
-    return tape
+from tests.programs import recorded
 
 
 def last_card(program: Callable[[], Any]) -> Card:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 import definebyrun as dbr
+from bench.zoo.networks import Residual
+from tests.programs import recorded
 
 PAGE = 896
 """Pixels at which even the small print stays legible on a page of the book."""
@@ -45,12 +45,6 @@ def picture(tape: dbr.Tape) -> Picture:
         },
         width=tape.view.picture.width,
     )
-
-
-def recorded(program: Callable[[], Any]) -> dbr.Tape:
-    with dbr.record() as tape:
-        program()
-    return tape
 
 
 # ---- operations of several nodes ----
@@ -98,20 +92,8 @@ def test_each_result_of_an_lstm_leaves_it_by_its_own_name() -> None:
 # ---- what fits a page ----
 
 
-class Block(nn.Module):
-    """A residual block."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.c1, self.b1 = nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4)
-        self.c2, self.b2 = nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(x + self.b2(self.c2(F.relu(self.b1(self.c1(x))))))
-
-
 def test_a_residual_block_fits_the_page_with_its_skip() -> None:
-    block, x = Block(), torch.rand(2, 4, 8, 8)
+    block, x = Residual(), torch.rand(2, 4, 8, 8)
     shown = picture(recorded(lambda: block(x).sum().backward()))
     assert shown.width <= PAGE
     assert {("x", "conv2d#1"), ("x", "add#8")} <= shown.arrows

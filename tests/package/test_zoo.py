@@ -6,10 +6,8 @@ What it shows, how wide it is, and that it says what is so.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any
 
 import pytest
 import torch
@@ -18,6 +16,7 @@ import definebyrun as dbr
 from bench.zoo import UNSEEN, ZOO
 from definebyrun.cards.model import LEAF_KINDS, STOP, Card, Link
 from definebyrun.trace import Trace
+from tests.programs import recorded
 
 MODELS = ZOO | UNSEEN
 MAX_WIDTH, MAX_HEIGHT = 1034, 2600
@@ -38,13 +37,6 @@ class Shown:
     def by_part(self) -> dict[str, str]:
         """By id of a card and of those that it stands for: the id of the card that is drawn."""
         return {part.id: card.id for card in self.cards for part in (*card.members, card)}
-
-
-def recorded(run: Callable[[], Any]) -> dbr.Tape:
-    """The run in a frame of its own, where no list holds its inputs."""
-    with dbr.record() as tape:
-        run()
-    return tape
 
 
 @cache
