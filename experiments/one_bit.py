@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from definebyrun_course.pieces.digits import Digits, digits_split
+from definebyrun_course.pieces.digits import digits_split
+from definebyrun_course.pieces.splits import Split
 from experiments._digits import BATCH, mlp
 from experiments._surroundings import one_thread
 
@@ -32,7 +33,7 @@ AFTER = [1, 2, 4, 8, 16, 24, 36, 48, 60, 72, 84, 96, 108, 120, 132, 144]
 
 
 def apart(
-    data: Digits,
+    data: Split,
     dtype: torch.dtype,
     norm: bool,
     rate: float,

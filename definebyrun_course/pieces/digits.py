@@ -12,18 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Digits", "Row", "digits_split", "evaluate", "network", "train"]
+from .splits import Split
 
-
-class Digits(NamedTuple):
-    """Three sets: `x` of shape (digits, 64), standardised; `y` of shape (digits,), int64 classes 0 to 9."""
-
-    x_train: Tensor
-    y_train: Tensor
-    x_val: Tensor
-    y_val: Tensor
-    x_test: Tensor
-    y_test: Tensor
+__all__ = ["Row", "digits_split", "evaluate", "network", "train"]
 
 
 class Row(NamedTuple):
@@ -34,7 +25,7 @@ class Row(NamedTuple):
     val_accuracy: float
 
 
-def digits_split(dtype: torch.dtype = torch.float64) -> Digits:
+def digits_split(dtype: torch.dtype = torch.float64) -> Split:
     """1,149 digits to train, 288 to choose, 360 to test, on the training set's one mean and one spread.
 
     The rows are those of lesson 17. Needs scikit-learn, which brings the digits along.
@@ -61,7 +52,7 @@ def digits_split(dtype: torch.dtype = torch.float64) -> Digits:
             torch.tensor((pixels[rows] - mean) / std, dtype=dtype),
             torch.tensor(labels[rows]),
         ]
-    return Digits(*parts)
+    return Split(*parts)
 
 
 def network(seed: int, hidden: int = 32, dtype: torch.dtype = torch.float64) -> nn.Sequential:
@@ -77,7 +68,7 @@ def network(seed: int, hidden: int = 32, dtype: torch.dtype = torch.float64) -> 
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, data: Digits) -> Row:
+def evaluate(model: nn.Module, data: Split) -> Row:
     """Loss on the training and validation set and accuracy on the validation set, without a graph."""
     training, choosing = model(data.x_train), model(data.x_val)
     loss = nn.functional.cross_entropy
@@ -88,7 +79,7 @@ def evaluate(model: nn.Module, data: Digits) -> Row:
 def train(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    data: Digits,
+    data: Split,
     epochs: int,
     seed: int = 0,
     batch: int = 32,

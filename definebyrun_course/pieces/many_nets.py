@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .stacked_steps import StackedSteps
+
 __all__ = ["KINDS", "draw", "losses", "signals", "train"]
 
 KINDS = ("plain", "layer norm", "batch norm", "residual")
@@ -107,17 +109,11 @@ def train(
     dice = {seed: torch.Generator().manual_seed(10_000 + seed) for seed in seeds}
     rate = rates.reshape(-1, 1, 1)
     leaves = [part for pair in layers for part in pair]
-    first, second = ([torch.zeros_like(p) for p in leaves] for _ in range(2))
+    optimizer = StackedSteps(leaves, momentum=0.0, adam=adam)
     for step in range(1, steps + 1):
         drawn = {s: torch.randint(len(y), (batch,), generator=one) for s, one in dice.items()}
         rows = torch.stack([drawn[seed] for seed in seeds])
         grads = torch.autograd.grad(losses(layers, x[rows], y[rows], kind).sum(), leaves)
-        with torch.no_grad():
-            for p, g, m, v in zip(leaves, grads, first, second, strict=True):
-                if adam:
-                    m.lerp_(g, 0.1)
-                    v.lerp_(g * g, 0.001)
-                    g = m / (1 - 0.9**step) / ((v / (1 - 0.999**step)).sqrt() + 1e-8)
-                p -= rate * g
+        optimizer.step(grads, rate)
         if each_step:
             each_step(step)

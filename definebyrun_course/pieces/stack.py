@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from .digits import network
+from .stacked_steps import StackedSteps
 
 __all__ = ["Batches", "Stack", "losses", "rates_table", "train_stack"]
 
@@ -99,22 +100,11 @@ def train_stack(
     after every step with the number of steps done; there it may measure what it likes.
     """
     parameters = stack.parameters()
-    first = [torch.zeros_like(p) for p in parameters]
-    second = [torch.zeros_like(p) for p in parameters] if adam else []
+    optimizer = StackedSteps(parameters, momentum, adam)
     for step in range(steps):
         x, y = batches(step)
         grads = torch.autograd.grad(losses(stack(x), y).sum(), parameters)
         column = rates(step) if callable(rates) else rates[:, step, None]
-        rate = column[..., None, None].to(x.dtype)
-        with torch.no_grad():
-            for nth, (p, grad) in enumerate(zip(parameters, grads, strict=True)):
-                if adam:
-                    first[nth].mul_(0.9).add_(grad, alpha=0.1)
-                    second[nth].mul_(0.999).addcmul_(grad, grad, value=0.001)
-                    size = (second[nth] / (1 - 0.999 ** (step + 1))).sqrt_().add_(1e-8)
-                    p -= rate / (1 - 0.9 ** (step + 1)) * first[nth] / size
-                else:
-                    first[nth].mul_(momentum).add_(grad)
-                    p -= rate * first[nth]
+        optimizer.step(grads, column[..., None, None].to(x.dtype))
         if each_step:
             each_step(step + 1)

@@ -8,12 +8,13 @@ noise on every pixel. The course wrote it (MIT, as the code): nothing is downloa
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["LETTERS", "SIDE", "Strokes", "strokes", "strokes_split"]
+from .splits import Split
+
+__all__ = ["LETTERS", "SIDE", "strokes", "strokes_split"]
 
 SIDE = 12
 """Pixels along one side of an image."""
@@ -34,17 +35,6 @@ PENS: dict[str, tuple[tuple[float, float, float, float], ...]] = {
 """Strokes from (x, y) to (x, y), y downwards, in a square from -1 to 1."""
 MOST_STROKES = 4
 IMAGES_AT_ONCE = 2048
-
-
-class Strokes(NamedTuple):
-    """Three sets: `x` of shape (images, 144), standardised; `y` of shape (images,), int64 classes 0 to 9."""
-
-    x_train: Tensor
-    y_train: Tensor
-    x_val: Tensor
-    y_val: Tensor
-    x_test: Tensor
-    y_test: Tensor
 
 
 def strokes(
@@ -108,7 +98,7 @@ def strokes_split(
     test: int = 8_000,
     noise: float = 0.2,
     dtype: torch.dtype = torch.float32,
-) -> Strokes:
+) -> Split:
     """Images to train, to choose and to test, from three seeds, on the training set's one mean and one spread.
 
     >>> data = strokes_split(train=200, val=100, test=100)
@@ -120,4 +110,4 @@ def strokes_split(
     parts: list[Tensor] = []
     for x, y in sets:
         parts += [((x - mean) / std).to(dtype), y]
-    return Strokes(*parts)
+    return Split(*parts)

@@ -1,7 +1,7 @@
 """The book as the tests of the book and of the browser see it: built afresh, and served.
 
-`build` runs Jupyter Book on the sources as `make book` does and gives back what it said; `serve` is
-a quiet web server on a free port of this machine.
+`build` runs Jupyter Book on the sources as `make book` does and gives back what it said, `built_once` shares one build
+among all tests (torch brings the lock along); `serve` is a quiet web server on a free port of this machine.
 """
 
 from __future__ import annotations
@@ -9,12 +9,16 @@ from __future__ import annotations
 import contextlib
 import functools
 import http.server
+import json
+import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 import yaml
+from filelock import FileLock
 
 from tools import ROOT
 from tools.book import jupyter_book
@@ -40,6 +44,19 @@ def build(into: Path) -> Book:
     """Build the book from a fresh start into `into`, with every warning an error."""
     done = jupyter_book("-W", "--keep-going", "--path-output", into)
     return Book(into / "_build" / "html", done.returncode, done.stdout)
+
+
+def built_once(factory: pytest.TempPathFactory) -> Book:
+    """The one build of this run of tests: of the processes that share its folder, the first builds, the others wait."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "book"
+    folder.mkdir(exist_ok=True)
+    told = folder / "told.json"
+    with FileLock(folder / "lock"):
+        if not told.exists():
+            done = build(folder)
+            told.write_text(json.dumps([done.status, done.words]), "utf-8")
+    return Book(folder / "_build" / "html", *json.loads(told.read_text("utf-8")))
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):

@@ -18,7 +18,7 @@ from bs4 import BeautifulSoup
 from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace
 
-from tests.book.built_book import CONFIG, MOVED, NOTEBOOKS, PAGES, SOURCES, Book, build
+from tests.book.built_book import CONFIG, MOVED, NOTEBOOKS, PAGES, SOURCES, Book, built_once
 from tools import ROOT, chapters
 
 pytestmark = pytest.mark.slow
@@ -45,7 +45,7 @@ BRANCH = CONFIG["repository"]["branch"]
 
 @pytest.fixture(scope="module")
 def book(tmp_path_factory: pytest.TempPathFactory) -> Book:
-    return build(tmp_path_factory.mktemp("book"))
+    return built_once(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ from playwright.sync_api import (
 )
 
 import definebyrun as dbr
-from tests.book.built_book import MOVED, NOTEBOOKS, PAGES, build, serve
+from tests.book.built_book import MOVED, NOTEBOOKS, PAGES, built_once, serve
 from tests.book.chromium import ABSENT, DESKTOP, EXECUTABLE, PHONE, Player, skip_without_browser
 
 pytestmark = pytest.mark.slow
@@ -52,7 +52,7 @@ def test_a_browser_is_there_where_it_must_be() -> None:
 
 @pytest.fixture(scope="module")
 def address(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    book = build(tmp_path_factory.mktemp("book"))
+    book = built_once(tmp_path_factory)
     if book.status:
         pytest.fail("the book does not build: test_book.py says why", pytrace=False)
     with serve(book.html) as base:

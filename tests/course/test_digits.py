@@ -5,30 +5,29 @@ from __future__ import annotations
 import pytest
 import torch
 
-from definebyrun_course.pieces.digits import Digits, digits_split, evaluate, network, train
+from definebyrun_course.pieces.digits import digits_split, evaluate, network, train
+from definebyrun_course.pieces.splits import Split
 from tests.course.lesson_code import cells
 
 
 @pytest.fixture(scope="module")
-def data() -> Digits:
+def data() -> Split:
     return digits_split()
 
 
-def small(data: Digits) -> Digits:
+def small(data: Split) -> Split:
     """The first hundred training digits, so that an epoch is short."""
     return data._replace(x_train=data.x_train[:100], y_train=data.y_train[:100])
 
 
-def test_the_sets_are_those_of_lesson_17(data: Digits) -> None:
+def test_the_sets_are_those_of_lesson_17(data: Split) -> None:
     lesson = cells("17", "imports", "load-digits", "split-digits", "standardise-digits")
     for name in ("train", "val", "test"):
         assert torch.equal(getattr(data, f"x_{name}"), lesson[f"x_{name}"])
         assert getattr(data, f"y_{name}").tolist() == lesson["labels"][lesson[name]].tolist()
 
 
-def test_the_network_is_that_of_lesson_17_with_one_hidden_layer(
-    data: Digits, float64: None
-) -> None:
+def test_the_network_is_that_of_lesson_17_with_one_hidden_layer(data: Split, float64: None) -> None:
     lesson = cells("17", "imports", "mlp-class")
     torch.manual_seed(3)
     theirs = lesson["MLP"](hidden=(32,))
@@ -41,7 +40,7 @@ def test_a_network_leaves_the_callers_random_state_alone() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_the_loop_takes_the_steps_it_says_and_calls_back(data: Digits) -> None:
+def test_the_loop_takes_the_steps_it_says_and_calls_back(data: Split) -> None:
     few = small(data)
     model, called = network(0), []
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
@@ -62,7 +61,7 @@ def test_the_loop_takes_the_steps_it_says_and_calls_back(data: Digits) -> None:
     assert torch.equal(other[0].weight, model[0].weight)
 
 
-def test_the_order_of_the_digits_follows_the_seed(data: Digits) -> None:
+def test_the_order_of_the_digits_follows_the_seed(data: Split) -> None:
     def weights(seed: int) -> torch.Tensor:
         model = network(0)
         train(model, torch.optim.SGD(model.parameters(), lr=0.1), small(data), 1, seed)
@@ -72,7 +71,7 @@ def test_the_order_of_the_digits_follows_the_seed(data: Digits) -> None:
     assert not torch.equal(weights(1), weights(2))
 
 
-def test_an_evaluation_builds_no_graph_and_counts_right_answers(data: Digits) -> None:
+def test_an_evaluation_builds_no_graph_and_counts_right_answers(data: Split) -> None:
     model = network(0)
     row = evaluate(model, data)
     logits = model(data.x_val)

@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from definebyrun_course.pieces.strokes import LETTERS, SIDE, Strokes, strokes, strokes_split
+from definebyrun_course.pieces.splits import Split
+from definebyrun_course.pieces.strokes import LETTERS, SIDE, strokes, strokes_split
 
 
 @pytest.fixture(scope="module")
-def data() -> Strokes:
+def data() -> Split:
     return strokes_split()
 
 
@@ -24,7 +25,7 @@ def test_a_seed_gives_the_same_images_however_many_are_asked_for() -> None:
     assert torch.equal(before, torch.get_rng_state()), "the caller's random state stays as it was"
 
 
-def test_no_image_is_in_two_sets_and_every_letter_is_in_each(data: Strokes) -> None:
+def test_no_image_is_in_two_sets_and_every_letter_is_in_each(data: Split) -> None:
     images = torch.cat([data.x_train, data.x_val, data.x_test])
     assert images.shape == (24_000, SIDE**2)
     assert len(torch.unique(images[:, :8], dim=0)) == len(images)
@@ -37,7 +38,7 @@ def test_no_image_is_in_two_sets_and_every_letter_is_in_each(data: Strokes) -> N
     assert (data.x_train.std() - 1).abs() < 1e-4
 
 
-def test_a_line_is_not_enough_and_a_hidden_layer_helps(data: Strokes) -> None:
+def test_a_line_is_not_enough_and_a_hidden_layer_helps(data: Split) -> None:
     """A linear model is right on about 78 % of the test images, a network of 64 hidden units on about 91 %."""
     right = {}
     for hidden in (0, 64):
