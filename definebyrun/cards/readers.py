@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from ..text.labels import short_node_name
 from ..trace import Node, Trace
+from ..trace.forward_order import forward_order
 
-__all__ = ["forward_order", "reading_node"]
+__all__ = ["reading_node"]
 
 # fmt: off
 MOVERS = frozenset((
@@ -56,22 +57,6 @@ def _gradient_of(trace: Trace, op: int, tensor: int) -> int | None:
     nodes = [node for node in made if node is not None]
     own = made[position - 1] if position else None
     return min(nodes, default=None) if own is None else own
-
-
-def forward_order(trace: Trace, nodes: tuple[int, ...]) -> list[int]:
-    """The nodes of one operation, each after those that its edges lead to."""
-    own, order, seen = set(nodes), [], set[int]()
-    waiting = [(node, False) for node in nodes]
-    while waiting:
-        node, done = waiting.pop()
-        if done:
-            order.append(node)
-        elif node not in seen:
-            seen.add(node)
-            waiting.append((node, True))
-            targets = [edge.target for edge in trace.edges_of([node])]
-            waiting += [(target, False) for target in targets[::-1] if target in own]
-    return order
 
 
 def _open_inputs(trace: Trace, node: Node, given: set[int]) -> int:

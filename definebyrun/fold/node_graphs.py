@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..trace import Node, Op, Step, TensorVersion, Trace
+from ..trace.forward_order import forward_order
 from ..trace.frozen import altered
 from ..trace.references import renumbered
 from ..trace.value import Value
@@ -31,18 +32,8 @@ def roll_up_nodes(trace: Trace) -> Trace:
 
 
 def _leaves_first(trace: Trace) -> list[int]:
-    """The nodes without leaves, each after those that its edges lead to, from the first edge on."""
-    order: list[int] = []
-    seen: set[int] = set()
-    waiting = [(node.index, False) for node in trace.nodes[::-1]]
-    while waiting:
-        index, done = waiting.pop()
-        if done:
-            order.append(index)
-        elif index not in seen:
-            seen.add(index)
-            waiting.append((index, True))
-            waiting += [(edge.target, False) for edge in trace.edges_of([index])[::-1]]
+    """The nodes without leaves, each after those that its edges lead to, from the first node on."""
+    order = forward_order(trace, [node.index for node in trace.nodes[::-1]])
     return [index for index in order if trace.nodes[index].leaf is None]
 
 

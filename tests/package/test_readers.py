@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import definebyrun as dbr
-from definebyrun.cards.readers import forward_order
+from definebyrun.trace.forward_order import forward_order
 
 
 def node_that_reads(tape: dbr.Tape, name: str) -> str:
