@@ -182,3 +182,10 @@ def test_every_right_answer_that_is_a_function_is_mutated() -> None:
         found = {name for source in sources(exercise) for name in source.spans}
         assert names <= found, exercise.id
         assert written(exercise.id).solution
+
+
+def test_a_method_that_is_called_like_the_script_is_not_part_of_an_answer() -> None:
+    """`rewritten` calls `model.train(…)`; the module's own `train` is what it is judged against."""
+    (exercise,) = (each for each in exercises() if each.id == "four_bugs")
+    scopes = {mutant.scope for source in sources(exercise)[1:] for mutant in source.mutants()}
+    assert scopes == {"rewritten"}

@@ -7,6 +7,7 @@ the modules that are imported, so that the check and the oracle keep theirs.
 from __future__ import annotations
 
 import ast
+import dis
 import functools
 import importlib
 import sys
@@ -28,6 +29,7 @@ Answers = dict[str, tuple[Any, ...]]
 """What is handed to `check` after the exercise's id, by the name of the right answer."""
 PUBLISHED = "published"
 GIVEN = "__given__"
+LOADS = ("LOAD_GLOBAL", "LOAD_NAME")
 ROOM = "definebyrun_course.exercises"
 Span = tuple[tuple[int, int], tuple[int, int]]
 
@@ -274,7 +276,8 @@ def _is_filled(cell: Any) -> bool:
 
 
 def _names(code: CodeType) -> Iterator[str]:
-    yield from code.co_names
+    """The global names that a code loads; the names of attributes and methods are none of them."""
+    yield from (step.argval for step in dis.get_instructions(code) if step.opname in LOADS)
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from _names(constant)
