@@ -129,7 +129,7 @@
     const head = ["#separator:tab", "#html:true", "#columns:Front\tBack\tTags", "#tags column:3"];
     const href = URL.createObjectURL(new Blob([[...head, ...rows, ""].join("\n")]));
     make("a", "", { href, download: "questions-for-anki.txt" }).click();
-    URL.revokeObjectURL(href);
+    setTimeout(() => URL.revokeObjectURL(href), 60000); // the browser may still be reading
   }
 
   button("Quiz me", start, bar);
@@ -141,7 +141,9 @@
     for (const part of folds) part.open = open;
   }, bar);
   button("Save these cards for Anki", save, bar);
-  button("Forget what I know", () => { kept = {}; keep(); filter(); }, bar);
+  button("Forget what I know", () => {
+    if (confirm("Forget which cards you knew, and when they come back?")) { kept = {}; keep(); filter(); }
+  }, bar);
   bar.append(status);
   bar.onchange = () => filter();
   page.querySelector(":scope > section").before(bar);

@@ -12,7 +12,7 @@ from .arguments import Noted
 from .surroundings import State, Surroundings
 from .verdict import Mistake
 
-__all__ = ["NOTHING", "Guarded", "untouched"]
+__all__ = ["NOTHING", "Guarded", "expect_nothing_left", "untouched"]
 
 NOTHING = object()
 """What a function has returned that has not been called."""
@@ -51,15 +51,19 @@ class Guarded:
         except BaseException as error:
             self.raised, self.left = error, around.put_back()
             raise
-        left = around.put_back()
-        if left:
-            raise Mistake(
-                f"Your function left something changed for the whole notebook: {left[0].name}.",
-                left[0].advice,
-            )
+        expect_nothing_left(around.put_back())
         if noted is not None:
             _expect_unchanged(noted, "what it was given")
         return result
+
+
+def expect_nothing_left(left: list[State]) -> None:
+    """Raise a `Mistake` that names the first of these states, which an answer has left changed."""
+    if left:
+        raise Mistake(
+            f"Your code left something changed for the whole notebook: {left[0].name}.",
+            left[0].advice,
+        )
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """A learner's answers go in, a `Verdict` comes out: nothing is raised and nothing stays changed, whatever they do.
 
-Functions are watched call by call (`guard`), the whole check has a limit (`limit`), what all cells share is put back
-(`surroundings`), and an error is told apart by whose code raised it (`blame`). Only `KeyboardInterrupt` passes through:
-that is the learner's own stop button.
+Functions are watched call by call (`guard`), classes as a whole; the check has a limit (`limit`), what all cells share
+is put back (`surroundings`), and an error is told apart by whose code raised it (`blame`). Only `KeyboardInterrupt`
+passes through: that is the learner's own stop button.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .afterwards import close_all
 from .blame import learners_line, loop_around
 from .exercise import Exercise
 from .forms import said
-from .guard import NOTHING, Guarded
+from .guard import NOTHING, Guarded, expect_nothing_left
 from .limit import LIMIT_SECONDS, Stopped, limited
 from .stub import is_stub
 from .surroundings import Surroundings
@@ -80,7 +80,9 @@ def _judged(
     sys.stdout, sys.stderr = _Quiet(sys.stdout), _Quiet(sys.stderr)
     try:
         with torch.enable_grad():
+            inside = Surroundings(silent=False)
             limited(lambda: exercise.check(*given), limit_seconds)
+            expect_nothing_left(inside.put_back())
     except Mistake as mistake:
         return Verdict(exercise.id, NOT_YET, mistake.message, mistake.hint, mistake.picture)
     except Stopped as stopped:

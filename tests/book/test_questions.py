@@ -431,8 +431,13 @@ def test_forgetting_forgets(show: Opener) -> None:
     seen = show("?topic=processes")
     start(seen)
     seen.press("2", "2")
-    seen.page.get_by_role("button", name="Forget what I know").click()
-    assert seen.page.evaluate("localStorage.getItem('define-by-run-questions')") == "{}"
+    kept = "localStorage.getItem('define-by-run-questions')"
+    for agrees in (False, True):
+        seen.page.once(
+            "dialog", lambda asked, yes=agrees: asked.accept() if yes else asked.dismiss()
+        )
+        seen.page.get_by_role("button", name="Forget what I know").click()
+        assert (seen.page.evaluate(kept) == "{}") == agrees
 
 
 def test_the_page_is_whole_without_scripts(browser: Browser, address: str) -> None:

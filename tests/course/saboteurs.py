@@ -1,7 +1,7 @@
 """Answers that are made wrong by machine: a right answer goes in, the same answer with one fault comes out.
 
-Each sabotage is a decorator for a function. It notes in `Sabotage.struck` whether it has changed anything, so that one
-that had nothing to spoil is not counted as caught or as missed.
+Each sabotage is a decorator for a function, or for a method of a class. It notes in `Sabotage.struck` whether it has
+changed anything, so that one that had nothing to spoil is not counted as caught or as missed.
 """
 
 from __future__ import annotations
@@ -10,35 +10,61 @@ import functools
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 import torch
 
-__all__ = ["KINDS", "Sabotage"]
+__all__ = ["KINDS", "Sabotage", "parts_of"]
 
 Answer = Callable[..., Any]
 
 
 @dataclass
 class Sabotage:
-    """One kind of fault, and what has become of it in one answer. `ends` says that the answer comes back at all."""
+    """One kind of fault, and what has become of it in one answer. `ends` says that the answer comes back at all.
+
+    `first` is the place of the first argument that is neither `self` nor `ctx`.
+    """
 
     name: str
     spoil: Callable[[Sabotage, Answer, tuple[Any, ...], dict[str, Any]], Any]
     ends: bool = True
     struck: bool = False
     calls: int = 0
+    first: int = 0
 
-    def of(self, answer: Answer) -> Answer:
-        """The answer with this fault."""
+    def of(self, answer: Any, part: str = "") -> Any:
+        """The answer with this fault; of a class a subclass with the fault in one method."""
+        if not part:
+            return self._around(answer)
+        self.first = 1
+        method = vars(answer)[part]
+        static = isinstance(method, staticmethod)
+        spoiled: Any = self._around(method.__func__ if static else method)
+        own = {part: staticmethod(spoiled) if static else spoiled, "__module__": answer.__module__}
+        return type(answer)(answer.__name__, (answer,), own)
 
+    def _around(self, answer: Answer) -> Answer:
         @functools.wraps(answer)
         def spoiled(*args: Any, **kwargs: Any) -> Any:
             self.calls += 1
             return self.spoil(self, answer, args, kwargs)
 
         return spoiled
+
+
+def parts_of(answer: Any) -> list[str]:
+    """What can be spoiled: each method that a class defines by a public name; a function as a whole, which has no name.
+
+    >>> parts_of(len), parts_of(3)
+    ([''], [])
+    """
+    if isinstance(answer, type):
+        kinds = FunctionType, staticmethod
+        return [n for n, thing in vars(answer).items() if n[0] != "_" and isinstance(thing, kinds)]
+    return [""] if callable(answer) else []
 
 
 def tensors_of(things: Any) -> list[Any]:
@@ -148,8 +174,9 @@ def right_once(self: Sabotage, answer: Answer, args: Any, kwargs: Any) -> Any:
 
 def first_argument(self: Sabotage, answer: Answer, args: Any, kwargs: Any) -> Any:
     result = answer(*args, **kwargs)
-    self.struck |= bool(args) and args[0] is not result
-    return args[0] if args else None
+    argument = args[self.first] if len(args) > self.first else None
+    self.struck |= argument is not result
+    return argument
 
 
 def zero(thing: Any) -> Any:

@@ -11,7 +11,7 @@ import pytest
 from definebyrun_course.exercises import Exercise
 from definebyrun_course.grading import Verdict, judge
 from tests.course.answers import ALL, right_answers, takes_functions
-from tests.course.saboteurs import KINDS
+from tests.course.saboteurs import KINDS, parts_of
 
 # a generator of PyTorch's that was cut on its way out complains when it is collected
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -19,7 +19,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 LIMIT_SECONDS = 0.15
 """For answers that never end; a learner's has much more."""
 HARMLESS = "prints without end"
-FUNCTIONS = [exercise for exercise in ALL if takes_functions(exercise)]
+SLOW = () if os.environ.get("ALL") else ("centred_mean", "shrink", "warm_up")
+"""Their classes are compiled or exported at each check: spoiled with `ALL=1` in the environment only."""
+FUNCTIONS = [each for each in ALL if takes_functions(each) and each.id not in SLOW]
 kinds = pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != HARMLESS])
 each = pytest.mark.parametrize("exercise", FUNCTIONS, ids=lambda exercise: exercise.id)
 
@@ -33,7 +35,7 @@ def called_once(number: str) -> None:
 
 
 def spoiled(exercise: Exercise, kind: str) -> dict[str, Verdict]:
-    """The verdicts on right answers with this fault, where it has changed anything; classes are left out.
+    """The verdicts on right answers with this fault, where it has changed anything; of a class each method in turn.
 
     Of those that never end, one is cut for each exercise and kind, the first or the last; with `ALL=1` in the
     environment all of them.
@@ -43,18 +45,17 @@ def spoiled(exercise: Exercise, kind: str) -> dict[str, Verdict]:
     if kind == "endless in except":
         answers_by_name.reverse()
     for name, given in answers_by_name:
-        for place, answer in enumerate(given):
-            if not callable(answer) or isinstance(answer, type):
-                continue
+        every = [(place, part) for place, each in enumerate(given) for part in parts_of(each)]
+        for place, part in every:
             sabotage = KINDS[kind]()
             if not sabotage.ends:
                 called_once(exercise.id)
             answers: list[Any] = list(given)
-            answers[place] = sabotage.of(answer)
+            answers[place] = sabotage.of(answers[place], part)
             limit = {} if sabotage.ends else {"limit_seconds": LIMIT_SECONDS}
             verdict = judge(exercise, tuple(answers), **limit)
             if sabotage.struck:
-                found[f"{name}, answer {place + 1}"] = verdict
+                found[f"{name}, answer {place + 1} {part}".rstrip()] = verdict
                 if not (sabotage.ends or os.environ.get("ALL")):
                     return found
     return found
@@ -77,6 +78,8 @@ def test_a_spoiled_answer_is_refused_unless_the_exercise_says_why_not(
 def test_an_answer_that_prints_without_end_is_right_all_the_same_and_little_is_shown(
     exercise: Exercise, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    if exercise.id == "centred_mean":
+        return  # a module that is to be one graph may not print at all
     verdicts = spoiled(exercise, HARMLESS)
     assert {name: repr(got) for name, got in verdicts.items() if got.status != "correct"} == {}
     assert len(capsys.readouterr().out.splitlines()) < 10_000
