@@ -1,4 +1,4 @@
-"""What an answer costs: operations and matrix products that it runs, tensors that it saves for a backward pass."""
+"""What an answer costs: operations and matrix products, tensors saved for a backward pass, bytes that it holds."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
-import torch
+from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from ..grading import Mistake, expect
 
-__all__ = ["Work", "by_hand"]
+__all__ = ["Held", "Work", "by_hand"]
 
 PRODUCTS = ("mm", "mv", "addmm", "addmv", "bmm", "baddbmm", "dot", "vdot", "linalg_vecdot")
 BY_HAND = "Write each derivative down as a formula, and compute that formula."
@@ -30,7 +32,7 @@ class Work(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         self.counts[func.overloadpacket.__name__] += 1
-        if isinstance(result, torch.Tensor):
+        if isinstance(result, Tensor):
             self.largest = max(self.largest, result.numel())
         return result
 
@@ -50,6 +52,42 @@ class Work(TorchDispatchMode):
         return self.count(*PRODUCTS)
 
 
+class Held(TorchDispatchMode):
+    """A region that notes how many bytes live of what is made in it: now, and at most. It may be entered again.
+
+    Views and results written in place make nothing new; what NumPy and Python hold is not seen.
+
+    >>> with Held() as held:
+    ...     x = torch.zeros(4, dtype=torch.float64)
+    ...     x += torch.ones_like(x)
+    >>> held.nbytes, held.peak_nbytes
+    (32, 64)
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pieces: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+        self.peak_nbytes = 0
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes live now."""
+        return sum(self._pieces.values())
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        given = {storage._cdata for storage in _storages([args, kwargs])}
+        for storage in _storages(result):
+            if storage._cdata not in given:
+                self._pieces[storage] = storage.nbytes()
+        self.peak_nbytes = max(self.peak_nbytes, self.nbytes)
+        return result
+
+
+def _storages(things: Any) -> list[Any]:
+    return [each.untyped_storage() for each in tree_leaves(things) if isinstance(each, Tensor)]
+
+
 @contextmanager
 def by_hand(what: str) -> Iterator[Work]:
     """A region in which nothing is saved for a backward pass; what it costs is counted.
@@ -59,7 +97,7 @@ def by_hand(what: str) -> Iterator[Work]:
     """
     saved: list[None] = []
 
-    def pack(tensor: torch.Tensor) -> torch.Tensor:
+    def pack(tensor: Tensor) -> Tensor:
         saved.append(None)
         return tensor
 

@@ -13,6 +13,7 @@ from definebyrun_course.exercises import of_lesson
 from definebyrun_course.exercises.lesson26 import adaptive_depth
 from definebyrun_course.exercises.lesson26.backward_order import Node, engine_order
 from definebyrun_course.exercises.lesson27.four_bugs import bugs_of, script, with_bugs
+from definebyrun_course.exercises.measures import Held
 from definebyrun_course.grading import judge, seeded
 from definebyrun_course.measured import stored as numbers
 from experiments.graders import counts
@@ -153,6 +154,25 @@ def test_the_order_that_is_asked_for_is_that_of_pytorchs_engine(seed: int) -> No
         ours.leads_to(*(nodes[target] for target, _ in node.next_functions if target is not None))
     loss.backward()
     assert [nodes[node] for node in ran] == engine_order(nodes[loss.grad_fn])
+
+
+@pytest.mark.parametrize(("foreach", "most"), [(False, 4), (True, 32)])
+def test_a_step_of_pytorchs_adam_holds_few_tensors_or_one_for_each_parameter(
+    foreach: bool, most: int
+) -> None:
+    params = [torch.ones(64, requires_grad=True) for _ in range(32)]
+    optimizer = torch.optim.Adam(params, foreach=foreach)
+    for p in params:
+        p.grad = torch.ones(64)
+    with Held() as held:
+        optimizer.step()
+    state = held.nbytes
+    held.peak_nbytes = 0
+    with held:
+        optimizer.step()
+    assert held.nbytes == state == pytest.approx(2 * 32 * 256, rel=0.02)  # and the counts of steps
+    assert held.peak_nbytes - state <= most * 256
+    assert held.peak_nbytes - state > (most - 2) * 256
 
 
 @pytest.mark.parametrize("seed", range(40))

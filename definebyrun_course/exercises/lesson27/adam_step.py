@@ -10,8 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.optim import Adam, AdamW, Optimizer
+from torch.utils._pytree import tree_leaves
 
 from ...grading import Drawn, Exercise, Right, Wrong, apart, drawn, expect, near, tried
+from ..measures import Held
 
 __all__ = ["EXERCISE"]
 
@@ -55,6 +57,9 @@ TIME = (
     "came: the correction is for as many means as there were."
 )
 
+MANY, ENTRIES, STEPS = 32, 64, 4
+"""Memory is measured with so many parameters of so many entries, over so many steps."""
+
 
 def start(draw: Drawn, dtype: torch.dtype) -> list[Tensor]:
     """Three parameters; the last one has a single number."""
@@ -85,6 +90,7 @@ def check_adam_step(adam_step: Callable[..., Any]) -> None:
                 adam_step, Drawn(3), f"{words} in {dtype}", dict(DEFAULTS) | changed, dtype, 5, hint
             )
     _judge(adam_step, Drawn(4), "twenty steps of Adam", dict(DEFAULTS), torch.float64, 20, TIME)
+    _judge_memory(adam_step)
     _judge_changing(adam_step)
     _judge_resume(adam_step)
     draw = drawn()
@@ -160,6 +166,48 @@ def _judge_step(
                 f"Parameter {i} begins with {texts[0]}; PyTorch's with {texts[1]}, {where}{got}.",
                 TIME if i == 1 else hint,
             )
+
+
+def _judge_memory(adam_step: Any) -> None:
+    """What is remembered is as large after the last step as before it, and no second copy stands beside it."""
+    for decoupled in (False, True):
+        graphs, more, beside = _memory(adam_step, decoupled)
+        where = f"With {MANY} parameters of {ENTRIES} numbers each, decoupled={decoupled}"
+        expect(
+            not graphs,
+            f"{where}, a tensor in state has a grad_fn after step {STEPS}: {', '.join(graphs)}.",
+            "It keeps alive what it was computed from, in all the steps before: who needs that graph?",
+        )
+        expect(
+            more < 1,
+            f"{where}, step {STEPS} leaves {more:.0f} more tensors of that size than there were before it.",
+            "What does the next step have to know of all the steps before? It is as much after a thousand steps.",
+        )
+        # PyTorch's own step holds 3, and one with foreach=True 32; where each intermediate has a name it is 18
+        expect(
+            beside < 2 * MANY or not decoupled,
+            f"{where}, a step holds up to {beside:.0f} tensors of that size at once, beside what it remembers.",
+            f"{2 * MANY} are a second copy of all that it remembers. Which ones does the next parameter need?",
+        )
+
+
+def _memory(adam_step: Any, decoupled: bool) -> tuple[list[str], float, float]:
+    """Of the last step: graphs in state; what it leaves, and what it holds at most, in sizes of a parameter."""
+    draw, held = Drawn(5), Held()
+    settings = DEFAULTS | {"weight_decay": 0.1, "decoupled": decoupled}
+    params = [draw.normal(ENTRIES).requires_grad_() for _ in range(MANY)]
+    state: dict[Any, Any] = {}
+    before = 0
+    for _ in range(STEPS):
+        # one tensor for all of them: what notes the arguments of a call copies it once, inside of what is measured
+        grads: list[Tensor | None] = [draw.normal(ENTRIES)] * MANY
+        before = held.peak_nbytes = held.nbytes
+        with held:
+            _call(adam_step, params, grads, state, settings)
+    tensors = [each for each in tree_leaves(state) if isinstance(each, Tensor)]
+    graphs = sorted({each.grad_fn.name() for each in tensors if each.grad_fn is not None})
+    size = params[0].nbytes
+    return graphs, (held.nbytes - before) / size, (held.peak_nbytes - before) / size
 
 
 def _judge_changing(adam_step: Any) -> None:
@@ -278,7 +326,7 @@ def _adam(
     lr = state.setdefault("lr", lr) if mistake == "the first rate" else lr
     state["t"] = state.get("t", 0) + 1
     decoupled = False if mistake == "L2 for AdamW" else decoupled
-    with torch.no_grad():
+    with torch.set_grad_enabled(mistake == "a graph in state"):
         for i, (p, g) in enumerate(zip(params, grads, strict=True)):
             if g is None:
                 if mistake == "None as zero":
@@ -321,7 +369,7 @@ def _adam(
             if mistake == "new tensors":
                 params[i] = (p * shrink - lr * (m / a) / root).requires_grad_()
                 continue
-            p.copy_(
+            p.detach().copy_(
                 (p - lr * (m / a) / root) * shrink
                 if mistake == "shrinks last"
                 else p * shrink - lr * (m / a) / root
@@ -334,6 +382,50 @@ def _with_a_graph(
     by_formula(params, grads, state, lr, *rest)
     for p in params:
         p.grad = torch.zeros_like(p)
+
+
+def _new_means_for_all(
+    params: list[Tensor], grads: list[Any], state: dict[Any, Any], lr: float, *rest: Any
+) -> None:
+    """The old means stay where they are until all new ones have been made."""
+    new = dict(state)
+    by_formula(params, grads, new, lr, *rest)
+    state.update(new)
+
+
+def _joined(
+    params: list[Tensor],
+    grads: list[Any],
+    state: dict[Any, Any],
+    lr: float,
+    betas: tuple[float, float],
+    eps: float,
+    weight_decay: float,
+    decoupled: bool,
+) -> None:
+    """One long tensor of all parameters that have a gradient, one of their gradients, and so on."""
+    found = [(i, p, g) for i, (p, g) in enumerate(zip(params, grads, strict=True)) if g is not None]
+    none = {i: torch.zeros(3, p.numel(), dtype=p.dtype) for i, p, _ in found}
+    t, m, v = torch.cat([state.get(i, none[i]) for i, _, _ in found], 1)
+    p = torch.cat([p.detach().flatten() for _, p, _ in found])
+    g = torch.cat([g.flatten() for _, _, g in found])
+    g = g if decoupled else g + weight_decay * p
+    t, m, v = t + 1, m.lerp(g, 1 - betas[0]), v.lerp(g * g, 1 - betas[1])
+    p = p * (1 - lr * weight_decay) if decoupled else p
+    p = p - lr * (m / (1 - betas[0] ** t)) / ((v / (1 - betas[1] ** t)).sqrt() + eps)
+    sizes = [old.numel() for _, old, _ in found]
+    states = torch.stack([t, m, v]).split(sizes, 1)
+    for (i, old, _), new, means in zip(found, p.split(sizes), states, strict=True):
+        old.detach().copy_(new.view_as(old))
+        state[i] = means
+
+
+def _every_gradient_kept(
+    params: list[Tensor], grads: list[Any], state: dict[Any, Any], lr: float, *rest: Any
+) -> None:
+    """The means need their last values only, and all gradients are kept beside them."""
+    by_formula(params, grads, state.setdefault("means", {}), lr, *rest)
+    state.setdefault("gradients", []).append([None if g is None else g.clone() for g in grads])
 
 
 SAYS = {
@@ -357,11 +449,12 @@ SAYS = {
     "new tensors": "The list",
     "gradient written": "Your function",
     "the first rate": "When the",
+    "a graph in state": "has a grad_fn",
 }
 
 
 def oracle(adam_step: Callable[..., Any]) -> Any:
-    """Parameters after some steps, with many settings."""
+    """Parameters after some steps, with many settings, and what a step holds."""
 
     def told(changed: dict[str, Any], dtype: torch.dtype, steps: int) -> Any:
         draw, settings, state = Drawn(steps), dict(DEFAULTS) | changed, {}  # type: ignore[var-annotated]
@@ -384,6 +477,10 @@ def oracle(adam_step: Callable[..., Any]) -> Any:
             [a is b and a.is_leaf and a.grad is None for a, b in zip(same, params, strict=True)],
         ]
 
+    def held(decoupled: bool) -> list[bool]:
+        graphs, more, beside = _memory(adam_step, decoupled)
+        return [bool(graphs), more >= 1, decoupled and beside >= 2 * MANY]
+
     wide = [
         (changed, d, n)
         for _, changed, _ in CASES
@@ -395,7 +492,7 @@ def oracle(adam_step: Callable[..., Any]) -> Any:
         for w in (0.0, 0.5)
         for d in (True, False)
     ]
-    return [tried(told, *each) for each in wide]
+    return [*(tried(told, *each) for each in wide), *(tried(held, d) for d in (True, False))]
 
 
 EXERCISE = Exercise(
@@ -405,6 +502,9 @@ EXERCISE = Exercise(
     (
         *(Wrong(name, partial(_adam, mistake=name), says) for name, says in SAYS.items()),
         Wrong("a .grad written", _with_a_graph, "or has a .grad"),
+        Wrong("new means for all", _new_means_for_all, "holds up to"),
+        Wrong("all parameters joined", _joined, "holds up to"),
+        Wrong("every gradient kept", _every_gradient_kept, "more tensors"),
     ),
     right=(Right("by the formula", by_formula), Right("in place", in_place)),
     may_change=(0, 2),
