@@ -20,29 +20,53 @@ __all__ = ["EXERCISE"]
 
 MEANS = ("exp_avg", "exp_avg_sq")
 ZERO = "What a new unit says must not be heard yet: which of its two weights can be 0 without keeping it from learning?"
+TIED = "Who else in the model holds it? named_parameters() tells a shared parameter once, whoever holds it."
 PLACE = "A new Parameter is another object: find the old one in its group, and put the new one into its place."
 
 
-class Net:
-    """Two layers with tanh between them, a third one beside, Adam with two groups, a scheduler."""
+class Model(nn.Module):
+    """Two layers with tanh between them, a third one beside; if asked for, layers that hold the parameters of both."""
 
-    def __init__(self, draw: Drawn, sizes: tuple[int, int, int]) -> None:
-        into, self.hidden, out = sizes
+    def __init__(self, draw: Drawn, sizes: tuple[int, int, int], tied: bool) -> None:
+        super().__init__()
+        into, hidden, out = sizes
         self.first, self.second, self.beside = (
-            linear(draw, into, self.hidden),
-            linear(draw, self.hidden, out),
+            linear(draw, into, hidden),
+            linear(draw, hidden, out),
             linear(draw, into, out),
         )
-        self.x, self.y = draw.normal(6, into), draw.normal(6, out)
+        self.tied = nn.ModuleDict()
+        if tied:
+            again, embedding = linear(draw, into, hidden), nn.Embedding(out, hidden)
+            again.weight, again.bias = self.first.weight, self.first.bias
+            embedding.weight = self.second.weight
+            self.tied = nn.ModuleDict({"again": again, "embedding": embedding})
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = torch.tanh(self.first(x))
+        if self.tied:
+            hidden = hidden + torch.tanh(self.tied["again"](x.flip(0)))
+            words = torch.arange(len(x)) % self.second.out_features
+            hidden = hidden + self.tied["embedding"](words)
+        return self.second(hidden) + self.beside(x)  # type: ignore[no-any-return]
+
+
+class Net:
+    """A model, Adam with two groups, a scheduler."""
+
+    def __init__(self, draw: Drawn, sizes: tuple[int, int, int], tied: bool = False) -> None:
+        self.model = Model(draw, sizes, tied)
+        self.first, self.second, beside = self.model.first, self.model.second, self.model.beside
+        self.x, self.y = draw.normal(6, sizes[0]), draw.normal(6, sizes[2])
         self.optimizer: Optimizer = Adam(
             [
                 {
-                    "params": [self.beside.weight, self.first.weight, self.first.bias],
+                    "params": [beside.weight, self.first.weight, self.first.bias],
                     "lr": 0.03,
                     "betas": (0.8, 0.95),
                 },
                 {
-                    "params": [self.second.bias, self.second.weight, self.beside.bias],
+                    "params": [self.second.bias, self.second.weight, beside.bias],
                     "lr": 0.01,
                     "weight_decay": 0.1,
                 },
@@ -51,7 +75,7 @@ class Net:
         self.scheduler = StepLR(self.optimizer, 2, 0.5)
 
     def output(self) -> Tensor:
-        return self.second(torch.tanh(self.first(self.x))) + self.beside(self.x)  # type: ignore[no-any-return]
+        return self.model(self.x)  # type: ignore[no-any-return]
 
     def step(self) -> None:
         self.optimizer.zero_grad()
@@ -64,33 +88,43 @@ class Net:
             self.scheduler.step()
 
     def named(self) -> dict[str, nn.Parameter]:
-        layers = {"first": self.first, "second": self.second, "beside": self.beside}
-        return {f"{n}.{k}": p for n, layer in layers.items() for k, p in layer.named_parameters()}
+        """The parameters of the three layers."""
+        return {name: p for name, p in self.holders().items() if not name.startswith("tied")}
+
+    def holders(self) -> dict[str, nn.Parameter]:
+        """Every name under which the model holds a parameter: a tied one has two."""
+        return dict(self.model.named_parameters(remove_duplicate=False))
 
 
 def check_grow_layer(grow: Callable[..., Any]) -> None:
-    """`grow(first, second, extra, optimizer)` adds units between two layers."""
-    for sizes, extra, steps in (
-        ((2, 1, 1), 1, 3),
-        ((3, 2, 1), 1, 3),
-        ((2, 3, 4), 2, 2),
-        ((3, 3, 3), 3, 3),
-        ((2, 2, 1), 1, 0),
+    """`grow(model, first, second, extra, optimizer)` adds units between two layers."""
+    for sizes, extra, steps, tied in (
+        ((2, 1, 1), 1, 3, False),
+        ((3, 2, 1), 1, 3, False),
+        ((2, 3, 4), 2, 2, False),
+        ((3, 3, 3), 3, 3, False),
+        ((2, 2, 1), 1, 0, False),
+        ((2, 1, 1), 1, 3, True),
+        ((2, 3, 4), 2, 0, True),
     ):
-        words = f"{sizes[1]} units and {extra} more, after {counted(steps, 'step')}"
-        _judge(grow, Net(Drawn(sum(sizes)), sizes), extra, steps, words)
-    net = Net(Drawn(2), (2, 3, 2))
-    _judge(grow, net, 2, 3, "a first growth")
-    _judge(grow, net, 1, 2, "a second growth")
+        words = f"{counted(sizes[1], 'unit')} and {extra} more, after {counted(steps, 'step')}"
+        words += ", with tied parameters" if tied else ""
+        _judge(grow, Net(Drawn(sum(sizes)), sizes, tied), extra, steps, words)
+    for tied, words in ((False, "growth"), (True, "growth with tied parameters")):
+        net = Net(Drawn(2), (2, 3, 2), tied)
+        _judge(grow, net, 2, 3, f"a first {words}")
+        _judge(grow, net, 1, 2, f"a second {words}")
     draw = drawn()
-    sizes = draw.whole(1, 4), draw.whole(1, 4), draw.whole(1, 4)
-    _judge(grow, Net(draw, sizes), draw.whole(1, 3), 3, f"sizes {sizes} ({draw})")
+    sizes, tied = (draw.whole(1, 4), draw.whole(1, 4), draw.whole(1, 4)), bool(draw.whole(0, 1))
+    words = f"sizes {sizes}, {'tied' if tied else 'nothing tied'} ({draw})"
+    _judge(grow, Net(draw, sizes, tied), draw.whole(1, 3), 3, words)
 
 
 def _judge(grow: Any, net: Net, extra: int, steps: int, words: str) -> None:
     for _ in range(steps):
         net.step()
     n, before, output = net.first.out_features, net.named(), net.output().detach()
+    holders = net.holders()
     twin = copy.deepcopy(net)
     states = {name: dict(net.optimizer.state.get(p, {})) for name, p in before.items()}
     places = {
@@ -100,7 +134,7 @@ def _judge(grow: Any, net: Net, extra: int, steps: int, words: str) -> None:
     }
     layout = {name: places[id(p)] for name, p in before.items()}
     groups = list(net.optimizer.param_groups)
-    grow(net.first, net.second, extra, net.optimizer)
+    grow(net.model, net.first, net.second, extra, net.optimizer)
     where = f"for {words}"
     shapes = [
         tuple(net.first.weight.shape),
@@ -119,6 +153,7 @@ def _judge(grow: Any, net: Net, extra: int, steps: int, words: str) -> None:
         f"The layers say {features} units; there are {n + extra}, {where}.",
         "out_features and in_features are shown and saved.",
     )
+    _judge_ties(net, holders, where)
     distance = float((net.output() - output).detach().abs().max())
     expect(distance < 1e-10, f"The output has moved by {distance:.3g}, {where}.", ZERO)
     _judge_groups(net, groups, layout, where)
@@ -130,6 +165,25 @@ def _judge(grow: Any, net: Net, extra: int, steps: int, words: str) -> None:
         "nn.Parameter, made of numbers without a history.",
     )
     _judge_next(net, twin, n, where)
+
+
+def _judge_ties(net: Net, before: dict[str, nn.Parameter], where: str) -> None:
+    """Names that meant one parameter before still do."""
+    now = net.holders()
+    names = {id(before[name]): name for name in net.named()}
+    for other, old in before.items():
+        name = names[id(old)]
+        one, two = now.get(other), now[name]
+        expect(
+            one is two or one is not old,
+            f"{other} is still the old parameter; {name} is a new one, {where}.",
+            TIED,
+        )
+        expect(
+            one is two,
+            f"{other} and {name} were one parameter and are two, {where}.",
+            "Equal numbers drift apart at the next step: an equal parameter is another one.",
+        )
 
 
 def _judge_groups(
@@ -229,19 +283,19 @@ def _judge_next(net: Net, twin: Net, n: int, where: str) -> None:
         f"Three steps later the rates are {rates[0]}; without growth they are {rates[1]}, {where}.",
         "The scheduler still holds the old groups.",
     )
-    rows = torch.cat([net.first.weight[n:], net.second.weight[:, n:].T], 1).detach()
     grads = torch.cat([net.first.weight.grad[n:], net.second.weight.grad[:, n:].T], 1)  # type: ignore[index]
     expect(
         bool((grads != 0).any(1).all()),
         f"Three steps later a new unit gets no gradient, {where}.",
         ZERO,
     )
-    every = torch.cat([net.first.weight, net.second.weight.T], 1).detach()
+    parts = [net.first.weight, net.first.bias.unsqueeze(1), net.second.weight.T]
+    units = torch.cat(parts, 1).detach()
     twins = [
         i
-        for i, row in enumerate(rows)
-        for j, other in enumerate(every)
-        if j != n + i and near(row, other)
+        for i in range(n, len(units))
+        for j in range(len(units))
+        if j != i and near(units[i], units[j])
     ]
     expect(
         not twins,
@@ -253,7 +307,9 @@ def _judge_next(net: Net, twin: Net, n: int, where: str) -> None:
 # ---- right answers ----
 
 
-def by_cat(first: nn.Linear, second: nn.Linear, extra: int, optimizer: Optimizer) -> None:
+def by_cat(
+    model: nn.Module, first: nn.Linear, second: nn.Linear, extra: int, optimizer: Optimizer
+) -> None:
     fresh = torch.randn(extra, first.in_features, dtype=first.weight.dtype) / first.in_features**0.5
     for layer, name, dim, new in (
         (first, "weight", 0, fresh),
@@ -262,7 +318,10 @@ def by_cat(first: nn.Linear, second: nn.Linear, extra: int, optimizer: Optimizer
     ):
         old = getattr(layer, name)
         grown = nn.Parameter(torch.cat([old.detach(), new], dim))
-        setattr(layer, name, grown)
+        for module in model.modules():
+            for key, p in list(module.named_parameters(recurse=False)):
+                if p is old:
+                    setattr(module, key, grown)
         for group in optimizer.param_groups:
             group["params"] = [grown if p is old else p for p in group["params"]]
         state = optimizer.state.pop(old, None)
@@ -273,7 +332,9 @@ def by_cat(first: nn.Linear, second: nn.Linear, extra: int, optimizer: Optimizer
     first.out_features = second.in_features = first.out_features + extra
 
 
-def in_a_bigger_box(first: nn.Linear, second: nn.Linear, extra: int, optimizer: Optimizer) -> None:
+def in_a_bigger_box(
+    model: nn.Module, first: nn.Linear, second: nn.Linear, extra: int, optimizer: Optimizer
+) -> None:
     """Zeros of the new shape, into which the old numbers are written; then new numbers for what comes in."""
     n = first.out_features
 
@@ -287,7 +348,10 @@ def in_a_bigger_box(first: nn.Linear, second: nn.Linear, extra: int, optimizer: 
         assert old is not None
         shape = (old.shape[0], n + extra) if layer is second else (n + extra, *old.shape[1:])
         new = nn.Parameter(box(old, shape))
-        layer._parameters[name] = new
+        for path, p in list(model.named_parameters(remove_duplicate=False)):
+            if p is old:
+                module, _, last = path.rpartition(".")
+                model.get_submodule(module)._parameters[last] = new
         for group in optimizer.param_groups:
             for i, p in enumerate(group["params"]):
                 if p is old:
@@ -304,8 +368,25 @@ def in_a_bigger_box(first: nn.Linear, second: nn.Linear, extra: int, optimizer: 
 # ---- wrong answers ----
 
 
+def _elsewhere(model: nn.Module, old: nn.Parameter, new: nn.Parameter, mistake: str) -> int:
+    """The new parameter is given to whoever holds the old one; how many there were."""
+    modules = model.children() if mistake == "in children only" else model.modules()
+    held = [(m, n) for m in modules for n, p in m.named_parameters(recurse=False) if p is old]
+    if mistake == "weights only":
+        held = [(m, n) for m, n in held if n == "weight"]
+    for module, name in held:
+        copied = nn.Parameter(new.detach().clone())
+        setattr(module, name, copied if mistake == "a copy for each" else new)
+    return len(held)
+
+
 def _grow(
-    first: nn.Linear, second: nn.Linear, extra: int, optimizer: Optimizer, mistake: str = ""
+    model: nn.Module,
+    first: nn.Linear,
+    second: nn.Linear,
+    extra: int,
+    optimizer: Optimizer,
+    mistake: str = "",
 ) -> None:
     n = first.out_features
     fresh = torch.randn(extra, first.in_features, dtype=first.weight.dtype)
@@ -341,6 +422,7 @@ def _grow(
             old.data = grown.data
             continue
         setattr(layer, name, grown)
+        more = 0 if mistake == "the two layers only" else _elsewhere(model, old, grown, mistake)
         olds.append((old, grown))
         if mistake in ("not told", "a new optimizer", "a group of their own"):
             continue
@@ -348,6 +430,8 @@ def _grow(
             group["params"] = [grown if p is old else p for p in group["params"]]
             if mistake == "at the end" and any(p is grown for p in group["params"]):
                 group["params"] = [p for p in group["params"] if p is not grown] + [grown]
+            if mistake == "once for each holder" and any(p is grown for p in group["params"]):
+                group["params"] = [*group["params"], *[grown] * more]
             if mistake == "the old one stays" and any(p is grown for p in group["params"]):
                 group["params"] = [*group["params"], old]
         state = (
@@ -398,14 +482,19 @@ SAYS = {
     "features": "The layers",
     "groups copied": "The optimizer's",
     "in front": "The next",
+    "the two layers only": "tied.again.weight is still",
+    "in children only": "tied.again.weight is still",
+    "weights only": "tied.again.bias is still",
+    "a copy for each": "were one parameter",
+    "once for each holder": "2 times",
 }
 
 
 def oracle(grow: Callable[..., Any]) -> Any:
     """Output, groups, state and the next steps; the numbers of new units are free."""
 
-    def told(sizes: tuple[int, int, int], extra: int, steps: int, times: int) -> Any:
-        net = Net(Drawn(sum(sizes)), sizes)
+    def told(sizes: tuple[int, int, int], extra: int, steps: int, times: int, tied: bool) -> Any:
+        net = Net(Drawn(sum(sizes)), sizes, tied)
         try:
             for _ in range(times):
                 _judge(grow, net, extra, steps, "it")
@@ -414,7 +503,11 @@ def oracle(grow: Callable[..., Any]) -> Any:
         return ["fine", [len(group["params"]) for group in net.optimizer.param_groups]]
 
     cases = [
-        (s, e, k, t) for s, e in (((1, 1, 1), 1), ((2, 4, 3), 2)) for k in (0, 2) for t in (1, 2)
+        (s, e, k, t, tied)
+        for s, e in (((1, 1, 1), 1), ((2, 4, 3), 2))
+        for k in (0, 2)
+        for t in (1, 2)
+        for tied in (False, True)
     ]
     return [tried(told, *each) for each in cases]
 
