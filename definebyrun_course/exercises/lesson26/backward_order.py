@@ -4,62 +4,26 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from ...grading import Drawn, Exercise, Mistake, Right, Wrong, counted, drawn, expect, forms, tried
+from .backward_order_graphs import (
+    CASES,
+    CYCLES,
+    Node,
+    chain,
+    diamonds,
+    diamonds_in_a_ring,
+    graph,
+    random_cycles,
+    random_graph,
+)
 
 __all__ = ["EXERCISE", "Node", "engine_order"]
 
+CYCLE = "ValueError(text, numbers): the numbers of one cycle, each leading to the next, the last to the first."
 READY = "A node is ready when all that use its output have run; of the ready ones, the one recorded last is next."
-
-
-class Node:
-    """A node of a backward graph: when it was recorded, and the nodes that its gradient is handed on to."""
-
-    def __init__(self, number: int, inputs: Iterable[Node] = ()) -> None:
-        self.number, self._inputs, self.reads = number, list(inputs), 0
-
-    def __repr__(self) -> str:
-        return f"Node({self.number})"
-
-    @property
-    def inputs(self) -> list[Node]:
-        """The nodes that come after this one in the backward pass; None of them is left out, one may come twice."""
-        self.reads += 1
-        return list(self._inputs)
-
-    def leads_to(self, *nodes: Node) -> None:
-        self._inputs += nodes
-
-
-def graph(edges: dict[int, list[int]]) -> Node:
-    """The first node of a graph that is given by numbers."""
-    nodes = {
-        number: Node(number) for number in (*edges, *(n for each in edges.values() for n in each))
-    }
-    for number, inputs in edges.items():
-        nodes[number].leads_to(*(nodes[n] for n in inputs))
-    return nodes[next(iter(edges))]
-
-
-CASES: tuple[tuple[str, dict[int, list[int]]], ...] = (
-    ("one node", {1: []}),
-    ("two nodes", {2: [1]}),
-    ("a node that is used twice by one", {2: [1, 1]}),
-    ("a diamond", {4: [2, 3], 2: [1], 3: [1]}),
-    ("a node that is used early and late", {4: [1, 3], 3: [2], 2: [1]}),
-    ("two branches", {5: [2, 4], 4: [1], 2: [0]}),
-    ("two branches, recorded in turns", {6: [5, 4], 5: [3], 4: [2], 3: [1], 2: [0]}),
-    ("a branch that was recorded before the other", {6: [2, 5], 2: [1], 5: [4], 4: [3]}),
-    ("a short and a long way", {9: [8, 3], 8: [7], 7: [6], 6: [3], 3: [2]}),
-    ("numbers that are not in the order of the edges", {3: [9, 1], 9: [4], 1: [4], 4: [2]}),
-)
-CYCLES: tuple[tuple[str, dict[int, list[int]]], ...] = (
-    ("a node that leads to itself", {1: [1]}),
-    ("a cycle of two", {3: [2], 2: [1], 1: [2]}),
-    ("a cycle behind a diamond", {9: [7, 8], 7: [6], 8: [6], 6: [5], 5: [4, 1], 4: [6], 1: []}),
-)
 
 
 def check_backward_order(backward_order: Callable[[Node], Any]) -> None:
@@ -68,47 +32,28 @@ def check_backward_order(backward_order: Callable[[Node], Any]) -> None:
         _judge(backward_order, words, graph(edges))
     for words, edges in CYCLES:
         _judge_cycle(backward_order, words, edges)
+    _judge_cycle(
+        backward_order, "forty diamonds, the last before the first", diamonds_in_a_ring(40)
+    )
     _judge(backward_order, "forty diamonds, one behind the other", diamonds(40))
     _judge(backward_order, "a chain of 20,000 nodes", chain(20_000))
     draw = drawn()
     for _ in range(3):
         _judge(backward_order, f"a graph of nine nodes ({draw})", random_graph(draw, 9))
-
-
-def diamonds(count: int) -> Node:
-    """A diamond behind a diamond: 2 to the power of `count` paths."""
-    last = Node(0)
-    for i in range(count):
-        left, right = Node(3 * i + 1, [last]), Node(3 * i + 2, [last])
-        last = Node(3 * i + 3, [left, right])
-    return last
-
-
-def chain(length: int) -> Node:
-    last = Node(0)
-    for number in range(1, length):
-        last = Node(number, [last])
-    return last
-
-
-def random_graph(draw: Drawn, size: int) -> Node:
-    """Each node leads to one or two that were recorded before it; a part of the numbers is exchanged."""
-    nodes = [Node(0)]
-    for number in range(1, size):
-        targets = [nodes[draw.whole(0, number - 1)] for _ in range(draw.whole(1, 2))]
-        nodes.append(Node(number, targets))
-    nodes[-1].leads_to(nodes[size // 2])
-    for _ in range(2):
-        i, j = draw.whole(1, size - 2), draw.whole(1, size - 2)
-        nodes[i].number, nodes[j].number = nodes[j].number, nodes[i].number
-    return nodes[-1]
+        _judge_cycle(backward_order, f"a graph with cycles ({draw})", random_cycles(draw, 7))
 
 
 def _judge(backward_order: Callable[..., Any], words: str, root: Node) -> None:
     want = engine_order(root)
     for node in want:
         node.reads = 0
-    found = forms.sequence(backward_order(root), "The order of the nodes")
+    try:
+        found = forms.sequence(backward_order(root), "The order of the nodes")
+    except ValueError as error:
+        raise Mistake(
+            f"For {words} your function raises {forms.said(error)}, and there is no cycle.",
+            "What is the difference between a node that is met twice and a node that leads back to itself?",
+        ) from error
     expect(
         all(isinstance(node, Node) for node in found),
         f"For {words} an entry is no node of the graph.",
@@ -148,7 +93,7 @@ def _judge(backward_order: Callable[..., Any], words: str, root: Node) -> None:
     reads = sum(node.reads for node in want)
     expect(
         reads <= 3 * len(want),
-        f"For {words}, {len(want)} nodes, .inputs was read {reads} times.",
+        f"For {words}, {counted(len(want), 'node')}, .inputs was read {reads} times.",
         "Two reads for each node are enough: one to count who uses it, one to hand on.",
     )
 
@@ -164,28 +109,47 @@ def _judge_cycle(
     try:
         found = backward_order(root)
     except ValueError as error:
-        told = error.args[-1] if error.args else None
-        hint = "ValueError(text, numbers): the numbers of one cycle, each leading to the next, the last to the first."
-        if isinstance(told, str) or not isinstance(told, (list, tuple)) or not told:
-            raise Mistake(
-                f"For {words} the ValueError does not name the nodes of the cycle.", hint
-            ) from error
-        numbers = forms.wholes(told, "The cycle")
-        steps = zip(numbers, [*numbers[1:], numbers[0]], strict=True)
-        expect(
-            all(b in edges.get(a, []) for a, b in steps) and len(set(numbers)) == len(numbers),
-            f"For {words} the ValueError names {numbers}, which is no cycle of {edges}.",
-            hint,
-        )
+        _judge_named(error, words, edges)
         return
     except RecursionError as error:
         raise Mistake(
             f"For {words} your function goes round and round.", "Who is being visited just now?"
         ) from error
     raise Mistake(
-        f"For {words} there is no order, and {_told(list(found or []))} comes back; a ValueError is asked for.",
+        f"For {words} there is no order, and {forms.said(found)} comes back; a ValueError is asked for.",
         "What is left over when no node is ready any more?",
     )
+
+
+def _judge_named(error: ValueError, words: str, edges: dict[int, list[int]]) -> None:
+    told = error.args[-1] if error.args else None
+    if not isinstance(told, (list, tuple)) or not told:
+        raise Mistake(
+            f"For {words} the ValueError does not name the nodes of the cycle.", CYCLE
+        ) from error
+    numbers = forms.wholes(told, "The cycle")
+    named = f"For {words} the ValueError names {forms.said(numbers)}"
+    for a, b in zip(numbers, [*numbers[1:], numbers[0]], strict=True):
+        expect(
+            b in edges.get(a, []),
+            f"{named}, which is no cycle of {forms.said(edges, 100)}: {a} does not lead to {b}.",
+            CYCLE,
+        )
+    shortest = shortest_of(edges)
+    expect(
+        len(numbers) == shortest,
+        f"{named}, and goes over {counted(len(numbers), 'node')}; a shortest cycle has {shortest}.",
+        "How many steps does each node need to come back to itself?",
+    )
+
+
+def shortest_of(edges: dict[int, list[int]]) -> int:
+    """How many nodes a shortest cycle has; endless where there is none. From every node, one step after the other."""
+    ends, length = {n: {n} for n in edges}, 0
+    while length == 0 or not any(n in each for n, each in ends.items()):
+        ends = {n: {t for e in each for t in edges.get(e, [])} for n, each in ends.items()}
+        length += 1
+    return length
 
 
 def engine_order(root: Node) -> list[Node]:
@@ -231,62 +195,92 @@ def with_a_heap(root: Node) -> list[Node]:
             users[target] -= 1
             if users[target] == 0:
                 heapq.heappush(ready, (-target.number, target))
-    left = set(targets) - set(found)
-    if left:
-        raise ValueError("a cycle", cycle_in(left, targets))
+    if len(found) < len(targets):
+        raise ValueError("a cycle", shortest_cycle(targets))
     return found
 
 
-def cycle_in(left: set[Node], targets: dict[Node, list[Node]]) -> list[int]:
-    """Against the edges, from one that waits to one that it waits for, until one comes again."""
-    users = {target: node for node in left for target in targets[node] if target in left}
-    path = [next(iter(left))]
-    while users[path[-1]] not in path:
-        path.append(users[path[-1]])
-    begin = path.index(users[path[-1]])
-    return [node.number for node in path[begin:]][::-1]
+def shortest_cycle(targets: dict[Node, list[Node]]) -> list[int]:
+    ways = [way_back(start, targets) for start in targets]
+    return [node.number for node in min(filter(None, ways), key=len)]
 
 
-def with_a_walk(root: Node) -> list[Node]:
-    """A depth-first walk without recursion finds cycles; a sorted list of the ready ones gives the order."""
-    users: dict[int, int] = {}
-    on_path: dict[int, Node] = {id(root): root}
-    done: dict[int, list[Node]] = {}
-    inside = root.inputs
-    stack = [(root, inside, iter(inside))]
-    while stack:
-        node, inside, rest = stack[-1]
-        for target in rest:
-            users[id(target)] = users.get(id(target), 0) + 1
-            if id(target) in on_path:
-                numbers = [n.number for n in on_path.values()]
-                raise ValueError("a cycle", numbers[numbers.index(target.number) :])
-            if id(target) not in done:
-                on_path[id(target)] = target
-                below = target.inputs
-                stack.append((target, below, iter(below)))
-                break
-        else:
-            done[id(node)] = inside
-            del on_path[id(node)]
-            stack.pop()
-    found, ready = [], [root]
+def way_back(start: Node, targets: dict[Node, list[Node]]) -> list[Node]:
+    """Breadth first, from a node until it is met again; empty when it is not."""
+    paths, seen = [[start]], {start}
+    for path in paths:
+        for target in targets[path[-1]]:
+            if target is start:
+                return path
+            if target not in seen:
+                seen.add(target)
+                paths.append([*path, target])
+    return []
+
+
+def with_walks(root: Node) -> list[Node]:
+    """A sorted list of the ready ones gives the order; walks from all nodes, each a step longer, find the cycle."""
+    targets = {root: root.inputs}
+    known = [root]
+    for node in known:
+        for target in targets[node]:
+            if target not in targets:
+                targets[target] = target.inputs
+                known.append(target)
+    users = Counter(target for each in targets.values() for target in each)
+    found, ready = [], [node for node in known if not users[node]]
     while ready:
         ready.sort(key=lambda node: node.number)
         node = ready.pop()
         found.append(node)
-        for target in done[id(node)]:
-            users[id(target)] -= 1
-            if users[id(target)] < 1:
+        for target in targets[node]:
+            users[target] -= 1
+            if users[target] < 1:
                 ready.append(target)
+    walks = [[node] for node in known if users[node]]
+    while walks:
+        longer = {}
+        for walk in walks:
+            for target in targets[walk[-1]]:
+                if target is walk[0]:
+                    raise ValueError("a cycle", [node.number for node in walk])
+                longer[walk[0], target] = [*walk, target]
+        walks = [*longer.values()]
     return found
 
 
 # ---- wrong answers ----
 
 
-def _cycle_of(root: Node) -> None:
-    with_a_walk(root)
+def _from_the_first(root: Node) -> list[Node]:
+    try:
+        return with_a_heap(root)
+    except ValueError:
+        targets, waiting = {}, [root]
+        for node in waiting:
+            targets[node] = node.inputs
+            waiting += [target for target in targets[node] if target not in waiting]
+        cycle = next(filter(None, (way_back(start, targets) for start in targets)))
+        raise ValueError("cycle", [node.number for node in cycle]) from None
+
+
+def _first_met(root: Node, whole: bool = False) -> list[Node]:
+    """A depth-first walk stops at the first node that it is on already."""
+    on_path: list[Node] = []
+    done: set[Node] = set()
+
+    def visit(node: Node) -> None:
+        if node in on_path:
+            numbers = [each.number for each in on_path]
+            raise ValueError("cycle", numbers if whole else numbers[on_path.index(node) :])
+        if node not in done:
+            on_path.append(node)
+            for target in node._inputs:
+                visit(target)
+            done.add(on_path.pop())
+
+    visit(root)
+    return with_a_heap(root)
 
 
 def _recursive(root: Node) -> list[Node]:
@@ -329,6 +323,8 @@ def _walk(root: Node, mistake: str) -> list[Node]:
         node = waiting.pop()
         if node not in targets:
             targets[node] = node.inputs
+            if mistake == "itself left out":
+                targets[node] = [target for target in targets[node] if target is not node]
             users.update(set(targets[node]) if mistake == "edges counted once" else targets[node])
             waiting += targets[node]
     if mistake == "by number":
@@ -360,7 +356,9 @@ def _walk(root: Node, mistake: str) -> list[Node]:
         if mistake == "no cycle named":
             raise ValueError("there is a cycle")
         numbers = [node.number for node in targets if node not in found]
-        raise ValueError("cycle", numbers if mistake == "all that is left" else [])
+        raise ValueError(
+            "cycle", numbers if mistake == "all that is left" else shortest_cycle(targets)
+        )
     return found
 
 
@@ -370,10 +368,10 @@ def _diamond_is_a_cycle(root: Node) -> list[Node]:
     while waiting:
         node = waiting.pop()
         if node in seen:
-            raise ValueError("does not name the nodes", [node.number])
+            raise ValueError("cycle", [node.number])
         seen.add(node)
         waiting += node.inputs
-    return with_a_walk(root)
+    return with_a_heap(root)
 
 
 def oracle(backward_order: Callable[..., Any]) -> Any:
@@ -390,7 +388,7 @@ def oracle(backward_order: Callable[..., Any]) -> Any:
         except ValueError as error:
             numbers = list(error.args[-1])
             steps = zip(numbers, [*numbers[1:], *numbers[:1]], strict=True)
-            return [bool(numbers), all(b in edges.get(a, []) for a, b in steps)]
+            return [len(numbers), all(b in edges.get(a, []) for a, b in steps)]
 
     draw = Drawn(0)
     wide = [graph(edges) for _, edges in CASES] + [
@@ -400,6 +398,8 @@ def oracle(backward_order: Callable[..., Any]) -> Any:
     cycles = [edges for _, edges in CYCLES] + [
         {5: [4, 3], 4: [2], 3: [2], 2: [1, 3], 1: []},
         {2: [1], 1: [0], 0: [2]},
+        diamonds_in_a_ring(12),
+        *(random_cycles(draw, size) for size in range(2, 14) for _ in range(4)),
     ]
     return [tried(lambda r=r: told(r)) for r in wide] + [
         tried(lambda e=e: names_a_cycle(e)) for e in cycles
@@ -417,7 +417,7 @@ EXERCISE = Exercise(
             _not_left_out,
             "For a node that is used twice by one Node(1) is listed",
         ),
-        Wrong("sorted by number", lambda r: _walk(r, "by number"), "needs: 9, 4, 3"),
+        Wrong("sorted by number", lambda r: _walk(r, "by number"), "needs: 4, 3, 2."),
         Wrong(
             "breadth first",
             lambda r: _walk(r, "breadth first"),
@@ -441,13 +441,18 @@ EXERCISE = Exercise(
         Wrong(
             "an edge counted once",
             lambda r: _walk(r, "edges counted once"),
-            "leads to itself the ValueError does not name",
+            "by another Node(4) runs before Node(2)",
         ),
         Wrong("an empty list", lambda r: [], "Node(1) is missing: 0 nodes of 1"),
         Wrong(
             "a cycle is cut short",
             lambda r: _walk(r, "a cycle is short"),
-            "to itself there is no order",
+            "to itself there is no order, and [] comes",
+        ),
+        Wrong(
+            "a node that leads to itself not seen",
+            lambda r: _walk(r, "itself left out"),
+            "to itself there is no order, and [Node(1)] comes",
         ),
         Wrong(
             "no cycle named",
@@ -455,16 +460,35 @@ EXERCISE = Exercise(
             "leads to itself the ValueError does not name",
         ),
         Wrong(
-            "all that is left named", lambda r: _walk(r, "all that is left"), "which is no cycle of"
+            "all that is left named",
+            lambda r: _walk(r, "all that is left"),
+            "names [2, 1], which is no cycle of {2: [2, 1], 1: []}",
         ),
         Wrong(
-            "a diamond taken for a cycle", _diamond_is_a_cycle, "Your code stopped with ValueError"
+            "the way to the cycle named, too",
+            lambda r: _first_met(r, whole=True),
+            "names [3, 2, 1], which is no cycle of {3: [2], 2: [1], 1: [2]}: 1 does not lead to 3",
+        ),
+        Wrong(
+            "the first cycle that is met",
+            _first_met,
+            "two whose first leads to itself the ValueError names [2, 1], and goes over 2 nodes",
+        ),
+        Wrong(
+            "searched from the first node only",
+            _from_the_first,
+            "two whose second leads to itself the ValueError names [2, 1], and goes over 2 nodes",
+        ),
+        Wrong(
+            "a diamond taken for a cycle",
+            _diamond_is_a_cycle,
+            "used twice by one your function raises ValueError",
         ),
         Wrong("edges read again and again", lambda r: _walk(r, "reads again"), ".inputs was read"),
         Wrong(
-            "numbers for nodes", lambda r: [n.number for n in with_a_walk(r)], "an entry is no node"
+            "numbers for nodes", lambda r: [n.number for n in with_a_heap(r)], "an entry is no node"
         ),
     ),
-    right=(Right("a heap", with_a_heap), Right("a walk, then a sorted list", with_a_walk)),
+    right=(Right("a heap", with_a_heap), Right("a sorted list, and walks", with_walks)),
     oracle=oracle,
 )
