@@ -31,7 +31,7 @@ def test_a_story_says_where_it_was_met_asks_first_and_explains(title: str, text:
 def test_the_graders_have_accepted_each_repair_and_no_wrong_answer() -> None:
     outputs = [output for cell in BOOK.cells for output in cell.get("outputs", [])]
     every = "\n".join(output.get("data", {}).get("text/plain", "") for output in outputs)
-    for name in ("numeric", "plateau", "recompute", "warm_cosine"):
+    for name in ("adaptive_depth", "numeric", "plateau", "recompute", "warm_cosine"):
         assert f"Exercise {name}: correct" in every
     assert every.count("Exercise cross_entropy: not yet") == 2
 

@@ -23,58 +23,23 @@ from ...grading import (
     near,
     tried,
 )
-from ..graphs import beside, nodes_of
+from ..graphs import beside
 from ..measures import by_hand
+from .adaptive_depth_cases import Case, asking, by_autograd, case, edges, rounds_of, twin
+from .adaptive_depth_training import epoch, epochs, judge_train, trained
 
 __all__ = ["EXERCISE"]
 
-Case = tuple[Tensor, Tensor, Tensor, Tensor, float, int]
 NAMES = ("x", "W", "b", "v")
 DEPTH = "The loop is asked again in every round: has the state become small, is the budget used up?"
 SHARED = "W and b are used in every round: what does each of the rounds add to their gradients?"
 
 
-def twin(x: Tensor, W: Tensor, b: Tensor, v: Tensor, radius: float, budget: int) -> Tensor:
-    """The network in PyTorch, by the words of the statement."""
-    h, left = x, budget
-    while left and float(h.detach().norm()) > radius:
-        h, left = torch.tanh(W @ h + b), left - 1
-    return v @ h
-
-
-def case(
-    draw: Drawn, size: int, steps: int, spare: int, dtype: torch.dtype = torch.float64
-) -> Case:
-    """An input for which the network takes so many steps, and has so many left in its budget."""
-    W = torch.linalg.qr(draw.normal(size, size))[0] * 0.8
-    x, b, v = draw.normal(size) + 2.0, draw.normal(size) / 50, draw.normal(size)
-    h, norms = x, [2 * float(x.norm())]
-    for _ in range(steps + 1):
-        norms.append(float(h.norm()))
-        h = torch.tanh(W @ h + b)
-    radius = (norms[-2] + norms[-1]) / 2 if spare else norms[-1] / 2
-    x, W, b, v = (t.to(dtype) for t in (x, W, b, v))
-    return x, W, b, v, radius, steps + spare
-
-
-def _edges() -> list[tuple[str, Case]]:
-    draw = Drawn(4)
-    W, b, v = draw.normal(2, 2) / 2, draw.normal(2), draw.normal(2)
-    found = [
-        (
-            "a norm that is just the radius",
-            (torch.tensor([3.0, 4.0], dtype=torch.float64), W, b, v, 5.0, 3),
-        ),
-        ("a budget of 0", (torch.tensor([3.0, 4.0], dtype=torch.float64), W, b, v, 1.0, 0)),
-        ("zeros", (torch.zeros(2).double(), W, b, v, 0.5, 3)),
-        ("a huge input", (torch.tensor([1e200, -1e200], dtype=torch.float64), W, b, v, 1e-3, 4)),
-    ]
-    return found
-
-
-def check_adaptive_depth(forward: Callable[..., Any], gradients: Callable[..., Any]) -> None:
-    """`forward` builds a graph as deep as its input asks for; `gradients` is its backward pass by hand."""
-    *cases, huge = _edges()
+def check_adaptive_depth(
+    forward: Callable[..., Any], gradients: Callable[..., Any], train: Callable[..., Any]
+) -> None:
+    """`forward` builds a graph as deep as its input asks for; `gradients` goes back by hand; `train` is an epoch."""
+    *cases, huge = edges()
     for size, steps, spare in ((1, 1, 2), (2, 1, 0), (3, 2, 2), (2, 4, 1), (4, 7, 0)):
         for dtype in (torch.float64, torch.float32):
             words = f"an input of {size} that takes {counted(steps, 'round')}"
@@ -90,15 +55,15 @@ def check_adaptive_depth(forward: Callable[..., Any], gradients: Callable[..., A
     for words, each in cases:
         _judge_gradients(gradients, words, each)
     _judge_not_finite(gradients, "gradients")
-    _judge_training(gradients)
-
-
-def _asking(case: Case) -> tuple[Any, ...]:
-    return (*(t.clone().requires_grad_() for t in case[:4]), *case[4:])
+    for each in epochs():
+        judge_train(train, f"an epoch of {counted(len(each[0]), 'input')}", each)
+    _judge_not_finite(train, "train")
+    norms = tuple(draw.uniform(4, low=0.2, high=3.0).tolist())
+    judge_train(train, f"an epoch {draw}", epoch(draw, draw.whole(2, 4), norms))
 
 
 def _judge_forward(forward: Callable[..., Any], words: str, case: Case) -> None:
-    given = _asking(case)
+    given = asking(case)
     want = twin(*given)
     y = forms.tensor(forward(*given), "forward", ())
     expect(
@@ -106,7 +71,7 @@ def _judge_forward(forward: Callable[..., Any], words: str, case: Case) -> None:
         f"For {words} the output has no graph.",
         "Compute with tensors, up to the return.",
     )
-    rounds = [sum("Tanh" in type(n).__name__ for n in nodes_of(each)) for each in (y, want)]
+    rounds = [rounds_of(each) for each in (y, want)]
     if rounds[0] != rounds[1]:
         raise Mistake(
             f"For {words} the graph has {counted(rounds[0], 'round')} of tanh; the statement asks for {rounds[1]}.",
@@ -133,13 +98,15 @@ def _judge_forward(forward: Callable[..., Any], words: str, case: Case) -> None:
 
 def _judge_not_finite(function: Callable[..., Any], name: str) -> None:
     for bad in (math.nan, math.inf):
-        x, *rest = _asking(case(Drawn(2), 2, 2, 1))
-        with torch.no_grad():
-            x[1] = bad
-        if name == "gradients":
-            x, rest = x.detach(), [t.detach() if isinstance(t, Tensor) else t for t in rest]
+        x, *rest = case(Drawn(2), 2, 2, 1)
+        x[1] = bad
+        given: tuple[Any, ...] = (x, *rest)
+        if name == "forward":
+            given = asking((x, *rest))
+        elif name == "train":
+            given = torch.stack([x * 0, x]), torch.zeros(2), *rest, 0.1
         try:
-            function(x, *rest)
+            function(*given)
         except ValueError:
             continue
         raise Mistake(
@@ -148,14 +115,8 @@ def _judge_not_finite(function: Callable[..., Any], name: str) -> None:
         )
 
 
-def _by_autograd(case: Case) -> list[Tensor]:
-    given = _asking(case)
-    found = autograd.grad(twin(*given), given[:4], allow_unused=True)
-    return [torch.zeros_like(t) if g is None else g for t, g in zip(given[:4], found, strict=True)]
-
-
 def _judge_gradients(gradients: Callable[..., Any], words: str, case: Case) -> None:
-    steps = sum("Tanh" in type(n).__name__ for n in nodes_of(twin(*_asking(case))))
+    steps = rounds_of(twin(*asking(case)))
     with by_hand("The backward pass") as work:
         given = gradients(*case)
     found = forms.sequence(given, "The gradients of x, W, b and v", 4)
@@ -166,7 +127,7 @@ def _judge_gradients(gradients: Callable[..., Any], words: str, case: Case) -> N
         f"{counted(steps, 'round')} need {most} at most.",
         "A formula for each derivative goes back once. Measuring slopes goes forward for every number.",
     )
-    wanted = _by_autograd(case)
+    wanted = by_autograd(case)
     rtol, atol = (1e-9, 1e-12) if case[0].dtype == torch.float64 else (1e-4, 1e-6)
     for name, one, two in zip(NAMES, found, wanted, strict=True):
         grad = forms.tensor(one, f"The gradient of {name}", tuple(two.shape))
@@ -183,23 +144,6 @@ def _judge_gradients(gradients: Callable[..., Any], words: str, case: Case) -> N
             if steps > 1 and name in "Wb"
             else "Do one round by hand: which factor does tanh bring?",
         )
-
-
-def _judge_training(gradients: Callable[..., Any]) -> None:
-    """Three steps of gradient descent, on inputs that take different numbers of rounds."""
-    found = list(case(Drawn(7), 3, 3, 1))
-    want = list(found)
-    for scale in (1.0, 3.0, 0.2):
-        x = found[0] * scale
-        mine = gradients(x, *found[1:])
-        right = _by_autograd((x, *want[1:]))  # type: ignore[arg-type]
-        for i in (1, 2, 3):
-            found[i], want[i] = found[i] - 0.1 * mine[i], want[i] - 0.1 * right[i]
-    expect(
-        all(near(a, b, 1e-7) for a, b in zip(found[1:4], want[1:4], strict=True)),
-        "Three training steps by your gradients end at other parameters than by autograd's.",
-        "What one call computes must not depend on the calls before.",
-    )
 
 
 # ---- right answers ----
@@ -231,6 +175,26 @@ def gradients(x: Tensor, W: Tensor, b: Tensor, v: Tensor, radius: float, budget:
     return dh, dW, db, dv
 
 
+def train(
+    inputs: Tensor,
+    targets: Tensor,
+    W: Tensor,
+    b: Tensor,
+    v: Tensor,
+    radius: float,
+    budget: int,
+    rate: float,
+) -> Any:
+    """The output is v · h, and h is the gradient of v."""
+    losses = torch.zeros(len(inputs), dtype=v.dtype)
+    for i in range(len(inputs)):
+        _, dW, db, h = gradients(inputs[i], W, b, v, radius, budget)
+        error = v @ h - targets[i]
+        losses[i] = error**2
+        W, b, v = W - 2 * rate * error * dW, b - 2 * rate * error * db, v - 2 * rate * error * h
+    return W, b, v, losses.mean().item()
+
+
 def deeper(x: Tensor, W: Tensor, b: Tensor, v: Tensor, radius: float, budget: int) -> Tensor:
     """Calls itself."""
     if torch.isnan(x).any() or torch.isinf(x).any():
@@ -251,6 +215,20 @@ def recursive(x: Tensor, W: Tensor, b: Tensor, v: Tensor, radius: float, budget:
     dh, dW, db, dv = recursive(h, W, b, v, radius, budget - 1)
     dz = dh * (1 - h.square())
     return dz @ W, dW + torch.outer(dz, x), db + dz, dv
+
+
+def one_by_one(inputs: Tensor, targets: Tensor, *rest: Any) -> Any:
+    """Calls itself with what is left of the epoch."""
+
+    def go_on(i: int, total: float, *parameters: Tensor) -> Any:
+        if i == len(inputs):
+            return *parameters, total / i
+        error = deeper(inputs[i], *parameters, *rest[3:5]) - targets[i]
+        slopes = recursive(inputs[i], *parameters, *rest[3:5])[1:]
+        moved = (p - rest[5] * (error + error) * g for p, g in zip(parameters, slopes, strict=True))
+        return go_on(i + 1, total + float(error) ** 2, *moved)
+
+    return go_on(0, 0.0, *rest[:3])
 
 
 # ---- wrong answers ----
@@ -308,7 +286,7 @@ def _hand(
 def _by_backward(*case: Any) -> Any:
     if not case[0].isfinite().all():
         raise ValueError
-    return _by_autograd(case)  # type: ignore[arg-type]
+    return by_autograd(case)  # type: ignore[arg-type]
 
 
 def _by_func(*case: Any) -> Any:
@@ -334,30 +312,71 @@ def _by_differences(*case: Any) -> Any:
     return found
 
 
-def _forward_with(mistake: str) -> tuple[Any, Any]:
-    return (lambda *case: _forward(*case, mistake=mistake)), gradients
+def _forward_with(mistake: str) -> tuple[Any, ...]:
+    return (lambda *case: _forward(*case, mistake=mistake)), gradients, train
 
 
-def _hand_with(mistake: str) -> tuple[Any, Any]:
-    return forward, (lambda *case: _hand(*case, mistake=mistake))
+def _hand_with(mistake: str) -> tuple[Any, ...]:
+    return forward, (lambda *case: _hand(*case, mistake=mistake)), train
 
 
-def oracle(forward: Callable[..., Any], gradients: Callable[..., Any]) -> Any:
-    """Output, rounds and gradients for many inputs; what is not finite raises."""
+def _train(
+    inputs: Tensor, targets: Tensor, W: Tensor, b: Tensor, v: Tensor, *rest: Any, mistake: str
+) -> Any:
+    *depth, rate = rest
+    now = first = [W, b, v]
+    losses = []
+    for x, target in zip(inputs, targets, strict=True):
+        _, *slopes = gradients(x, *(first if mistake in ("stale", "batch") else now), *depth)
+        error = forward(x, *(first if mistake == "batch" else now), *depth) - target
+        losses.append(float(error**2))
+        step = rate * error * (1 if mistake == "half" else 2)
+        if mistake == "in place":
+            for p, g in zip(now, slopes, strict=True):
+                p -= step * g
+        elif mistake == "one after the other":
+            for i in (2, 1, 0):
+                p = now[i] - step * gradients(x, *now, *depth)[i + 1]
+                now = [*now[:i], p, *now[i + 1 :]]
+        else:
+            now = [p - step * g for p, g in zip(now, slopes, strict=True)]
+        if mistake == "afterwards":
+            losses[-1] = float((forward(x, *now, *depth) - target) ** 2)
+    loss = {"last": losses[-1], "sum": sum(losses)}.get(mistake, sum(losses) / len(losses))
+    return *now, loss
+
+
+def _trained(*epoch: Any) -> Any:
+    return (lambda parameters, loss, _: (*parameters, loss))(*trained(*epoch))
+
+
+def _train_with(mistake: str) -> tuple[Any, ...]:
+    return forward, gradients, (lambda *epoch: _train(*epoch, mistake=mistake))
+
+
+def oracle(
+    forward: Callable[..., Any], gradients: Callable[..., Any], train: Callable[..., Any]
+) -> Any:
+    """Output, rounds and gradients for many inputs; what is not finite raises. Parameters and losses of epochs."""
 
     def told(*case: Any) -> Any:
-        given = _asking(case)  # type: ignore[arg-type]
+        given = asking(case)  # type: ignore[arg-type]
         y = forward(*given)
-        rounds = sum("Tanh" in type(n).__name__ for n in nodes_of(y))
+        rounds = rounds_of(y)
         return [y, y.requires_grad, rounds, autograd.grad(y, given[:4], allow_unused=True)]
 
     def by_formula(*case: Any) -> Any:
         with by_hand("It") as work:
             found = gradients(*case)
-        steps = sum("Tanh" in type(n).__name__ for n in nodes_of(twin(*_asking(case))))
+        steps = rounds_of(twin(*asking(case)))
         return [list(found), [str(g.dtype) for g in found], work.products <= 3 * steps + 2]
 
-    wide = [each for _, each in _edges()]
+    def of_epoch(*given: Any) -> Any:
+        with by_hand("It"):
+            *parameters, loss = train(*given)
+        return [parameters, [str(p.dtype) for p in parameters], float(loss)]
+
+    wide = [each for _, each in edges()]
     wide += [
         case(Drawn(n), 1 + n % 5, n % 8, n % 3, d)
         for n in range(12)
@@ -367,7 +386,13 @@ def oracle(forward: Callable[..., Any], gradients: Callable[..., Any]) -> Any:
         (torch.tensor([bad, 1.0], dtype=torch.float64), *wide[0][1:])
         for bad in (math.nan, math.inf, -math.inf)
     ]
-    return [tried(f, *each) for each in wide for f in (told, by_formula)]
+    trainings = [*epochs(), *(epoch(Drawn(n), 1 + n % 4, (0.3, 2.0, 0.8)) for n in range(8))]
+    trainings += [
+        (torch.tensor([[0.1, 0.1], [bad, 1.0]]).double(), torch.zeros(2), *wide[0][1:], 0.1)
+        for bad in (math.nan, math.inf)
+    ]
+    found = [tried(f, *each) for each in wide for f in (told, by_formula)]
+    return found + [tried(of_epoch, *each) for each in trainings]
 
 
 EXERCISE = Exercise(
@@ -381,7 +406,12 @@ EXERCISE = Exercise(
             "2 rounds of tanh; the statement asks for 0",
             _forward_with("fixed"),
         ),
-        Wrong("a depth that is drawn", None, "the radius the graph has 7", (_at_random, gradients)),
+        Wrong(
+            "a depth that is drawn",
+            None,
+            "the radius the graph has 7",
+            (_at_random, gradients, train),
+        ),
         Wrong(
             "one round more at the border",
             None,
@@ -433,20 +463,58 @@ EXERCISE = Exercise(
         Wrong(
             "backward() inside",
             None,
-            "tensors were saved for a backward pass",
-            (forward, _by_backward),
+            "backward pass is asked for by hand, and autograd was used: tensors",
+            (forward, _by_backward, train),
         ),
-        Wrong("torch.func inside", None, "through torch.func", (forward, _by_func)),
+        Wrong("torch.func inside", None, "through torch.func", (forward, _by_func, train)),
         Wrong(
             "finite differences inside",
             None,
             "matrix products; a forward",
-            (forward, _by_differences),
+            (forward, _by_differences, train),
+        ),
+        Wrong(
+            "the last input's loss", None, "the loss is 0.4211; the mean of", _train_with("last")
+        ),
+        Wrong("the sum of the losses", None, "the loss is 3.498; the mean of", _train_with("sum")),
+        Wrong(
+            "losses after the steps",
+            None,
+            "the loss is 0.3948; the mean of",
+            _train_with("afterwards"),
+        ),
+        Wrong(
+            "the factor 2 forgotten", None, "v takes a step of norm 0.01919", _train_with("half")
+        ),
+        Wrong("one step for all", None, "W takes a step of norm 0.1322", _train_with("batch")),
+        Wrong(
+            "gradients of the first parameters",
+            None,
+            "W takes a step of norm 0.1406",
+            _train_with("stale"),
+        ),
+        Wrong(
+            "a parameter after the other",
+            None,
+            "W takes a step of norm 0.04703",
+            _train_with("one after the other"),
+        ),
+        Wrong(
+            "parameters written in place",
+            None,
+            "argument 5 is not what it was",
+            _train_with("in place"),
+        ),
+        Wrong(
+            "autograd trains",
+            None,
+            "Training is asked for by hand",
+            (forward, gradients, _trained),
         ),
     ),
     right=(
-        Right("a tape of states", answers=(forward, gradients)),
-        Right("calling itself", answers=(deeper, recursive)),
+        Right("a tape of states", answers=(forward, gradients, train)),
+        Right("calling itself", answers=(deeper, recursive, one_by_one)),
     ),
     oracle=oracle,
 )
