@@ -98,7 +98,7 @@ def _content(thing: Any) -> Any:
         with torch.no_grad(), torch._C.DisableTorchFunction():
             grad = thing.grad if thing.is_leaf else None
             return {
-                "numbers": thing.detach().clone(),
+                "numbers": _unwrapped(thing).detach().clone(),
                 "shape": tuple(thing.shape),
                 "requires_grad": thing.requires_grad,
                 ".grad": None if grad is None else grad.detach().clone(),
@@ -121,6 +121,13 @@ def _content(thing: Any) -> Any:
     if isinstance(thing, dict):
         return {"entries": dict(thing)}
     return {"entries": list(thing)}
+
+
+def _unwrapped(t: torch.Tensor) -> torch.Tensor:
+    """The tensor inside those that transforms of torch.func hand over: a batched one cannot be compared."""
+    while torch._C._functorch.is_functorch_wrapped_tensor(t):
+        t = torch._C._functorch.get_unwrapped(t)
+    return t
 
 
 def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:

@@ -487,6 +487,16 @@ def test_a_deep_argument_is_looked_through_in_no_time_and_its_path_is_cut() -> N
     assert "tree[0][0]" in verdict.message
 
 
+@pytest.mark.parametrize("way", [torch.func.vmap, torch.func.grad], ids=["vmap", "grad"])
+def test_arguments_are_watched_inside_a_transform_of_torch_func(way: Any) -> None:
+    def check(function: Any) -> None:
+        way(function)(torch.ones(3))
+
+    assert asked(check, lambda x: (x * 2).sum()).status == "correct"
+    verdict = asked(check, lambda x: (x.detach().mul_(2) + x).sum())
+    assert "changed what it was given: x is not" in verdict.message
+
+
 def test_nan_in_an_argument_is_no_change() -> None:
     given = torch.tensor([float("nan"), 1.0])
     assert asked(lambda function: function(given), lambda x: x * 2).status == "correct"
