@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, func
+from torch.autograd.function import once_differentiable
 from torch.autograd.graph import saved_tensors_hooks
+from torch.utils.checkpoint import checkpoint
 
 from ...grading import (
     Drawn,
@@ -28,6 +31,25 @@ __all__ = ["EXERCISE"]
 INSIDE = "Inside the limits the gradient passes as it is; outside of them it is 0."
 STEP = "v = x / scale: the slope by scale is round(v) - v inside, and the limit outside, summed over all entries."
 LOW, HIGH = -2, 3
+NEEDS = {
+    "setup_context": (
+        "its forward takes ctx",
+        "torch.func wants a forward without ctx; what is kept goes into a method of its own, setup_context.",
+    ),
+    "vmap support": (
+        "the Function has no rule for a batch",
+        "generate_vmap_rule lets torch make one; a static method vmap is one by hand.",
+    ),
+    "requires_grad_()": (
+        "requires_grad_() is called inside of it",
+        "Inside a transform of torch.func, gradients are taken by torch.func, too.",
+    ),
+    "saved tensor hooks": (
+        "hooks on saved tensors are set inside of it, as a checkpoint does",
+        "torch.func has no such hooks: a Function says itself what is kept.",
+    ),
+}
+"""By words of PyTorch's error: why a transform of torch.func does not run an answer, and what it needs."""
 
 
 def want(x: Tensor, scale: Tensor, low: int, high: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -61,6 +83,7 @@ def check_straight_through(quantise: Callable[..., Any]) -> None:
     _judge_version(quantise)
     _judge_needed(quantise)
     _judge_twice(quantise)
+    _judge_func(quantise)
 
 
 def _judge(quantise: Any, words: str, x: Tensor, scale: float, low: int, high: int) -> None:
@@ -161,42 +184,105 @@ def _judge_needed(quantise: Any) -> None:
 
 def _judge_twice(quantise: Any) -> None:
     """A second derivative is an error or zero, never a wrong number."""
-    x = torch.tensor([0.3, 1.2], dtype=torch.float64, requires_grad=True)
-    s = torch.tensor(0.5, dtype=torch.float64, requires_grad=True)
-    (g,) = torch.autograd.grad(quantise(x, s, LOW, HIGH).sum(), x, create_graph=True)
-    try:
-        second = (
-            torch.autograd.grad((g * g).sum(), (x, s), allow_unused=True)
-            if g.requires_grad
-            else (None, None)
+    for place, name in enumerate(("x", "scale")):
+        x = torch.tensor([0.3, 1.2], dtype=torch.float64, requires_grad=True)
+        s = torch.tensor(0.5, dtype=torch.float64, requires_grad=True)
+        y = quantise(x, s, LOW, HIGH).sum()
+        g = torch.autograd.grad(y, (x, s), create_graph=True)[place]
+        if not g.requires_grad:
+            continue
+        try:
+            second = torch.autograd.grad((g * g).sum(), (x, s), allow_unused=True)
+        except RuntimeError:
+            continue
+        expect(
+            all(t is None or not t.any() for t in second),
+            f"The gradient of {name} has a second derivative that is not 0, and no error comes.",
+            "Made-up gradients have no derivative: what is asked for is an error, or 0.",
         )
-    except RuntimeError:
-        return
-    expect(
-        all(t is None or not t.any() for t in second),
-        "The gradient of x has a second derivative that is not 0.",
-        "The gradient of x is a constant inside.",
-    )
+
+
+def _judge_func(quantise: Any) -> None:
+    """Under the transforms of torch.func, over the rows of x, as in a loop."""
+    rows = torch.tensor([[0.3, 0.9, 2.0], [-0.2, -1.4, 9.0]], dtype=torch.float64)
+    for x in (rows[:1, :1], rows):
+        scales = torch.tensor([0.5, 1.0], dtype=torch.float64)[: len(x)]
+        for scale in (scales[0], scales):
+            given = f"{'a scale for each' if scale.ndim else 'one scale'}, {scale.tolist()}"
+            where = f"for the rows {x.tolist()} and {given}"
+            for way, (answer, *wanted) in by_func(x, scale).items():
+                _judge_way(partial(answer, quantise), f"{way}, {where},", wanted)
+
+
+def by_func(x: Tensor, scale: Tensor) -> dict[str, Any]:
+    """For each way to use torch.func on rows: what it gives for an answer, and what a loop gives."""
+    dims = (0, 0 if scale.ndim else None)
+    upstream = torch.linspace(1, 2, x[0].numel(), dtype=x.dtype).reshape(x[0].shape)
+    each = [want(*row, LOW, HIGH) for row in zip(x, scale.expand(len(x)), strict=True)]
+    values, factors, slopes = map(torch.stack, zip(*each, strict=True))
+    dx, ds = upstream * factors, (upstream * slopes).reshape(len(x), -1).sum(1)
+    total = ds if scale.ndim else ds.sum()
+
+    def loss(q: Any) -> Any:
+        return lambda x, s: (q(x, s, LOW, HIGH) * upstream).sum()
+
+    def of_all(q: Any) -> Any:
+        return lambda x, s: func.vmap(loss(q), dims)(x, s).sum()
+
+    def first(q: Any) -> Any:
+        return func.grad(loss(q), (0, 1))(x[0], scale.flatten()[0])
+
+    return {
+        "torch.func.grad of the first row": (first, dx[0], ds[0]),
+        "torch.func.vmap": (
+            lambda q: [func.vmap(lambda x, s: q(x, s, LOW, HIGH), dims)(x, scale)],
+            values,
+        ),
+        "vmap of grad": (lambda q: func.vmap(func.grad(loss(q), (0, 1)), dims)(x, scale), dx, ds),
+        "grad of vmap": (lambda q: func.grad(of_all(q), (0, 1))(x, scale), dx, total),
+    }
+
+
+def _judge_way(answer: Callable[[], Any], where: str, wanted: list[Tensor]) -> None:
+    try:
+        found = answer()
+    except RuntimeError as error:
+        text = " ".join(str(error).split())
+        unknown = f"it stops with RuntimeError: {text:.120}", "Run it alone, on two rows."
+        why, hint = next((need for words, need in NEEDS.items() if words in text), unknown)
+        raise Mistake(f"{where} gives nothing: {why}.", hint) from error
+    names = ("value",) if len(wanted) == 1 else ("gradient of x", "gradient of scale")
+    for name, mine, right in zip(names, found, wanted, strict=True):
+        texts = apart(mine.tolist(), right.tolist())
+        expect(
+            near(mine, right, 1e-6),
+            f"{where} gives the {name} {texts[0]}; a loop over the rows gives {texts[1]}.",
+            "Each row is a call of its own: which sums go over a row, and which over all of them?",
+        )
 
 
 # ---- right answers ----
 
 
 class _Quantise(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, x: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
-        ctx.save_for_backward(x, scale)
-        ctx.limits = low, high
+    def forward(x: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
         return (x / scale).round().clamp(low, high) * scale
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        x, scale, ctx.low, ctx.high = inputs
+        ctx.save_for_backward(x, scale)
+
+    @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:
         x, scale = ctx.saved_tensors
-        low, high = ctx.limits
         v = x / scale
-        inside = (v >= low) & (v <= high)
-        q = v.round().clamp(low, high)
+        inside = (v >= ctx.low) & (v <= ctx.high)
+        q = v.round().clamp(ctx.low, ctx.high)
         return grads[0] * inside, (grads[0] * (q - v * inside)).sum(), None, None
 
 
@@ -204,26 +290,64 @@ def as_a_function(x: Tensor, scale: Tensor, low: int, high: int) -> Any:
     return _Quantise.apply(x, scale, low, high)
 
 
+def surrogate(x: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
+    v = (x / scale).clamp(low, high)
+    return (v + (v.round() - v).detach()) * scale
+
+
 class _Recomputed(torch.autograd.Function):
     """Surrogate graph inside the backward pass."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, x: Tensor, scale: Tensor, limits: tuple[int, int]) -> Tensor:
-        ctx.limits = limits
-        ctx.save_for_backward(x, scale)
+    def forward(x: Tensor, scale: Tensor, limits: tuple[int, int]) -> Tensor:
         return torch.clamp(torch.round(x / scale), *limits) * scale
 
     @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        *both, ctx.limits = inputs
+        ctx.save_for_backward(*both)
+
+    @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        x, scale = (t.detach().requires_grad_() for t in ctx.saved_tensors)
-        with torch.enable_grad():
-            v = (x / scale).clamp(*ctx.limits)
-            y = (v + (v.round() - v).detach()) * scale
-        return *torch.autograd.grad(y, (x, scale), grads[0].detach()), None
+        _, pull = func.vjp(lambda x, s: surrogate(x, s, *ctx.limits), *ctx.saved_tensors)
+        return *pull(grads[0]), None
 
 
 def through_a_surrogate(x: Tensor, scale: Tensor, low: int, high: int) -> Any:
     return _Recomputed.apply(x, scale, (low, high))
+
+
+class _ByHand(torch.autograd.Function):
+    """The rule for a batch is written out: rows first, and a scale for each of them beside its row."""
+
+    @staticmethod
+    def forward(x: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
+        return (x / scale).round().clamp(low, high) * scale
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.save_for_backward(*inputs[:2])
+        ctx.limits = inputs[2:]
+
+    @staticmethod
+    def vmap(info: Any, dims: tuple[Any, ...], x: Tensor, scale: Tensor, *limits: int) -> Any:
+        scale = scale if dims[1] is None else scale.reshape(-1, *[1] * (x.ndim - 1))
+        return _ByHand.apply(x, scale, *limits), 0
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        x, scale = ctx.saved_tensors
+        v, (low, high) = x / scale, ctx.limits
+        q, outside = v.round().clamp(low, high), (v < low) | (v > high)
+        dx = grads[0].masked_fill(outside, 0)
+        return dx, (grads[0] * torch.where(outside, q, q - v)).sum_to_size(scale.shape), None, None
+
+
+def by_hand(x: Tensor, scale: Tensor, low: int, high: int) -> Any:
+    return _ByHand.apply(x, scale, low, high)
 
 
 # ---- wrong answers ----
@@ -231,22 +355,26 @@ def through_a_surrogate(x: Tensor, scale: Tensor, low: int, high: int) -> Any:
 
 def _wrong(mistake: str) -> Callable[..., Any]:
     class Bad(torch.autograd.Function):
+        generate_vmap_rule = mistake != "no rule for a batch"
+
         @staticmethod
-        def forward(ctx: Any, x: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
-            ctx.low, ctx.high = low, high
+        def forward(x: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
+            v = x / scale
+            if mistake.startswith("floor"):
+                v = (v + 0.5 * ("+" in mistake)).floor()
+            v = v.round()
+            v = v if mistake == "no limits" else v.clamp(low, high)
+            return v if mistake == "not scaled back" else v * scale
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+            x, scale, ctx.low, ctx.high = inputs
             if mistake == "attributes":
                 ctx.both = x, scale.detach()
             elif mistake == "saves more":
                 ctx.save_for_backward(x, scale, (x / scale).round())
             else:
                 ctx.save_for_backward(x, scale)
-            v = x / scale
-            v = (v + 0.5).floor() if mistake == "floor of x + 0.5" else v.round()
-            v = v.floor() if mistake == "floor" else v
-            if mistake == "floor":
-                v = (x / scale).floor()
-            v = v if mistake == "no limits" else v.clamp(low, high)
-            return v if mistake == "not scaled back" else v * scale
 
         @staticmethod
         def backward(ctx: Any, *grads: Tensor) -> Any:
@@ -266,7 +394,50 @@ def _wrong(mistake: str) -> Callable[..., Any]:
             ds = ds.mean() if mistake == "a mean" and ds.numel() else ds.sum()
             return dx, None if mistake == "None for scale" else ds, None, None
 
+    if mistake != "differentiable twice":
+        Bad.backward = staticmethod(once_differentiable(Bad.backward))  # type: ignore[method-assign]
     return lambda x, scale, low, high: Bad.apply(x, scale, low, high)
+
+
+class _CtxInForward(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> Any:
+        _Quantise.setup_context(ctx, inputs, None)
+        return _Quantise.forward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        return _Quantise.backward(ctx, *grads)
+
+
+class _AutogradInside(_Recomputed):
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        x, scale = (t.detach().requires_grad_() for t in ctx.saved_tensors)
+        with torch.enable_grad():
+            y = surrogate(x, scale, *ctx.limits)
+        return *torch.autograd.grad(y, (x, scale), grads[0].detach()), None
+
+
+def _autograd_inside(x: Tensor, scale: Tensor, *limits: int) -> Any:
+    return _AutogradInside.apply(x, scale, limits)
+
+
+class _SumOfAll(_ByHand):
+    """Its rule for a batch takes all rows at once; its backward pass adds up all that it is given."""
+
+    @staticmethod
+    def vmap(info: Any, dims: tuple[Any, ...], x: Tensor, scale: Tensor, *limits: int) -> Any:
+        scale = scale if dims[1] is None else scale.reshape(-1, *[1] * (x.ndim - 1))
+        return _SumOfAll.apply(x, scale, *limits), 0
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        dx, ds, *_ = _ByHand.backward(ctx, *grads)
+        return dx, ds.sum().expand_as(ds), None, None
 
 
 def _plain(x: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
@@ -278,11 +449,7 @@ def _no_detach(x: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
     return (v + (v.round() - v)) * scale
 
 
-def _detached(x: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
-    v = (x / scale).clamp(low, high)
-    return (v + (v.round() - v).detach()) * scale
-
-
+_checkpointed = partial(checkpoint, surrogate, use_reentrant=False)
 SAYS = {
     "attributes": "scale was",
     "saves more": "bytes, 8,008",
@@ -297,7 +464,13 @@ SAYS = {
     "q - v everywhere": "scale is -6;",
     "a mean": "is -0.15;",
     "None for scale": "inside scale",
+    "differentiable twice": "of scale has a second",
+    "no rule for a batch": "no rule",
 }
+
+
+def _rounded(found: Any) -> Any:
+    return [torch.round(t.double(), decimals=3) + 0.0 for t in found]
 
 
 def oracle(quantise: Callable[..., Any]) -> Any:
@@ -307,10 +480,7 @@ def oracle(quantise: Callable[..., Any]) -> Any:
         a, s = x.clone().requires_grad_(), torch.tensor(scale, dtype=x.dtype, requires_grad=True)
         y = quantise(a, s, low, high)
         upstream = torch.linspace(-1, 2, y.numel(), dtype=y.dtype).reshape(y.shape)
-        return [
-            torch.round(t.double(), decimals=3) + 0.0
-            for t in (y, *torch.autograd.grad(y, (a, s), upstream))
-        ]
+        return _rounded((y, *torch.autograd.grad(y, (a, s), upstream)))
 
     draw = Drawn(4)
     wide: list[Any] = [
@@ -321,6 +491,13 @@ def oracle(quantise: Callable[..., Any]) -> Any:
     ]
     wide += [(torch.tensor([0.5, 1.5, -0.5, 2.0, -3.0, 3.0]), 1.0, -3, 3)]
     found: list[Any] = [tried(told, *each) for each in wide]
+    for n, shape in enumerate([(1, 1), (2, 3), (3, 3), (2,), (3, 2, 2)]):
+        x, scales = 2 * Drawn(n).normal(*shape), Drawn(n).normal(shape[0]).abs() + 0.2
+        for scale in (scales[0], scales):
+            found += [
+                tried(lambda way=way: _rounded(way(quantise)))
+                for way, *_ in by_func(x, scale).values()
+            ]
     for test in (_judge_saved, _judge_version, _judge_needed, _judge_twice):
         found.append(tried(lambda test=test: test(quantise)))
     return found
@@ -334,8 +511,16 @@ EXERCISE = Exercise(
         *(Wrong(name, _wrong(name), says) for name, says in SAYS.items()),
         Wrong("plain rounding", _plain, "x is [0];"),
         Wrong("the detach forgotten", _no_detach, "x is [0];"),
-        Wrong("all intermediates kept", _detached, "bytes, 12,008"),
+        Wrong("all intermediates kept", surrogate, "bytes, 12,008"),
+        Wrong("a checkpoint", _checkpointed, "hooks on saved tensors"),
+        Wrong("ctx in forward", _CtxInForward.apply, "one scale, 0.5, gives nothing: its forward"),
+        Wrong("autograd inside", _autograd_inside, "requires_grad_() is"),
+        Wrong("a sum of all rows", _SumOfAll.apply, "gives ["),
     ),
-    right=(Right("a Function", as_a_function), Right("a surrogate inside", through_a_surrogate)),
+    right=(
+        Right("a Function", as_a_function),
+        Right("a surrogate inside", through_a_surrogate),
+        Right("its own rule for a batch", by_hand),
+    ),
     oracle=oracle,
 )
