@@ -10,14 +10,12 @@ import torch
 from torch import Tensor, func
 from torch.autograd.function import once_differentiable
 from torch.autograd.graph import saved_tensors_hooks
-from torch.utils.checkpoint import checkpoint
 
 from ...grading import (
     Drawn,
     Exercise,
     Mistake,
     Right,
-    Wrong,
     apart,
     drawn,
     expect,
@@ -25,6 +23,8 @@ from ...grading import (
     near,
     tried,
 )
+from ..lesson07.live import Live
+from .straight_through_wrong import WRONG
 
 __all__ = ["EXERCISE"]
 
@@ -33,7 +33,7 @@ STEP = "v = x / scale: the slope by scale is round(v) - v inside, and the limit 
 LOW, HIGH = -2, 3
 NEEDS = {
     "setup_context": (
-        "its forward takes ctx",
+        "its Function has no setup_context",
         "torch.func wants a forward without ctx; what is kept goes into a method of its own, setup_context.",
     ),
     "vmap support": (
@@ -128,17 +128,20 @@ def _judge(quantise: Any, words: str, x: Tensor, scale: float, low: int, high: i
 
 
 def _judge_saved(quantise: Any) -> None:
+    """What hooks see, and what is held without them, as attributes of ctx are."""
     x = Drawn(1).normal(500).requires_grad_()
     s = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
     saved: dict[int, int] = {}
+    known: list[Tensor] = []
 
     def pack(t: Tensor) -> Tensor:
         saved[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
+        known.append(t)
         return t
 
-    with saved_tensors_hooks(pack, lambda t: t):
-        quantise(x, s, LOW, HIGH)
-    size = sum(saved.values())
+    with Live() as live, saved_tensors_hooks(pack, lambda t: t):
+        y = quantise(x, s, LOW, HIGH)
+    size = sum(saved.values()) + sum(piece.bytes for piece in live.held(y, x, s, *known))
     expect(
         size <= 500 * 8 + 64,
         f"For 500 numbers in float64, which take 4,000 bytes, {size:,} bytes are kept for the backward pass.",
@@ -147,21 +150,25 @@ def _judge_saved(quantise: Any) -> None:
 
 
 def _judge_version(quantise: Any) -> None:
-    x = Drawn(1).normal(4).requires_grad_()
-    s = torch.tensor(0.3, dtype=torch.float64).requires_grad_() * 1
-    y = quantise(x, s, LOW, HIGH)
-    with torch.no_grad():
-        s.mul_(2)
-    try:
-        y.sum().backward()
-    except RuntimeError as error:
-        if "modified by an inplace operation" in str(error):
-            return
-        raise
-    raise Mistake(
-        "scale was written to between forward and backward, and no error came.",
-        "What is saved by save_for_backward is guarded by its version; an attribute is not.",
-    )
+    """A write after the forward pass does no harm, or raises an error."""
+    for place, name in enumerate(("x", "scale")):
+        leaves = Drawn(1).normal(4), torch.tensor(0.3, dtype=torch.float64)
+        _, factor, slope = want(*leaves, LOW, HIGH)
+        x, s = given = [leaf.requires_grad_() * 1 for leaf in leaves]
+        y = quantise(x, s, LOW, HIGH)
+        with torch.no_grad():
+            given[place].mul_(2)
+        try:
+            dx, ds = torch.autograd.grad(y.sum(), leaves)
+        except RuntimeError as error:
+            if "modified by an inplace operation" in str(error):
+                continue
+            raise
+        expect(
+            near(dx, factor, 1e-6) and near(ds, slope.sum(), 1e-6),
+            f"{name} was written to between forward and backward: no error comes, and the gradients are wrong.",
+            "What is saved by save_for_backward is guarded by its version; an attribute is not.",
+        )
 
 
 def _judge_needed(quantise: Any) -> None:
@@ -350,125 +357,6 @@ def by_hand(x: Tensor, scale: Tensor, low: int, high: int) -> Any:
     return _ByHand.apply(x, scale, low, high)
 
 
-# ---- wrong answers ----
-
-
-def _wrong(mistake: str) -> Callable[..., Any]:
-    class Bad(torch.autograd.Function):
-        generate_vmap_rule = mistake != "no rule for a batch"
-
-        @staticmethod
-        def forward(x: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
-            v = x / scale
-            if mistake.startswith("floor"):
-                v = (v + 0.5 * ("+" in mistake)).floor()
-            v = v.round()
-            v = v if mistake == "no limits" else v.clamp(low, high)
-            return v if mistake == "not scaled back" else v * scale
-
-        @staticmethod
-        def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-            x, scale, ctx.low, ctx.high = inputs
-            if mistake == "attributes":
-                ctx.both = x, scale.detach()
-            elif mistake == "saves more":
-                ctx.save_for_backward(x, scale, (x / scale).round())
-            else:
-                ctx.save_for_backward(x, scale)
-
-        @staticmethod
-        def backward(ctx: Any, *grads: Tensor) -> Any:
-            x, scale = ctx.both if mistake == "attributes" else ctx.saved_tensors[:2]
-            v, g = x / scale, grads[0]
-            inside = (v >= ctx.low) & (v <= ctx.high)
-            if mistake == "open limits":
-                inside = (v > ctx.low) & (v < ctx.high)
-            if mistake == "limits for x":
-                inside = (x >= ctx.low) & (x <= ctx.high)
-            q = v.round().clamp(ctx.low, ctx.high)
-            dx = g if mistake == "1 outside" else g * inside
-            slope = q if mistake == "q alone" else q - v * inside
-            if mistake == "q - v everywhere":
-                slope = q - v
-            ds = g * slope
-            ds = ds.mean() if mistake == "a mean" and ds.numel() else ds.sum()
-            return dx, None if mistake == "None for scale" else ds, None, None
-
-    if mistake != "differentiable twice":
-        Bad.backward = staticmethod(once_differentiable(Bad.backward))  # type: ignore[method-assign]
-    return lambda x, scale, low, high: Bad.apply(x, scale, low, high)
-
-
-class _CtxInForward(torch.autograd.Function):
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(ctx: Any, *inputs: Any) -> Any:
-        _Quantise.setup_context(ctx, inputs, None)
-        return _Quantise.forward(*inputs)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Any:
-        return _Quantise.backward(ctx, *grads)
-
-
-class _AutogradInside(_Recomputed):
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Any:
-        x, scale = (t.detach().requires_grad_() for t in ctx.saved_tensors)
-        with torch.enable_grad():
-            y = surrogate(x, scale, *ctx.limits)
-        return *torch.autograd.grad(y, (x, scale), grads[0].detach()), None
-
-
-def _autograd_inside(x: Tensor, scale: Tensor, *limits: int) -> Any:
-    return _AutogradInside.apply(x, scale, limits)
-
-
-class _SumOfAll(_ByHand):
-    """Its rule for a batch takes all rows at once; its backward pass adds up all that it is given."""
-
-    @staticmethod
-    def vmap(info: Any, dims: tuple[Any, ...], x: Tensor, scale: Tensor, *limits: int) -> Any:
-        scale = scale if dims[1] is None else scale.reshape(-1, *[1] * (x.ndim - 1))
-        return _SumOfAll.apply(x, scale, *limits), 0
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> Any:
-        dx, ds, *_ = _ByHand.backward(ctx, *grads)
-        return dx, ds.sum().expand_as(ds), None, None
-
-
-def _plain(x: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
-    return (x / scale).round().clamp(low, high) * scale
-
-
-def _no_detach(x: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
-    v = (x / scale).clamp(low, high)
-    return (v + (v.round() - v)) * scale
-
-
-_checkpointed = partial(checkpoint, surrogate, use_reentrant=False)
-SAYS = {
-    "attributes": "scale was",
-    "saves more": "bytes, 8,008",
-    "floor of x + 0.5": "3, 0, -1];",
-    "floor": "-1, -2];",
-    "no limits": "above the value",
-    "not scaled back": "be [0.5,",
-    "open limits": "limits themselves",
-    "limits for x": "[1, 1.2,",
-    "1 outside": "x is [1];",
-    "q alone": "be -0.3.",
-    "q - v everywhere": "scale is -6;",
-    "a mean": "is -0.15;",
-    "None for scale": "inside scale",
-    "differentiable twice": "of scale has a second",
-    "no rule for a batch": "no rule",
-}
-
-
 def _rounded(found: Any) -> Any:
     return [torch.round(t.double(), decimals=3) + 0.0 for t in found]
 
@@ -507,16 +395,7 @@ EXERCISE = Exercise(
     "straight_through",
     "Rounded forward, straight through backward, and the step size learns, too.",
     check_straight_through,
-    (
-        *(Wrong(name, _wrong(name), says) for name, says in SAYS.items()),
-        Wrong("plain rounding", _plain, "x is [0];"),
-        Wrong("the detach forgotten", _no_detach, "x is [0];"),
-        Wrong("all intermediates kept", surrogate, "bytes, 12,008"),
-        Wrong("a checkpoint", _checkpointed, "hooks on saved tensors"),
-        Wrong("ctx in forward", _CtxInForward.apply, "one scale, 0.5, gives nothing: its forward"),
-        Wrong("autograd inside", _autograd_inside, "requires_grad_() is"),
-        Wrong("a sum of all rows", _SumOfAll.apply, "gives ["),
-    ),
+    WRONG,
     right=(
         Right("a Function", as_a_function),
         Right("a surrogate inside", through_a_surrogate),
