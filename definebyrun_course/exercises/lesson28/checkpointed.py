@@ -76,6 +76,7 @@ def check_checkpointed(checkpointed: Callable[..., Any]) -> None:
     _judge_part(checkpointed)
     _judge_no_grad(checkpointed)
     _judge_nested(checkpointed)
+    _judge_two_calls(checkpointed)
     draw = drawn()
     _judge(checkpointed, draw, f"dropout ({draw})", "dropout", True, False, 1)
 
@@ -276,6 +277,22 @@ def _judge_nested(checkpointed: Any) -> None:
     )
 
 
+def _judge_two_calls(checkpointed: Any) -> None:
+    """Two batches through the same module before one backward pass: both are in its statistics."""
+    model = Segment(Drawn(1), "batch normalisation")
+    twin = Segment(Drawn(0), "batch normalisation")
+    twin.load_state_dict(model.state_dict())
+    batches = [Drawn(n).normal(4, 3).requires_grad_() for n in (2, 3)]
+    sum(checkpointed(model, x).sum() for x in batches).backward()
+    for x in batches:
+        twin(x)
+    expect(
+        all(map(near, model.buffers(), twin.buffers())),
+        "After two calls and one backward pass, the running statistics are not those of both batches.",
+        "The backward pass leaves them as it finds them: what has been written since the first run?",
+    )
+
+
 # ---- right answers ----
 
 
@@ -413,6 +430,8 @@ def _kept(function: Any, *args: Any) -> Any:
 def _plain_hooks(function: Any, *args: Any, mistake: str = "") -> Any:
     if mistake == "statistics twice":
         return checkpoint(function, *args, use_reentrant=False, early_stop=False)
+    if mistake == "those of the first run":
+        return _statistics_of_the_first(function, *args)
     if mistake == "without random numbers":
         return checkpoint(function, *args, use_reentrant=False, preserve_rng_state=False)
     if mistake == "reentrant":
@@ -420,6 +439,21 @@ def _plain_hooks(function: Any, *args: Any, mistake: str = "") -> Any:
             warnings.simplefilter("ignore")
             return checkpoint(function, *args, use_reentrant=True)
     return function(*args)
+
+
+def _statistics_of_the_first(function: Any, *args: Any) -> Any:
+    """After the second run, what the first one had left is written, whatever has come since."""
+    buffers = list(function.buffers()) if isinstance(function, nn.Module) else []
+    left: list[Tensor] = []
+
+    def run(*args: Any) -> Any:
+        y = function(*args)
+        for b, value in zip(buffers, left, strict=False):
+            b.copy_(value)
+        left[:] = [b.clone() for b in buffers]
+        return y
+
+    return checkpoint(run, *args, use_reentrant=False, early_stop=False)
 
 
 SAYS = {
@@ -435,6 +469,7 @@ SAYS = {
 }
 ALSO = {
     "statistics twice": "The running",
+    "those of the first run": "After two calls",
     "without random numbers": "x is not that of the plain run, for dropout.",
     "reentrant": "The result",
     "everything kept": "function ran",
@@ -459,7 +494,14 @@ def oracle(checkpointed: Callable[..., Any]) -> Any:
         }
 
     found: list[Any] = [tried(told, *case[1:]) for case in CASES]
-    for test in (_judge_memory, _judge_unused, _judge_part, _judge_no_grad, _judge_nested):
+    for test in (
+        _judge_memory,
+        _judge_unused,
+        _judge_part,
+        _judge_no_grad,
+        _judge_nested,
+        _judge_two_calls,
+    ):
         found.append(tried(lambda test=test: test(checkpointed)))
     return found
 
