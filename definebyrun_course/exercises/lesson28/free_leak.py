@@ -26,12 +26,20 @@ from ...grading import (
     near,
     tried,
 )
+from ..lesson07.live import Live
 from ..measures import Work
 from ..networks import linear
 
 __all__ = ["EXERCISE"]
 
 WHO = "Who holds them: a name, a list, a hook? A float holds nothing."
+
+
+SMALL_BYTES = 64
+"""A number, and what PyTorch makes it of; a result of the first layer has 160 bytes."""
+
+NUMBERS_BYTES = 32
+"""For the loss and the norm of a step, in a tensor that grows."""
 
 
 class _Box:
@@ -42,20 +50,25 @@ class _Box:
 
 
 class Net(nn.Module):
-    """Two layers that note how many saved tensors and results of the first layer are alive when they are called."""
+    """Two layers that note what is alive when they are called: saved tensors, results of the first layer, bytes.
+
+    `live` counts the bytes of whatever operations have made and somebody holds, without small tensors.
+    """
 
     def __init__(self, draw: Drawn) -> None:
         super().__init__()
         self.first, self.last = linear(draw, 3, 4), linear(draw, 4, 1)
         self.boxes: weakref.WeakSet[Any] = weakref.WeakSet()
         self.results: weakref.WeakSet[Any] = weakref.WeakSet()
-        self.alive: list[tuple[int, int]] = []
+        self.alive: list[tuple[int, int, int]] = []
+        self.live = Live()
         self.first.register_forward_hook(
             lambda module, given, result: self.results.add(result.untyped_storage())
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        self.alive.append((len(self.boxes), len(self.results)))
+        pieces = [piece.bytes for piece in self.live.held() if piece.bytes > SMALL_BYTES]
+        self.alive.append((len(self.boxes), len(self.results), sum(pieces)))
 
         def pack(tensor: Tensor) -> _Box:
             box = _Box(tensor)
@@ -94,6 +107,11 @@ def check_free_leak(train: Callable[..., Any]) -> None:
     _judge(train, draw, steps, f"in {steps} steps ({draw})")
 
 
+def grown(alive: list[tuple[int, int, int]]) -> list[int]:
+    """How many bytes more than at the second step are held at the third one, and so on."""
+    return [held - alive[1][2] for *_, held in alive[2:]]
+
+
 def _judge(train: Any, draw: Drawn, steps: int, where: str) -> None:
     model, x, y = Net(draw), draw.normal(5, 3), draw.normal(5, 1)
     twin = Net(Drawn(0))
@@ -102,7 +120,7 @@ def _judge(train: Any, draw: Drawn, steps: int, where: str) -> None:
     hooks = len(model.first._forward_hooks)
     with closed_by(gc.enable):
         gc.disable()
-        with Work() as work:
+        with Work() as work, model.live:
             found = train(model, x, y, steps)
         alive, results = len(model.boxes), len(model.results)
     expect(
@@ -112,14 +130,20 @@ def _judge(train: Any, draw: Drawn, steps: int, where: str) -> None:
     )
     now = model.alive
     expect(
-        all(boxes <= now[min(1, steps - 1)][0] for boxes, _ in now),
-        f"When the steps begin, {[boxes for boxes, _ in now]} saved tensors are alive {where}.",
+        all(boxes == 0 for boxes, *_ in now),
+        f"When the steps begin, {[boxes for boxes, *_ in now]} saved tensors are alive {where}.",
         WHO,
     )
     expect(
-        all(kept <= 1 for _, kept in now),
-        f"When the steps begin, {[kept for _, kept in now]} results of the first layer are alive {where}.",
+        all(kept <= 1 for _, kept, _ in now),
+        f"When the steps begin, {[kept for _, kept, _ in now]} results of the first layer are alive {where}.",
         "The hook is to tell a norm: what does it keep?",
+    )
+    more = grown(now)
+    expect(
+        all(n <= NUMBERS_BYTES * i for i, n in enumerate(more, start=1)),
+        f"From the third step on, {more} bytes more are held than at the second {where}.",
+        "A copy is a tensor, too: what is kept from step to step beside the numbers that are asked for?",
     )
     mean, losses, norms = forms.sequence(found, "Mean, losses and norms", 3)
     for name, numbers in (("losses", losses), ("norms", norms)):
@@ -240,6 +264,8 @@ def _train(model: Any, x: Tensor, y: Tensor, steps: int, mistake: str = "") -> A
                 kept.append(result)
         if mistake == "results detached":
             kept.append(result.detach())
+        if mistake == "results copied":
+            kept.append(result.detach().clone())
         norms.append(
             result.norm() if mistake == "norms with a graph" else result.detach().norm().item()
         )
@@ -252,7 +278,7 @@ def _train(model: Any, x: Tensor, y: Tensor, steps: int, mistake: str = "") -> A
             loss = loss.detach().requires_grad_()
         loss.backward(
             retain_graph=mistake
-            in ("losses in a list, retained", "collected", "retained", "del loss")
+            in ("losses in a list, retained", "collected", "graphs retained", "del loss")
         )
         if mistake == "weights by .data":
             for p in model.parameters():
@@ -292,18 +318,20 @@ def _train(model: Any, x: Tensor, y: Tensor, steps: int, mistake: str = "") -> A
 
 
 SAYS = {
-    "losses in a list, retained": "36] saved",
+    "losses in a list, retained": "[0, 4] saved",
     "the sum has a graph": "The mean",
     "results in a list": "9] results",
     "no_grad in the hook": "9] results",
     "results detached": "9] results",
+    "results copied": "[160, 320",
+    "graphs retained": "[0, 4] saved",
     "norms with a graph": "The norms",
     "detached before backward": "The weights",
     "weights by .data": "The weights",
     "losses as tensors": "The losses",
     "no history": "The list",
-    "collected": "36] saved",
-    "del loss": "36] saved",
+    "collected": "[0, 4] saved",
+    "del loss": "[0, 4] saved",
     "the hook stays": "layer in",
     "many reads": "A number",
     "keeps the last graph": "return 1",
@@ -318,7 +346,7 @@ def oracle(train: Callable[..., Any]) -> Any:
         model, x, y = Net(draw), draw.normal(4, 3), draw.normal(4, 1)
         gc.disable()
         try:
-            with Work() as work:
+            with Work() as work, model.live:
                 mean, losses, norms = train(model, x, y, steps)
             left = len(model.boxes), len(model.results)
         finally:
@@ -326,9 +354,8 @@ def oracle(train: Callable[..., Any]) -> Any:
         numbers = [[round(float(n), 5) for n in each] for each in ([mean], losses, norms)]
         kinds = [type(n).__name__ for n in (mean, *losses, *norms)]
         weights = [torch.round(p.detach(), decimals=5) + 0.0 for p in model.parameters()]
-        grows = [
-            boxes <= model.alive[min(1, steps - 1)][0] and kept <= 1 for boxes, kept in model.alive
-        ]
+        grows = [boxes == 0 and kept <= 1 for boxes, kept, _ in model.alive]
+        grows += [n <= NUMBERS_BYTES * i for i, n in enumerate(grown(model.alive), start=1)]
         return [
             numbers,
             kinds,
