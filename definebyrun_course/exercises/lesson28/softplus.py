@@ -25,6 +25,7 @@ from ...grading import (
     tried,
 )
 from ..graphs import nodes_of
+from ..lesson07.live import Live
 
 __all__ = ["EXERCISE"]
 
@@ -123,11 +124,13 @@ def _judge_saved(softplus: Any) -> None:
 
     def pack(t: Tensor) -> Tensor:
         kept[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
+        known.append(t)
         return t
 
-    with saved_tensors_hooks(pack, lambda t: t):
+    known: list[Tensor] = []
+    with Live() as live, saved_tensors_hooks(pack, lambda t: t):
         y = softplus(x)
-    size = sum(kept.values())
+    size = sum(kept.values()) + sum(piece.bytes for piece in live.held(x, y, *known))
     expect(
         kept,
         "Nothing is saved by save_for_backward.",
@@ -135,7 +138,7 @@ def _judge_saved(softplus: Any) -> None:
     )
     expect(
         size <= 4000,
-        f"For 500 numbers in float64, which take 4,000 bytes, {size:,} bytes are saved.",
+        f"For 500 numbers in float64, which take 4,000 bytes, {size:,} bytes are kept.",
         "x is enough, or the result: the slope is a function of it.",
     )
     del y
@@ -258,6 +261,8 @@ def _wrong(mistake: str) -> Callable[..., Any]:
                 ctx.save_for_backward(x, torch.sigmoid(x))
             else:
                 ctx.save_for_backward(x)
+            if mistake == "more on ctx":
+                ctx.slope = torch.sigmoid(x)
             if mistake == "exp overflows":
                 return torch.log(1 + torch.exp(x))
             if mistake == "log of 1 +":
@@ -304,6 +309,7 @@ SAYS = {
     "an attribute": "Nothing is",
     "a slope is saved": "derivative has",
     "more is saved": "500 numbers",
+    "more on ctx": "500 numbers",
     "exp overflows": "800, for",
     "log of 1 +": "be 4.248e-18,",
     "float32 inside": "is 0.693147182;",
