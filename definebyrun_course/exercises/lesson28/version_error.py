@@ -123,6 +123,24 @@ def _judge_scanned(scanned: Any, draw: Drawn, n: int, source: str) -> None:
                 f"scanned runs, and the gradient of {name} is wrong, {where}.",
                 "Every state hands its gradient back to the state before.",
             )
+        _judge_memory(scanned, w, x, steps, where)
+
+
+def _judge_memory(scanned: Any, w: Tensor, x: Tensor, steps: int, where: str) -> None:
+    """Who has the memory may go on from any state, and backward through it."""
+    memory = scanned(w, x, steps)[1]
+    upstream = torch.linspace(1, 2, memory.numel(), dtype=memory.dtype).reshape(memory.shape)
+    hint = "In the program that is stopped, the states in the memory have a graph."
+    expect(memory.requires_grad, f"The states in the memory have no graph, {where}.", hint)
+    (want,) = autograd.grad((scanned_want(w, x, steps)[1] * upstream).sum(), x)
+    found = _graph(
+        lambda: autograd.grad((memory * upstream).sum(), x, allow_unused=True), "The memory"
+    )[0]
+    expect(
+        found is not None and near(found, want, 1e-9),
+        f"Through the memory, x gets another gradient, {where}.",
+        hint,
+    )
 
 
 def _judge_stepped(stepped: Any, draw: Drawn, n: int, source: str) -> None:
@@ -284,10 +302,17 @@ def _scanned(w: Tensor, x: Tensor, steps: int, mistake: str) -> tuple[Tensor, Te
             memory[i + 1] = torch.tanh(w * before.detach().clone())
         else:
             memory[i + 1] = torch.tanh(w * before)
+    if mistake.startswith("memory"):
+        rows = scanned(w, x, steps)[1]
+        return rows.sum(), rows.detach() if mistake == "memory detached" else _cut(rows)
     if mistake == "last row":
         rows = scanned(w, x, steps)[1]
         return rows.sum(), rows[-1:]
     return memory.sum(), memory
+
+
+def _cut(rows: Tensor) -> Tensor:
+    return torch.cat([rows[:-1].detach(), rows[-1:]])
 
 
 def _stepped(w: Tensor, x: Tensor, mistake: str) -> Tensor:
@@ -330,9 +355,11 @@ def oracle(
         w, x = d.normal(n).requires_grad_(), d.normal(n).requires_grad_()
         for steps in (0, 1, 3):
             y, memory = scanned(w, x, steps)
+            through = autograd.grad(memory.sin().sum(), x, retain_graph=True, allow_unused=True)
             found += [
                 y,
                 memory,
+                through,
                 [None if g is None else g for g in autograd.grad(y, (w, x), allow_unused=True)][1],
             ]
         return [*found, stepped(w, x), w, w.is_leaf]
@@ -370,6 +397,10 @@ EXERCISE = Exercise(
             _with(2, _scanned, "clones all"),
         ),
         Wrong("scanned, the last row", None, "The memory", _with(2, _scanned, "last row")),
+        Wrong("memory detached", None, "no graph", _with(2, _scanned, "memory detached")),
+        Wrong(
+            "memory cut", None, "Through the", _with(2, _scanned, "memory, but for its last row")
+        ),
         Wrong("stepped as it was", None, "stepped is", _with(3, _stepped, "")),
         Wrong("stepped by .data", None, "The gradient", _with(3, _stepped, ".data")),
         Wrong("stepped, computed anew", None, "The gradient", _with(3, _stepped, "computed anew")),
