@@ -18,20 +18,27 @@ from ..grading import Mistake, expect
 __all__ = ["Held", "Work", "by_hand"]
 
 PRODUCTS = ("mm", "mv", "addmm", "addmv", "bmm", "baddbmm", "dot", "vdot", "linalg_vecdot")
+BATCHED = ("bmm", "baddbmm")
 BY_HAND = "Write each derivative down as a formula, and compute that formula."
 
 
 class Work(TorchDispatchMode):
-    """A region that counts the operations in it, and notes how many elements their largest result has."""
+    """A region that counts the operations in it, and notes how many elements their largest result has.
+
+    `products` are those of matrices and vectors; a batched one counts as often as it has matrices.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.counts: Counter[str] = Counter()
-        self.largest = 0
+        self.largest = self.products = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        self.counts[func.overloadpacket.__name__] += 1
+        name = func.overloadpacket.__name__
+        self.counts[name] += 1
+        if name in PRODUCTS:
+            self.products += len(result) if name in BATCHED else 1
         if isinstance(result, Tensor):
             self.largest = max(self.largest, result.numel())
         return result
@@ -45,11 +52,6 @@ class Work(TorchDispatchMode):
         (1, 4)
         """
         return sum(self.counts[name] for name in names) if names else self.counts.total()
-
-    @property
-    def products(self) -> int:
-        """How many products of matrices and vectors there were."""
-        return self.count(*PRODUCTS)
 
 
 class Held(TorchDispatchMode):

@@ -57,10 +57,11 @@ def _judge(prefixes: Any, gradients: Any, words: str, A: Tensor) -> None:
     rtol = 1e-9 if A.dtype == torch.float64 else 1e-3
     i = next((i for i in range(len(A)) if not near(Y[i], want[i], rtol, 1e-6)), None)
     expect(
-        i is None and Y.dtype == A.dtype,
+        i is None,
         f"For {words} Y[{i}] is {shown(Y[i or 0])}; it should be {shown(want[i or 0])}.",
         "A[0] A[1] … A[i], in this order.",
     )
+    _expect_dtype("Y", Y, A, words)
     for name, G in (
         ("any", torch.linspace(-1, 2, A.numel(), dtype=A.dtype).reshape(A.shape)),
         ("the first", torch.zeros_like(A)),
@@ -79,11 +80,20 @@ def _judge(prefixes: Any, gradients: Any, words: str, A: Tensor) -> None:
             None,
         )
         expect(
-            k is None and found.dtype == A.dtype,
+            k is None,
             f"For {words} and an upstream on {name if name != 'any' else 'all Y'} the gradient "
             f"of A[{k}] is {shown(found[k or 0])}; it should be {shown(right[k or 0])}.",
             ORDER if len(A) < 3 else ALL,
         )
+        _expect_dtype("the gradient", found, A, words)
+
+
+def _expect_dtype(name: str, found: Tensor, A: Tensor, words: str) -> None:
+    expect(
+        found.dtype == A.dtype,
+        f"For {words} {name} is in {found.dtype}, and A in {A.dtype}.",
+        "What is made of A has its dtype.",
+    )
 
 
 def _judge_cost(prefixes: Any, gradients: Any) -> None:
@@ -203,6 +213,22 @@ def _table(G: Tensor, cache: Any) -> Tensor:
     return gradients(G, cache) + table.sum((0, 1))
 
 
+def _diagonals(G: Tensor, cache: Any) -> Tensor:
+    """Round j brings the gradient of A[k] what comes from Y[k + j], for all k in one batched product."""
+    A, Y = cache
+    found, part = G.clone(), G
+    for j in range(1, len(A)):
+        part = part[1:] @ A[1 : len(part)].mT
+        found[: len(A) - j] += part
+    lefts = torch.stack([torch.eye(A.shape[1], dtype=A.dtype), *Y[:-1]])
+    return lefts.mT @ found
+
+
+def _in_float64(G: Tensor, cache: Any) -> Tensor:
+    A, Y = cache
+    return gradients(G.double(), (A.double(), [y.double() for y in Y]))
+
+
 def _with(front: str = "", back: str = "") -> tuple[Any, Any]:
     return partial(_prefixes, mistake=front), partial(_gradients, mistake=back)
 
@@ -252,6 +278,7 @@ EXERCISE = Exercise(
         Wrong("sides exchanged", None, "is [[-0.8809,", _with("", "sides exchanged")),
         Wrong("one too far", None, "is [[0.2809]];", _with("", "one too far")),
         Wrong("N squared products", None, "matrices there", _with("", "N squared")),
+        Wrong("N squared, in batches", None, "matrices there", (_prefixes, _diagonals)),
         Wrong("by inverses", None, "Your code", _with("", "by inverses")),
         Wrong(
             "autograd inside",
@@ -260,6 +287,8 @@ EXERCISE = Exercise(
             (_by_autograd, lambda G, c: torch.autograd.grad(*c, G, retain_graph=True)[0]),
         ),
         Wrong("a table of all pairs", None, "a tensor", (_prefixes, _table)),
+        Wrong("float64 comes back", None, "gradient is in", (_prefixes, _in_float64)),
+        Wrong("Y in float64", None, "Y is in", (lambda A: _prefixes(A.double()), _gradients)),
         Wrong(
             "the upstream overwritten",
             None,
