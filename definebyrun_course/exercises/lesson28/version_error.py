@@ -43,9 +43,7 @@ def check_version_error(
     nodes: Any, gated: Callable[..., Any], scanned: Callable[..., Any], stepped: Callable[..., Any]
 ) -> None:
     """`nodes` names the node that refuses in each program; the functions are the programs, repaired."""
-    names = [
-        str(name).strip().split("(")[0] for name in forms.sequence(nodes, "The list of nodes", 3)
-    ]
+    names = [_name(node) for node in forms.sequence(nodes, "The list of nodes", 3)]
     for i, (name, want) in enumerate(zip(names, NODES, strict=True), start=1):
         expect(
             name.removesuffix("0").removesuffix("Backward").lower()
@@ -61,6 +59,11 @@ def check_version_error(
             _judge_scanned(scanned, d, n, source)
             _judge_stepped(stepped, d, n, source)
     _judge_bytes(gated, scanned)
+
+
+def _name(node: Any) -> str:
+    """The name of a node that is told as a name, with brackets as a call has them, or as the node itself."""
+    return str(node).strip(" <").split("(")[0].split(" ")[0]
 
 
 def _graph(call: Callable[[], Any], what: str) -> Any:
@@ -232,6 +235,12 @@ def stepped(w: Tensor, x: Tensor) -> Tensor:
     with torch.no_grad():
         w -= 0.1 * g
     return back
+
+
+def _nodes() -> list[Any]:
+    """Nodes of the same kinds, instead of their names."""
+    x = torch.ones(2, requires_grad=True)
+    return [torch.sigmoid(x).grad_fn, (x * x).grad_fn, "<MulBackward0 object>"]
 
 
 def gated_on_a_copy(x: Tensor, mask: Tensor) -> Tensor:
@@ -413,7 +422,7 @@ EXERCISE = Exercise(
         Right("out of place, and in time", answers=(NODES, gated, scanned, stepped)),
         Right(
             "copies where they are needed",
-            answers=(list(NODES), gated_on_a_copy, scanned_beside, stepped_by_formula),
+            answers=(_nodes(), gated_on_a_copy, scanned_beside, stepped_by_formula),
         ),
     ),
     may_change=(0,),
