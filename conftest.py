@@ -55,6 +55,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What is imported and collected stays to the end: the hundreds of garbage collections pass over it (0.4 s each)."""
+    """What is imported and collected stays to the end: garbage collections, 0.4 s each, pass over it now."""
     gc.collect()
     gc.freeze()
