@@ -24,7 +24,7 @@ from ...grading import (
     shown,
     tried,
 )
-from ..measures import by_hand
+from ..measures import Work, by_hand
 
 __all__ = ["EXERCISE"]
 
@@ -38,6 +38,7 @@ AVERAGE = "Without a momentum every batch so far counts alike: write down the bu
 COUNTED = (
     "Every batch in training mode counts once, whatever momentum is; the count is written in place."
 )
+KERNELS = ("batch_norm", "layer_norm", "group_norm")
 BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
 
@@ -122,8 +123,9 @@ def _judge(
     del norm.weight, norm.bias
     norm.weight, norm.bias = asking[1:]  # type: ignore[assignment]
     want = norm(asking[0])
-    with by_hand("The forward pass"):
+    with by_hand("The forward pass") as work:
         pair = forward(x, weight, bias, buffers, training, momentum, eps)
+    _no_kernel(work, "forward")
     y, cache = forms.sequence(pair, "y and the cache", 2)
     y = forms.tensor(y, "forward", tuple(x.shape))
     rtol = 1e-8 if x.dtype == torch.float64 else 2e-4
@@ -136,6 +138,16 @@ def _judge(
     _judge_buffers(buffers, _buffers(given, count), norm, where)
     _judge_gradients(backward, cache, want, asking, where, training)
     return buffers[:2]
+
+
+def _no_kernel(work: Work, what: str) -> None:
+    """A normalisation of PyTorch's own is not by hand, whatever it saves."""
+    for name in work.counts:
+        expect(
+            not any(kernel in name for kernel in KERNELS),
+            f"{what} calls PyTorch's {name}, and is asked for by hand.",
+            "Means, differences, products, a root: write the formula.",
+        )
 
 
 def _buffers(given: Inputs, count: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -153,8 +165,9 @@ def _judge_gradients(
         torch.ones_like(want),
     ):
         wanted = torch.autograd.grad(want, asking, upstream, retain_graph=True)
-        with by_hand("The backward pass"):
+        with by_hand("The backward pass") as work:
             grads = backward(upstream, cache)
+        _no_kernel(work, "backward")
         for name, found, right in zip(
             NAMES, forms.sequence(grads, "The gradients of x, weight, bias", 3), wanted, strict=True
         ):
@@ -378,6 +391,29 @@ def _by_autograd(*given: Any) -> Any:
     return y.detach(), (y, asking)
 
 
+def _by_kernel(*given: Any, layer: bool = False) -> Any:
+    """PyTorch's own value: as a batch, or its columns as layers."""
+    y, cache = forward(*given)
+    x, weight, bias, (mean, var, _), training, _, eps = given
+    if not layer:
+        y = functional.batch_norm(x, mean.clone(), var.clone(), weight, bias, training, 0.1, eps)
+    elif training:
+        y = functional.layer_norm(x.T, (len(x),), eps=eps).T * weight + bias
+    return y, cache
+
+
+def _for_kernel(*given: Any) -> Any:
+    """By hand; the cache holds what PyTorch's backward pass asks for."""
+    x, weight, _, (mean, var, _), training, _, eps = given
+    kept = [t.clone() for t in (x, weight, mean, var, x.mean(0))]
+    rstd = (x.var(0, correction=0) + eps).rsqrt()
+    return forward(*given)[0], (*kept, rstd, training, eps)
+
+
+def _backward_by_kernel(grad: Tensor, cache: Any) -> Any:
+    return torch.ops.aten.native_batch_norm_backward(grad, *cache, [True] * 3)
+
+
 def oracle(forward: Callable[..., Any], backward: Callable[..., Any]) -> Any:
     """y, buffers and gradients of many inputs."""
 
@@ -391,10 +427,11 @@ def oracle(forward: Callable[..., Any], backward: Callable[..., Any]) -> Any:
     ) -> Any:
         given = [t.clone() for t in inputs(Drawn(rows + 10 * columns), rows, columns, dtype)]
         buffers = (*given[3:], torch.tensor(rows - 1))
-        with by_hand("It"):
+        with by_hand("It") as work:
             y, cache = forward(*given[:3], buffers, training, momentum, eps)
             upstream = torch.linspace(-1, 2, y.numel(), dtype=dtype).reshape(y.shape)
             grads = list(backward(upstream, cache))
+        _no_kernel(work, "it")
         rounded = [
             torch.round(t.double(), decimals=2) + 0.0 for t in (y, *grads, *given, buffers[2])
         ]
@@ -475,6 +512,11 @@ EXERCISE = Exercise(
             "autograd was used",
             (_by_autograd, lambda g, c: torch.autograd.grad(*c, g, retain_graph=True)),
         ),
+        Wrong(
+            "a kernel", None, "forward calls PyTorch's native_batch_norm,", (_by_kernel, backward)
+        ),
+        Wrong("a kernel, backward", None, "backward calls", (_for_kernel, _backward_by_kernel)),
+        Wrong("as layers", None, "native_layer_norm", (partial(_by_kernel, layer=True), backward)),
     ),
     right=(
         Right("one formula", answers=(forward, backward)),
