@@ -14,7 +14,6 @@ from torch.optim import SGD, Optimizer
 from ...grading import (
     Drawn,
     Exercise,
-    Mistake,
     Right,
     Wrong,
     apart,
@@ -36,11 +35,9 @@ SHARE = "Count the labels of all pieces first: each label that counts has one sh
 class Net(nn.Module):
     """A small network that notes the sizes of its batches, and how many of its graphs are alive."""
 
-    def __init__(self, draw: Drawn, norm: bool = False) -> None:
+    def __init__(self, draw: Drawn, *norms: nn.Module) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            mlp(draw, 3, 4, 4), *([nn.BatchNorm1d(4).double()] if norm else [])
-        )
+        self.body = nn.Sequential(mlp(draw, 3, 4, 4), *norms)
         self.sizes: list[int] = []
         self.alive = self.most = 0
 
@@ -199,23 +196,35 @@ def _judge_nothing(train_step: Any) -> None:
 
 
 def _judge_norm(train_step: Any) -> None:
-    model = Net(Drawn(1), norm=True)
-    optimizer = Counting(model.parameters(), 0.3)
-    try:
-        train_step(model, optimizer, pieces(Drawn(2), (4, 2)), 1.0)
-    except ValueError:
-        model.eval()
-        train_step(model, optimizer, pieces(Drawn(2), (4, 2)), 1.0)
+    """Batch normalisation is refused in training mode, of any kind; not where it is frozen."""
+
+    def trained(*norms: nn.Module, training: bool = True) -> int:
+        """How many steps are made; -1 where a ValueError is raised."""
+        model = Net(Drawn(1), *norms)
+        model.training = training
+        optimizer = Counting(model.parameters(), 0.3)
+        try:
+            train_step(model, optimizer, pieces(Drawn(2), (4, 2)), 1.0)
+        except ValueError:
+            return -1
+        return optimizer.steps
+
+    flat = nn.BatchNorm1d(4).double()
+    channels = nn.BatchNorm2d(4).double()
+    for norms in ((flat,), (nn.Unflatten(1, (4, 1, 1)), channels, nn.Flatten())):
+        kind = "BatchNorm1d" if norms[0] is flat else "BatchNorm2d"
         expect(
-            optimizer.steps == 1,
-            "Batch normalisation in evaluation mode is refused, too.",
+            trained(*norms) == -1,
+            f"A model with {kind} in training mode raises no ValueError.",
+            "Pieces have statistics of their own: no weights make them those of the joined batch.",
+        )
+    flat.eval()
+    for training, words in ((False, "like the whole model"), (True, "the rest in training mode")):
+        expect(
+            trained(flat, training=training) == 1,
+            f"A model with batch normalisation in evaluation mode, {words}, is not trained.",
             "Whose statistics are used then?",
         )
-        return
-    raise Mistake(
-        "A model with batch normalisation in training mode is trained; a ValueError is asked for.",
-        "Pieces have statistics of their own: no weights make them those of the joined batch.",
-    )
 
 
 # ---- right answers ----
@@ -271,7 +280,15 @@ def scaled_at_the_end(
 def _step(
     model: nn.Module, optimizer: Optimizer, pieces: Pieces, max_norm: float, mistake: str = ""
 ) -> Any:
-    if mistake != "batch norm":
+    if mistake in ("BatchNorm1d only", "the mode of the model", "even when frozen"):
+        kind = nn.BatchNorm1d if mistake == "BatchNorm1d only" else nn.modules.batchnorm._BatchNorm
+        for m in model.modules():
+            training = (model if mistake == "the mode of the model" else m).training
+            if isinstance(m, kind) and (training or mistake == "even when frozen"):
+                raise ValueError("batch normalisation")
+    elif mistake == "no error" and any(isinstance(m, nn.BatchNorm1d) for m in model.modules()):
+        return 0.0
+    elif mistake != "batch norm":
         _refuse(model)
     counts = [int((y != -100).sum()) for _, y in pieces]
     rows = [len(y) for _, y in pieces]
@@ -340,7 +357,11 @@ SAYS = {
     "a step for each": "The optimizer made 2 steps",
     "reports 1": "The loss is 1;",
     "reports the last": "is 1.739;",
-    "batch norm": "A model with batch normalisation",
+    "batch norm": "A model with BatchNorm1d",
+    "no error": "A model with BatchNorm1d",
+    "BatchNorm1d only": "A model with BatchNorm2d",
+    "even when frozen": "like the whole model, is not",
+    "the mode of the model": "the rest in training mode, is not",
     "nothing counts": "When no label counts",
 }
 
