@@ -90,11 +90,8 @@ def check_clip_all(clip_all: Callable[..., Any]) -> None:
     """Within `clip_all(optimizer, max_norm)` each step first clips the joint norm of all gradients."""
     for case in CASES:
         _judge(clip_all, *case)
-    _judge_bits(clip_all)
-    _judge_accumulated(clip_all)
-    _judge_tied(clip_all)
-    _judge_nonfinite(clip_all)
-    _judge_end(clip_all)
+    for test in TESTS:
+        test(clip_all)
     draw = drawn()
     groups: list[Grads] = [
         [draw.normal(draw.whole(1, 4)).tolist() for _ in range(draw.whole(1, 3))] for _ in range(2)
@@ -170,7 +167,7 @@ def _judge_bits(clip_all: Any) -> None:
     )  # type: ignore[arg-type]
 
 
-def _judge_accumulated(clip_all: Any) -> None:
+def _judge_sums(clip_all: Any) -> None:
     """Two backward passes before a step: their sum is clipped, once."""
     optimizer, [[p]] = made([[None]])
     with clip_all(optimizer, 5.0) as norms:
@@ -209,13 +206,35 @@ def _judge_tied(clip_all: Any) -> None:
     )
 
 
-def _judge_nonfinite(clip_all: Any) -> None:
+def _judge_when(clip_all: Any) -> None:
+    """A step before the region is entered; then a group that comes inside it."""
+    optimizer, [[p]] = made([[[3.0]]])
+    region = clip_all(optimizer, 1.0)
+    optimizer.step()
+    expect(
+        near(p.grad, [3.0]),
+        f"A step between clip_all(optimizer, 1) and its with makes {p.grad} of the gradient [3].",
+        "The region begins where it is entered.",
+    )
+    with region as norms:
+        optimizer.add_param_group({"params": [late := _param([4.0])]})
+        optimizer.step()
+    expect(
+        near(list(norms), [5.0]) and near(late.grad, [0.8]),
+        f"[3] is there, a group with [4] is added inside the region, the limit is 1: the norms are {list(norms)}, "
+        f"and the gradients {p.grad} and {late.grad}; the joint norm is 5.",
+        "Whose gradients does this step use?",
+    )
+
+
+def _judge_nan(clip_all: Any) -> None:
     for bad in (math.nan, math.inf):
         optimizer, params = made([[[3.0], [bad]], [[4.0]]])
-        before = [p.detach().clone() for group in params for p in group]
-        region = clip_all(optimizer, 1.0)
+        flat = [p for group in params for p in group]
+        before = [p.detach().clone() for p in flat]
+        region, norms = clip_all(optimizer, 1.0), []
         try:
-            with region:
+            with region as norms:
                 optimizer.step()
         except (ValueError, ArithmeticError, RuntimeError):
             pass
@@ -224,19 +243,16 @@ def _judge_nonfinite(clip_all: Any) -> None:
                 f"A gradient that holds {bad} goes through; an error is asked for.",
                 "What does a norm of nan make of all others?",
             )
-        grads = [float(p.grad) for group in params for p in group]  # type: ignore[arg-type]
-        kept = (
-            grads[0] == 3
-            and grads[2] == 4
-            and all(
-                torch.equal(a, p)
-                for a, p in zip(before, (p for g in params for p in g), strict=True)
-            )
-        )
+        grads = [float(p.grad) for p in flat]  # type: ignore[arg-type]
         expect(
-            kept,
+            grads[0] == 3 and grads[2] == 4 and all(map(torch.equal, before, flat)),
             f"When a gradient holds {bad}, the others have become {grads[::2]}.",
             "Look at the norm before you multiply by it.",
+        )
+        expect(
+            not list(norms),
+            f"When a gradient holds {bad}, the norms are {list(norms)} after the error; no step was made.",
+            "Look at the norm before you list it.",
         )
         expect(
             hooks_of(optimizer) == 0,
@@ -290,6 +306,8 @@ def _judge_end(clip_all: Any) -> None:
         "try … finally, around the yield.",
     )
 
+
+TESTS = (_judge_bits, _judge_sums, _judge_tied, _judge_when, _judge_nan, _judge_end)
 
 # ---- right answers ----
 
@@ -355,6 +373,8 @@ class _Clip:
         self.optimizer, self.limit, self.mistake = optimizer, max_norm, mistake
         self.norms: list[Any] = []
         self.handles: list[Any] = []
+        if mistake == "set at the call":
+            self.handles.append(optimizer.register_step_pre_hook(self._hook))
 
     def __enter__(self) -> Any:
         o, m = self.optimizer, self.mistake
@@ -362,7 +382,7 @@ class _Clip:
         self.kept = (p for p in params) if m == "a generator used up" else params
         if m in ("value hooks", "pieces", "the first to come"):
             self.handles = [p.register_hook(self._piece) for p in params]
-        if m == "value hooks":
+        if m in ("value hooks", "set at the call"):
             return self.norms
         register = o.register_step_post_hook if m == "after the step" else o.register_step_pre_hook
         self.handles.append(register(self._hook))
@@ -376,8 +396,8 @@ class _Clip:
     def _hook(self, optimizer: Optimizer, *_: Any) -> None:
         m = self.mistake
         params = [p for group in optimizer.param_groups for p in group["params"]]
+        params = list(self.kept) if m in ("a generator used up", "listed on entry") else params
         params = params if m == "counted twice" else list(dict.fromkeys(params))
-        params = list(self.kept) if m == "a generator used up" else params
         if m == "the first group":
             params = optimizer.param_groups[0]["params"]
         if m == "dies on None":
@@ -389,6 +409,8 @@ class _Clip:
             norm = max([float(g.norm()) for g in grads], default=0.0)
         if m == "sum of norms":
             norm = sum(float(g.norm()) for g in grads)
+        if m == "nan is listed" and not math.isfinite(norm):
+            self.norms.append(norm)
         if not math.isfinite(norm) and m != "nan spreads":
             raise ValueError("not finite")
         factor = (
@@ -449,6 +471,9 @@ SAYS = {
     "left after an error": "After the",
     "all hooks removed": "hook that",
     "swallows": "An error",
+    "set at the call": "A step between",
+    "listed on entry": "the norms are [3.0], and",
+    "nan is listed": "the norms are [nan] after",
 }
 
 
@@ -480,7 +505,7 @@ def oracle(clip_all: Callable[..., Any]) -> Any:
         for limit in (0.1, 1.0, 2.0, 9.0)
     ]
     found: list[Any] = [tried(told, *each) for each in wide]
-    for test in (_judge_bits, _judge_accumulated, _judge_tied, _judge_nonfinite, _judge_end):
+    for test in TESTS:
         found.append(tried(lambda test=test: test(clip_all)))
     return found
 
