@@ -21,29 +21,31 @@ __all__ = ["EXERCISE"]
 MEANS = ("exp_avg", "exp_avg_sq")
 ZERO = "What a new unit says must not be heard yet: which of its two weights can be 0 without keeping it from learning?"
 TIED = "Who else in the model holds it? named_parameters() tells a shared parameter once, whoever holds it."
+TIES, SIGMOID = ", with tied parameters", ", with a sigmoid between the layers"
 PLACE = "A new Parameter is another object: find the old one in its group, and put the new one into its place."
 
 
 class Model(nn.Module):
-    """Two layers with tanh between them, a third one beside; if asked for, layers that hold the parameters of both."""
+    """Two layers, a third one beside; if asked for, layers that hold the parameters of both."""
 
-    def __init__(self, draw: Drawn, sizes: tuple[int, int, int], tied: bool) -> None:
+    def __init__(self, draw: Drawn, sizes: tuple[int, int, int], kind: str) -> None:
         super().__init__()
         into, hidden, out = sizes
+        self.act = torch.sigmoid if kind == SIGMOID else torch.tanh
         self.first, self.second, self.beside = (
             linear(draw, into, hidden),
             linear(draw, hidden, out),
             linear(draw, into, out),
         )
         self.tied = nn.ModuleDict()
-        if tied:
+        if kind == TIES:
             again, embedding = linear(draw, into, hidden), nn.Embedding(out, hidden)
             again.weight, again.bias = self.first.weight, self.first.bias
             embedding.weight = self.second.weight
             self.tied = nn.ModuleDict({"again": again, "embedding": embedding})
 
     def forward(self, x: Tensor) -> Tensor:
-        hidden = torch.tanh(self.first(x))
+        hidden = self.act(self.first(x))
         if self.tied:
             hidden = hidden + torch.tanh(self.tied["again"](x.flip(0)))
             words = torch.arange(len(x)) % self.second.out_features
@@ -54,8 +56,8 @@ class Model(nn.Module):
 class Net:
     """A model, Adam with two groups, a scheduler."""
 
-    def __init__(self, draw: Drawn, sizes: tuple[int, int, int], tied: bool = False) -> None:
-        self.model = Model(draw, sizes, tied)
+    def __init__(self, draw: Drawn, sizes: tuple[int, int, int], kind: str = "") -> None:
+        self.model = Model(draw, sizes, kind)
         self.first, self.second, beside = self.model.first, self.model.second, self.model.beside
         self.x, self.y = draw.normal(6, sizes[0]), draw.normal(6, sizes[2])
         self.optimizer: Optimizer = Adam(
@@ -98,26 +100,26 @@ class Net:
 
 def check_grow_layer(grow: Callable[..., Any]) -> None:
     """`grow(model, first, second, extra, optimizer)` adds units between two layers."""
-    for sizes, extra, steps, tied in (
-        ((2, 1, 1), 1, 3, False),
-        ((3, 2, 1), 1, 3, False),
-        ((2, 3, 4), 2, 2, False),
-        ((3, 3, 3), 3, 3, False),
-        ((2, 2, 1), 1, 0, False),
-        ((2, 1, 1), 1, 3, True),
-        ((2, 3, 4), 2, 0, True),
+    for sizes, extra, steps, kind in (
+        ((2, 1, 1), 1, 3, ""),
+        ((3, 2, 1), 1, 3, ""),
+        ((2, 3, 4), 2, 2, ""),
+        ((3, 3, 3), 3, 3, ""),
+        ((2, 2, 1), 1, 0, ""),
+        ((2, 1, 1), 1, 3, SIGMOID),
+        ((2, 1, 1), 1, 3, TIES),
+        ((2, 3, 4), 2, 0, TIES),
     ):
         words = f"{counted(sizes[1], 'unit')} and {extra} more, after {counted(steps, 'step')}"
-        words += ", with tied parameters" if tied else ""
-        _judge(grow, Net(Drawn(sum(sizes)), sizes, tied), extra, steps, words)
-    for tied, words in ((False, "growth"), (True, "growth with tied parameters")):
-        net = Net(Drawn(2), (2, 3, 2), tied)
-        _judge(grow, net, 2, 3, f"a first {words}")
-        _judge(grow, net, 1, 2, f"a second {words}")
+        _judge(grow, Net(Drawn(sum(sizes)), sizes, kind), extra, steps, words + kind)
+    for kind in ("", TIES):
+        net = Net(Drawn(2), (2, 3, 2), kind)
+        _judge(grow, net, 2, 3, f"a first growth{kind}")
+        _judge(grow, net, 1, 2, f"a second growth{kind}")
     draw = drawn()
-    sizes, tied = (draw.whole(1, 4), draw.whole(1, 4), draw.whole(1, 4)), bool(draw.whole(0, 1))
-    words = f"sizes {sizes}, {'tied' if tied else 'nothing tied'} ({draw})"
-    _judge(grow, Net(draw, sizes, tied), draw.whole(1, 3), 3, words)
+    sizes = draw.whole(1, 4), draw.whole(1, 4), draw.whole(1, 4)
+    kind = ("", TIES, SIGMOID)[draw.whole(0, 2)]
+    _judge(grow, Net(draw, sizes, kind), draw.whole(1, 3), 3, f"sizes {sizes}{kind} ({draw})")
 
 
 def _judge(grow: Any, net: Net, extra: int, steps: int, words: str) -> None:
@@ -155,7 +157,7 @@ def _judge(grow: Any, net: Net, extra: int, steps: int, words: str) -> None:
     )
     _judge_ties(net, holders, where)
     distance = float((net.output() - output).detach().abs().max())
-    expect(distance < 1e-10, f"The output has moved by {distance:.3g}, {where}.", ZERO)
+    expect(distance < 1e-10, f"The output has moved, {where}: by {distance:.3g}.", ZERO)
     _judge_groups(net, groups, layout, where)
     _judge_states(net, states, n, where)
     old = torch.tensor([p.requires_grad and p.is_leaf for p in net.named().values()])
@@ -392,7 +394,7 @@ def _grow(
     fresh = torch.randn(extra, first.in_features, dtype=first.weight.dtype)
     out = torch.zeros(second.out_features, extra, dtype=fresh.dtype)
     bias = torch.zeros(extra, dtype=fresh.dtype)
-    if mistake == "zeros in and out":
+    if mistake in ("zeros in and out", "zeros in, random out"):
         fresh.zero_()
     if mistake == "equal units":
         fresh[:] = first.weight.detach()[0] + 1
@@ -405,7 +407,7 @@ def _grow(
             with torch.no_grad():
                 second.weight /= counts
             out = second.weight.detach()[:, source].clone()
-    if mistake == "heard at once":
+    if mistake in ("heard at once", "zeros in, random out"):
         out = torch.randn_like(out)
     if mistake == "in front":
         fresh = fresh.flip(0)
@@ -465,9 +467,10 @@ def _grow(
 SAYS = {
     "zeros in and out": "unit gets",
     "equal units": "the twin",
-    "copied without halving": "The output has moved by",
+    "copied without halving": "moved, for 1 unit and 1 more, after 3 steps:",
     "copied and halved": "The next",
-    "heard at once": "The output has moved by",
+    "heard at once": "moved, for 1 unit and 1 more, after 3 steps:",
+    "zeros in, random out": "with a sigmoid",
     "in .data": "shape (1,",
     "not told": "no group",
     "a new optimizer": "The optimizer's",
@@ -493,8 +496,8 @@ SAYS = {
 def oracle(grow: Callable[..., Any]) -> Any:
     """Output, groups, state and the next steps; the numbers of new units are free."""
 
-    def told(sizes: tuple[int, int, int], extra: int, steps: int, times: int, tied: bool) -> Any:
-        net = Net(Drawn(sum(sizes)), sizes, tied)
+    def told(sizes: tuple[int, int, int], extra: int, steps: int, times: int, kind: str) -> Any:
+        net = Net(Drawn(sum(sizes)), sizes, kind)
         try:
             for _ in range(times):
                 _judge(grow, net, extra, steps, "it")
@@ -503,11 +506,11 @@ def oracle(grow: Callable[..., Any]) -> Any:
         return ["fine", [len(group["params"]) for group in net.optimizer.param_groups]]
 
     cases = [
-        (s, e, k, t, tied)
+        (s, e, k, t, kind)
         for s, e in (((1, 1, 1), 1), ((2, 4, 3), 2))
         for k in (0, 2)
         for t in (1, 2)
-        for tied in (False, True)
+        for kind in ("", TIES, SIGMOID)
     ]
     return [tried(told, *each) for each in cases]
 
