@@ -189,6 +189,9 @@ SETTINGS: tuple[Setting, ...] = (
 )
 
 
+FILLED = ", with ones in .grad at the beginning"
+
+
 def data(draw: Drawn, rows: int, held_out: int) -> tuple[Tensor, ...]:
     """Training and validation data, with labels; the validation data lie a little elsewhere."""
     labels = torch.tensor([draw.whole(0, 2) for _ in range(rows + held_out)])
@@ -201,9 +204,17 @@ def check_four_bugs(train: Callable[..., Any]) -> None:
     """`train(model, x, y, x_val, y_val, …)` trains, validates, stops, and leaves the best weights in the model."""
     for rows, held_out, setting in SETTINGS:
         for seed in (1, 4):
-            _judge(train, Drawn(seed), rows, held_out, setting, "")
+            source = FILLED if rows > 10 else ""
+            _judge(train, Drawn(seed), rows, held_out, setting, source)
     draw = drawn()
-    _judge(train, draw, draw.whole(16, 20), 6, dict(SETTINGS[2][2]) | {"batch": 7}, f" ({draw})")
+    _judge(
+        train,
+        draw,
+        draw.whole(16, 20),
+        6,
+        dict(SETTINGS[2][2]) | {"batch": 7},
+        f"{FILLED} ({draw})",
+    )
 
 
 def _judge(
@@ -218,6 +229,7 @@ def _judge(
     twin = Net(Drawn(0))
     twin.load_state_dict(model.state_dict())
     want = train(twin, *given, **setting)
+    _fill(model, source)
     found = answer(model, *given, **setting)
     where = f"with {rows} rows in batches of {setting['batch']}{source}"
     _judge_calls(model, given, setting["batch"], where)
@@ -259,6 +271,12 @@ def _judge(
         f"The weights in the model at the end are not those of the best epoch, {where}.",
         "What does a name hold that was bound to the model's own tensors, when these are written to?",
     )
+
+
+def _fill(model: Net, source: str) -> None:
+    """Gradients that somebody has left, where the words say so."""
+    for p in model.parameters() if FILLED in source else ():
+        p.grad = torch.ones_like(p)
 
 
 def _judge_calls(model: Net, given: tuple[Tensor, ...], batch: int, where: str) -> None:
@@ -323,6 +341,9 @@ def _name_step(
         2: "What of the first gradient is still there? Momentum keeps a part; nothing else does.",
     }
     names = {1: "the first step", 2: "the second step"}
+    if FILLED in where:
+        names = {}
+        hints[1] = "What was in .grad before this step's backward pass, and who took it away?"
     raise Mistake(
         f"After {names.get(steps, f'step {steps}')} the weights are not those of a step by hand, {where}.",
         hints.get(steps, "The rate is halved after every second epoch; do the steps before agree?"),
@@ -397,11 +418,16 @@ def _impatient(*args: Any, **setting: Any) -> Any:
     return train(*args, **(setting | {"patience": 0}))
 
 
+def _reset_afterwards() -> Any:
+    reset = "            optimizer.zero_grad()\n"
+    return run_of(TEXT.replace(reset, "").replace(STEP, STEP + reset))
+
+
 SAYS = {
     "gradients are not reset": "the second",
     "clipped before the backward pass": "first step",
     "clipped after the step": "first step",
-    "the scheduler steps with each batch": "After step",
+    "the scheduler steps with each batch": "After step 3",
     "training mode only once": "a training",
     "validated in training mode": "The model",
     "validated with a graph": "Validation builds",
@@ -424,6 +450,7 @@ def oracle(train: Callable[..., Any]) -> Any:
     def told(seed: int, rows: int, held_out: int, setting: dict[str, Any]) -> Any:
         draw = Drawn(seed)
         model, given = Net(draw), data(draw, rows, held_out)
+        _fill(model, FILLED)
         kept = [t.clone() for t in given]
         found = train(model, *given, **setting)
         calls = [
@@ -454,6 +481,7 @@ EXERCISE = Exercise(
         Wrong("clipping removed", _unclipped, "first step"),
         Wrong("trains on the validation data", _on_all, "The model"),
         Wrong("stops at the first bad epoch", _impatient, "4 epochs;"),
+        Wrong("reset after the step only", _reset_afterwards(), "After step 1 the"),
         Wrong("the script of seed 1", run_of(script(1)), "The model"),
     ),
     right=(Right("momentum and clipping by hand", rewritten),),
