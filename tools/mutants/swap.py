@@ -29,6 +29,7 @@ class Functions:
 
     def __init__(self) -> None:
         self._by_code: dict[CodeType, list[FunctionType]] = defaultdict(list)
+        gc.unfreeze()  # what is frozen is not listed
         for thing in gc.get_objects():
             if type(thing) is FunctionType:
                 self._by_code[thing.__code__].append(thing)
