@@ -29,7 +29,7 @@ from playwright.sync_api import (
 )
 
 import definebyrun as dbr
-from tests.book.built_book import MOVED, NOTEBOOKS, PAGES, built_once, serve
+from tests.book.built_book import MOVED, PAGES, built_once, serve
 from tests.book.chromium import ABSENT, DESKTOP, EXECUTABLE, PHONE, Player, skip_without_browser
 
 pytestmark = pytest.mark.slow
@@ -120,6 +120,7 @@ class Facts:
     complaints: list[str]
     faint: list[list[str]]
     serious: list[str]
+    tex: int
     phone_width: int
 
 
@@ -150,6 +151,7 @@ def look(browser: Browser, address: str) -> Looker:
             complaints=seen.complaints,
             faint=faint,
             serious=serious(Axe().run(page, options=AXE).response),
+            tex=page.locator(TEX).count(),
             phone_width=narrow(page),
         )
         page.context.close()
@@ -172,6 +174,9 @@ def narrow(page: Page) -> int:
     page.set_viewport_size(PHONE)
     return page.evaluate("document.documentElement.scrollWidth")
 
+
+TEX = ".katex-error, article .math:not(:has(.katex))"
+"""Formulas that are not drawn."""
 
 # Every visible text whose contrast with what lies behind it is below AA: 4.5, or 3 for large text.
 FAINT_TEXT = (Path(__file__).parent / "faint_text.js").read_text("utf-8")
@@ -202,6 +207,9 @@ class TestEveryPage:
     def test_gives_axe_nothing_serious_to_find(self, look: Looker, name: str) -> None:
         assert look(name).serious == []
 
+    def test_leaves_no_formula_as_tex(self, look: Looker, name: str) -> None:
+        assert look(name).tex == 0
+
     def test_fits_a_phone(self, look: Looker, name: str) -> None:
         assert look(name).phone_width <= PHONE["width"]
 
@@ -212,13 +220,6 @@ def test_formulas_are_drawn(show: Opener) -> None:
     assert drawn == formulas > 0
     assert page.locator(".katex-error").count() == 0
     assert page.evaluate("document.fonts.check('16px KaTeX_Math')")
-
-
-@pytest.mark.parametrize("name", [f"{notebook}.html" for notebook in NOTEBOOKS])
-def test_no_formula_of_a_lesson_is_left_as_tex(show: Opener, name: str) -> None:
-    page = show(name).page
-    assert page.locator(".katex-error").count() == 0
-    assert page.locator("article .math:not(:has(.katex))").count() == 0
 
 
 def test_search_finds_the_leaf(show: Opener) -> None:

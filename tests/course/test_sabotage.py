@@ -16,7 +16,7 @@ from tests.course.saboteurs import KINDS, parts_of
 # a generator of PyTorch's that was cut on its way out complains when it is collected
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
-LIMIT_SECONDS = 0.15
+LIMIT_SECONDS = 0.1
 """For answers that never end; a learner's has much more."""
 HARMLESS = "prints without end"
 SLOW = () if os.environ.get("ALL") else ("centred_mean", "shrink", "warm_up")
