@@ -16,7 +16,7 @@ from definebyrun_course.exercises import Exercise, of_lesson
 from definebyrun_course.grading import CORRECT, judge
 from tests.course.answers import right_answers
 from tests.course.kinds import PROBLEMS
-from tests.course.saboteurs import KINDS, parts_of
+from tests.course.saboteurs import HARMLESS, KINDS, spoilings
 from tools.mutants.__main__ import listed
 from tools.mutants.answers import sources
 from tools.mutants.checks import Checks
@@ -25,7 +25,6 @@ __all__ = ["counts", "run"]
 
 LIMIT_SECONDS = 0.3
 """For answers that never end."""
-HARMLESS = "prints without end"
 
 
 def counts(exercise: Exercise) -> dict[str, int]:
@@ -37,15 +36,11 @@ def counts(exercise: Exercise) -> dict[str, int]:
 def spoiled(exercise: Exercise) -> int:
     """How many spoiled right answers are refused; those that the exercise allows are not counted."""
     refused = 0
-    for kind in KINDS:
+    for kind in KINDS.keys() - {HARMLESS}:
         for given in right_answers(exercise).values():
-            every = [(place, part) for place, each in enumerate(given) for part in parts_of(each)]
-            for place, part in every if kind != HARMLESS else []:
-                sabotage = KINDS[kind]()
-                answers: list[Any] = list(given)
-                answers[place] = sabotage.of(answers[place], part)
+            for _, sabotage, answers in spoilings(kind, given):
                 limit = {} if sabotage.ends else {"limit_seconds": LIMIT_SECONDS}
-                verdict = judge(exercise, tuple(answers), **limit)
+                verdict = judge(exercise, answers, **limit)
                 if sabotage.struck and verdict.status != CORRECT:
                     refused += 1
                 elif sabotage.struck and kind not in exercise.allows:

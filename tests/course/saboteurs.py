@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ["KINDS", "Sabotage", "parts_of"]
+__all__ = ["HARMLESS", "KINDS", "Sabotage", "spoilings"]
 
 Answer = Callable[..., Any]
 
@@ -255,4 +255,15 @@ KINDS: dict[str, Callable[[], Sabotage]] = {
         "flattened": changing(flattened),
     }.items()
 }
-"""The kinds of sabotage by name. `prints without end` makes no answer wrong: it must pass, and print little."""
+"""The kinds of sabotage by name."""
+HARMLESS = "prints without end"
+"""Makes no answer wrong: it must pass, and print little."""
+
+
+def spoilings(kind: str, given: tuple[Any, ...]) -> Iterator[tuple[str, Sabotage, tuple[Any, ...]]]:
+    """For each part of a right answer: how it is called, a sabotage, and all answers, with that part spoiled."""
+    for place, answer in enumerate(given):
+        for part in parts_of(answer):
+            sabotage = KINDS[kind]()
+            spoiled = (*given[:place], sabotage.of(answer, part), *given[place + 1 :])
+            yield f"answer {place + 1} {part}".rstrip(), sabotage, spoiled
