@@ -204,17 +204,10 @@ def check_four_bugs(train: Callable[..., Any]) -> None:
     """`train(model, x, y, x_val, y_val, …)` trains, validates, stops, and leaves the best weights in the model."""
     for rows, held_out, setting in SETTINGS:
         for seed in (1, 4):
-            source = FILLED if rows > 10 else ""
-            _judge(train, Drawn(seed), rows, held_out, setting, source)
+            _judge(train, Drawn(seed), rows, held_out, setting, filled=rows > 10)
     draw = drawn()
-    _judge(
-        train,
-        draw,
-        draw.whole(16, 20),
-        6,
-        dict(SETTINGS[2][2]) | {"batch": 7},
-        f"{FILLED} ({draw})",
-    )
+    setting = dict(SETTINGS[2][2]) | {"batch": 7}
+    _judge(train, draw, draw.whole(16, 20), 6, setting, filled=True, source=f" ({draw})")
 
 
 def _judge(
@@ -223,15 +216,18 @@ def _judge(
     rows: int,
     held_out: int,
     setting: dict[str, Any],
-    source: str,
+    filled: bool,
+    source: str = "",
 ) -> None:
+    """With gradients that somebody has left in the model, if they are filled in."""
     model, given = Net(draw), data(draw, rows, held_out)
     twin = Net(Drawn(0))
     twin.load_state_dict(model.state_dict())
     want = train(twin, *given, **setting)
-    _fill(model, source)
+    if filled:
+        _fill(model)
     found = answer(model, *given, **setting)
-    where = f"with {rows} rows in batches of {setting['batch']}{source}"
+    where = f"with {rows} rows in batches of {setting['batch']}{FILLED if filled else ''}{source}"
     _judge_calls(model, given, setting["batch"], where)
     for t, ((*_, x, w), (*_, other, right)) in enumerate(
         zip(model.calls, twin.calls, strict=False)
@@ -242,7 +238,7 @@ def _judge(
             "Leave randperm and its generator as they are.",
         )
         if not near(w, right, 1e-9, 1e-12):
-            _name_step(model, given, t, setting, where)
+            _name_step(model, t, filled, where)
     pairs = [
         forms.numbers(pair, "An entry of the history", 2)
         for pair in forms.sequence(found, "The history")
@@ -273,9 +269,8 @@ def _judge(
     )
 
 
-def _fill(model: Net, source: str) -> None:
-    """Gradients that somebody has left, where the words say so."""
-    for p in model.parameters() if FILLED in source else ():
+def _fill(model: Net) -> None:
+    for p in model.parameters():
         p.grad = torch.ones_like(p)
 
 
@@ -331,9 +326,7 @@ def _judge_calls(model: Net, given: tuple[Tensor, ...], batch: int, where: str) 
         )
 
 
-def _name_step(
-    model: Net, given: tuple[Tensor, ...], t: int, setting: dict[str, Any], where: str
-) -> None:
+def _name_step(model: Net, t: int, filled: bool, where: str) -> None:
     """The weights before call `t` are not those of steps by hand: says which."""
     steps = sum(training for training, *_ in model.calls[:t])
     hints = {
@@ -341,7 +334,7 @@ def _name_step(
         2: "What of the first gradient is still there? Momentum keeps a part; nothing else does.",
     }
     names = {1: "the first step", 2: "the second step"}
-    if FILLED in where:
+    if filled:
         names = {}
         hints[1] = "What was in .grad before this step's backward pass, and who took it away?"
     raise Mistake(
@@ -450,7 +443,7 @@ def oracle(train: Callable[..., Any]) -> Any:
     def told(seed: int, rows: int, held_out: int, setting: dict[str, Any]) -> Any:
         draw = Drawn(seed)
         model, given = Net(draw), data(draw, rows, held_out)
-        _fill(model, FILLED)
+        _fill(model)
         kept = [t.clone() for t in given]
         found = train(model, *given, **setting)
         calls = [
