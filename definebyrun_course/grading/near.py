@@ -61,13 +61,13 @@ def apart(one: Any, two: Any) -> tuple[str, str]:
     return shown(one), shown(two)
 
 
-def counted(number: int, noun: str) -> str:
-    """A number of things in words.
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """A number of things in words; another plural than with s is named.
 
-    >>> counted(1, "node"), counted(2_000, "node")
-    ('1 node', '2,000 nodes')
+    >>> counted(1, "node"), counted(2_000, "node"), counted(3, "batch", "batches")
+    ('1 node', '2,000 nodes', '3 batches')
     """
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def _written(thing: Any, digits: int) -> str:

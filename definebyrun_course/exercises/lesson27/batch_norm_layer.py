@@ -17,6 +17,7 @@ from ...grading import (
     Right,
     Wrong,
     apart,
+    counted,
     drawn,
     expect,
     forms,
@@ -80,7 +81,9 @@ def check_batch_norm(forward: Callable[..., Any], backward: Callable[..., Any]) 
     for momentum in (0.1, None):
         given = inputs(draw, draw.whole(2, 6), draw.whole(1, 4))
         count = draw.whole(0, 9)
-        where = f"in training mode, with momentum {momentum}, {_batches(count)} before ({draw})"
+        where = (
+            f"in training mode, with momentum {momentum}, {counted(count, 'batch')} before ({draw})"
+        )
         _judge(forward, backward, given, True, momentum, 1e-5, where, count)
 
 
@@ -92,16 +95,12 @@ def _judge_average(forward: Any, backward: Any) -> None:
     for training in (True, True, False, True):
         given = inputs(draw, 3, 1)
         given = given if buffers is None else (*given[:3], *buffers)
-        where = f"with momentum None, {_batches(count)} before"
+        where = f"with momentum None, {counted(count, 'batch', 'batches')} before"
         where = f"in {'training' if training else 'evaluation'} mode, {where}"
         buffers = _judge(forward, backward, given, training, None, 1e-5, where, count)
         count += training
-    where = f"in training mode, with momentum None, {_batches(9)} before"
+    where = "in training mode, with momentum None, 9 batches before"
     _judge(forward, backward, inputs(draw, 2, 2, torch.float32), True, None, 1e-5, where, 9)
-
-
-def _batches(count: int) -> str:
-    return f"{count} batch" if count == 1 else f"{count} batches"
 
 
 def _judge(
