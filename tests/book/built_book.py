@@ -1,7 +1,7 @@
 """The book as the tests of the book and of the browser see it: built afresh, and served.
 
 `build` runs Jupyter Book on the sources as `make book` does and gives back what it said, `built_once` shares one build
-among all tests (torch brings the lock along); `serve` is a quiet web server on a free port of this machine.
+among all tests; `serve` is a quiet web server on a free port of this machine.
 """
 
 from __future__ import annotations
