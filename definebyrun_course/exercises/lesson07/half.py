@@ -13,6 +13,7 @@ from torch import Tensor, autograd, nn
 
 from ...grading import Drawn, Exercise, Right, Wrong, drawn, expect, forms, near, plain, untouched
 from ..graphs import passed
+from ..live import Live
 from ..models import filled
 from .half_answers import (
     BF16,
@@ -29,7 +30,6 @@ from .half_answers import (
     view,
     whole_model,
 )
-from .live import Live
 
 __all__ = ["EXERCISE"]
 

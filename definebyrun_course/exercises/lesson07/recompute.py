@@ -22,8 +22,8 @@ from ...grading import (
     untouched,
 )
 from ..graphs import passed
+from ..live import Live
 from . import recompute_answers as answers
-from .live import Live
 
 __all__ = ["EXERCISE"]
 

@@ -23,7 +23,7 @@ from ...grading import (
     near,
     tried,
 )
-from ..lesson07.live import Live
+from ..live import Live
 from ..networks import linear
 
 __all__ = ["EXERCISE"]

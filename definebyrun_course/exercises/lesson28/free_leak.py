@@ -26,7 +26,7 @@ from ...grading import (
     near,
     tried,
 )
-from ..lesson07.live import Live
+from ..live import Live
 from ..measures import Work
 from ..networks import linear
 

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 from torch.autograd.function import once_differentiable
-from torch.autograd.graph import saved_tensors_hooks
 
 from ...grading import (
     Drawn,
@@ -25,7 +24,7 @@ from ...grading import (
     tried,
 )
 from ..graphs import nodes_of
-from ..lesson07.live import Live
+from ..live import kept_bytes
 
 __all__ = ["EXERCISE"]
 
@@ -120,28 +119,17 @@ def _judge_node(softplus: Any) -> None:
 
 def _judge_saved(softplus: Any) -> None:
     x = Drawn(1).normal(500).requires_grad_()
-    kept: dict[int, int] = {}
-
-    def pack(t: Tensor) -> Tensor:
-        kept[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
-        known.append(t)
-        return t
-
-    known: list[Tensor] = []
-    with Live() as live, saved_tensors_hooks(pack, lambda t: t):
-        y = softplus(x)
-    size = sum(kept.values()) + sum(piece.bytes for piece in live.held(x, y, *known))
+    saved, beside = kept_bytes(softplus, x)
     expect(
-        kept,
+        saved,
         "Nothing is saved by save_for_backward.",
         "What the backward pass needs belongs there: its version is guarded, and it is freed in time.",
     )
     expect(
-        size <= 4000,
-        f"For 500 numbers in float64, which take 4,000 bytes, {size:,} bytes are kept.",
+        saved + beside <= 4000,
+        f"For 500 numbers in float64, which take 4,000 bytes, {saved + beside:,} bytes are kept.",
         "x is enough, or the result: the slope is a function of it.",
     )
-    del y
     expect(
         not softplus(x.detach()).requires_grad,
         "x asks for no gradient, and the result does.",

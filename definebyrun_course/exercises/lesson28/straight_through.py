@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, func
 from torch.autograd.function import once_differentiable
-from torch.autograd.graph import saved_tensors_hooks
 
 from ...grading import (
     Drawn,
@@ -23,7 +22,7 @@ from ...grading import (
     near,
     tried,
 )
-from ..lesson07.live import Live
+from ..live import kept_bytes
 from .straight_through_wrong import WRONG
 
 __all__ = ["EXERCISE"]
@@ -131,17 +130,7 @@ def _judge_saved(quantise: Any) -> None:
     """What hooks see, and what is held without them, as attributes of ctx are."""
     x = Drawn(1).normal(500).requires_grad_()
     s = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
-    saved: dict[int, int] = {}
-    known: list[Tensor] = []
-
-    def pack(t: Tensor) -> Tensor:
-        saved[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
-        known.append(t)
-        return t
-
-    with Live() as live, saved_tensors_hooks(pack, lambda t: t):
-        y = quantise(x, s, LOW, HIGH)
-    size = sum(saved.values()) + sum(piece.bytes for piece in live.held(y, x, s, *known))
+    size = sum(kept_bytes(quantise, x, s, LOW, HIGH))
     expect(
         size <= 500 * 8 + 64,
         f"For 500 numbers in float64, which take 4,000 bytes, {size:,} bytes are kept for the backward pass.",
